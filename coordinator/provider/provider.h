@@ -1,0 +1,97 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "common/endpoint.h"
+#include "common/log.h"
+#include "common/result.h"
+#include "coordinator/provider/source_vm.h"
+
+namespace vmferry {
+
+// Which VM a user means; `id` wins over `name`.
+struct VmRef {
+  std::string id;
+  std::string name;
+  std::string cluster_id;    // oVirt
+  std::string cluster_name;  // oVirt
+  friend bool operator==(const VmRef&, const VmRef&) = default;
+};
+
+// What a credentials secret says, parsed (api.md 7).
+struct ProviderCredentials {
+  ProviderKind kind = ProviderKind::Vmware;
+  std::string api_url;
+  std::string username;
+  SecretString password;
+  std::string ca_pem;      // oVirt; empty: system store
+  std::string thumbprint;  // VMware; empty: verify by CA
+  friend bool operator==(const ProviderCredentials&, const ProviderCredentials&) = default;
+};
+
+// A source disk that is being made readable. `handle` names the side object on the source (an image
+// transfer, a lease; empty where there is none) and goes into the ledger.
+struct DiskOpening {
+  std::string handle;
+  std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
+};
+
+// A source of VMs. Every call is bounded in time (at most about two minutes against a peer that
+// hangs, seconds otherwise) and none waits for a remote state to change: the reconciler comes back.
+// Thread-safe; one instance per endpoint and user is shared by all imports of it and keeps its
+// session alive. Errors carry catalogue codes: VMF-SRC-UNREACHABLE, -AUTH, -TLS, -VM-NOT-FOUND,
+// -VM-AMBIGUOUS, -DISK-MISSING, -DISK-LOCKED, ...
+class Provider {
+ public:
+  virtual ~Provider() = default;
+
+  virtual ProviderKind kind() const = 0;
+  // Logs in and reads what kind of server answers. For the connection test of a new import.
+  virtual Result<void> check_connection(std::stop_token stop) = 0;
+  // Reads the VM afresh. NotFound with VMF-SRC-VM-NOT-FOUND; InvalidArgument with
+  // VMF-SRC-VM-AMBIGUOUS listing the candidates.
+  virtual Result<SourceVm> find_vm(const VmRef& ref, std::stop_token stop) = 0;
+
+  virtual Result<PowerState> power_state(const std::string& native_id, std::stop_token stop) = 0;
+  // Asks the guest to shut down (or, with force, cuts the power); returns when the request is
+  // accepted. Success when it is already down.
+  virtual Result<void> request_stop(const std::string& native_id, bool force,
+                                    std::stop_token stop) = 0;
+  // Starts the VM; success when it already runs. Unavailable with VMF-SRC-DISK-LOCKED while a disk
+  // is still locked by a transfer.
+  virtual Result<void> start(const std::string& native_id, std::stop_token stop) = 0;
+
+  // Makes one disk of a stopped VM readable. The caller has written its intent into the ledger; an
+  // unfinished opening of ours for the same disk, from before a crash, is adopted
+  // (`owner` is the import's UID and marks what is ours where the source can hold a mark).
+  virtual Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
+                                        const std::string& owner, std::stop_token stop) = 0;
+  // Where an opening stands; also after a restart of the coordinator.
+  virtual Result<DiskOpening> poll_disk(const SourceVm& vm, const SourceDisk& disk,
+                                        const std::string& handle, std::stop_token stop) = 0;
+  // Fresh credentials for a running transfer whose old ones were refused.
+  virtual Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk,
+                                     const std::string& handle, std::stop_token stop) = 0;
+  // Ends an opening; true when it is gone for good, false: call again later. Idempotent.
+  // `disk_id` serves to find an opening whose handle was lost in a crash (empty handle).
+  virtual Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
+                                    const std::string& owner, bool success,
+                                    std::stop_token stop) = 0;
+  // Keeps the session alive; logs out and forgets it.
+  virtual void close() = 0;
+};
+
+// The one place that knows which class serves which kind.
+Result<std::unique_ptr<Provider>> make_provider(const ProviderCredentials& credentials,
+                                                const Logger& log);
+
+// One per provider directory: provider/vmware/vmware_provider.cc, provider/ovirt/ovirt_provider.cc.
+Result<std::unique_ptr<Provider>> make_vmware_provider(const ProviderCredentials& credentials,
+                                                       const Logger& log);
+Result<std::unique_ptr<Provider>> make_ovirt_provider(const ProviderCredentials& credentials,
+                                                      const Logger& log);
+
+}  // namespace vmferry

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/result.h"
+#include "transfer/disk_sink.h"
+
+namespace vmferry {
+
+struct SinkOptions {
+  std::string path;             // regular file (created), block device, directory (disk.img within)
+  std::uint64_t size_bytes = 0;
+  bool resume = false;          // keep what is there; nothing is known to be zero
+  bool preallocate = false;     // thick file
+  bool direct_io = true;        // falls back to buffered where refused
+};
+
+// Opens and locks the target: a second opener gets Unavailable with VMF-DST-BUSY. Checks free space
+// or device size first (VMF-DST-TOO-SMALL, VMF-DST-FULL). Without `resume` old content of a file is
+// dropped; a device's is overwritten or zeroed by the copy. Symlinks are refused (VMF-DST-UNSAFE).
+Result<std::unique_ptr<DiskSink>> open_sink(const SinkOptions& options);
+
+// Discards everything: for measuring the source. Its read_back is Unimplemented.
+std::unique_ptr<DiskSink> make_null_sink(std::uint64_t size_bytes);
+
+}  // namespace vmferry
