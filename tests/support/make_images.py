@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes the small disk images that tests copy: make_images.py DIR [--scale F] [--only NAME...]
 
-Every byte follows from the seed, so two runs agree; nothing is fetched. An image that is there, unchanged since its
+Every byte follows from the seed; nothing is fetched. An image that is there, unchanged since its
 digest was written beside it, is kept. Prints a JSON list of {name, path, size, sha256, allocated_bytes}.
-Needs mke2fs (e2fsprogs).
+Needs mke2fs and debugfs (e2fsprogs). Directory order, and with it the place of files in a filesystem, may differ
+between machines; on one machine all is the same each time.
 
   bootable      MBR with boot code and one active partition holding an ext4 filesystem with files     96 MiB
   efi           protective MBR, GPT (both copies), an EFI system partition formatted as ext4          64 MiB
@@ -27,7 +28,7 @@ import uuid
 
 MIB = 1 << 20
 SECTOR = 512
-SEED = "vmferry test images 1"  # change it when what is written changes: old images are then made anew
+SEED = "vmferry test images 3"  # change it when what is written changes: old images are then made anew
 FIXED_TIME = 1700000000
 
 
@@ -71,6 +72,7 @@ def filesystem(path: str, size: int, label: str) -> None:
             for name in folders + files:
                 os.utime(f"{folder}/{name}", (FIXED_TIME, FIXED_TIME), follow_symlinks=False)
         os.utime(tree, (FIXED_TIME, FIXED_TIME))
+        entries = sum(len(folders) + len(files) for _, folders, files in os.walk(tree))
         empty(path, size)
         identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SEED}/{label}"))
         environment = dict(os.environ, SOURCE_DATE_EPOCH=str(FIXED_TIME), E2FSPROGS_FAKE_TIME=str(FIXED_TIME),
@@ -79,6 +81,11 @@ def filesystem(path: str, size: int, label: str) -> None:
         subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", label, "-U", identity, "-O", "^has_journal",
                         "-E", f"hash_seed={identity},lazy_itable_init=0,root_owner=0:0", "-d", tree, path],
                        check=True, env=environment, stdout=subprocess.DEVNULL)
+        # mke2fs copies times of the tree that nobody can set: level them. 2 is the root, 11 is lost+found.
+        levels = "".join(f"set_inode_field <{inode}> {time} @{FIXED_TIME}\n"
+                         for inode in (2, *range(11, 12 + entries)) for time in ("ctime", "atime"))
+        subprocess.run(["debugfs", "-w", "-f", "/dev/stdin", path], check=True, env=environment, input=levels.encode(),
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def put_filesystem(path: str, start: int, size: int, label: str) -> None:
@@ -94,14 +101,14 @@ def put_filesystem(path: str, start: int, size: int, label: str) -> None:
                 offset += len(block)
 
 
-# 16-bit code that prints a line through the BIOS and halts: a guest that boots from this disk says so.
+# 16-bit code that prints the line behind it (at 0x7c1f) through the BIOS and halts: a guest that boots from this disk
+# says so.
 BOOT_MESSAGE = b"vmferry test disk booted\r\n\0"
-BOOT_CODE = bytes.fromhex("fa 31c0 8ed8 8ec0 8ed0 bc007c fb be1c7c ac 08c0 7407 b40e cd10 ebf5 90 f4 ebfd")
+BOOT_CODE = bytes.fromhex("fa 31c0 8ed8 8ec0 8ed0 bc007c fb be1f7c ac 08c0 7407 b40e cd10 ebf5 90 f4 ebfd")
 
 
 def mbr(partition_type: int, first: int, count: int, active: bool) -> bytes:
-    code = BOOT_CODE.ljust(0x1C, b"\x90")
-    code = (code + BOOT_MESSAGE).ljust(440, b"\0") + struct.pack("<IH", 0x7665726D, 0)
+    code = (BOOT_CODE + BOOT_MESSAGE).ljust(440, b"\0") + struct.pack("<IH", 0x7665726D, 0)
     entry = struct.pack("<B3sB3sII", 0x80 if active else 0, b"\xfe\xff\xff", partition_type, b"\xfe\xff\xff", first, count)
     return code + entry + bytes(48) + b"\x55\xaa"
 

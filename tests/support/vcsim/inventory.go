@@ -33,7 +33,7 @@ func newInventory(bed *bedFile, root string) (*inventory, error) {
 	if err := os.Setenv("TMPDIR", root); err != nil {
 		return nil, err
 	}
-	v := &inventory{model: simulator.VPX(), datacenterPath: bed.Datacenter, datastoreName: bed.Datastore}
+	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, datacenterPath: bed.Datacenter, datastoreName: bed.Datastore}
 	v.model.Machine, v.model.Datastore, v.model.Host, v.model.ClusterHost = 0, 1, 0, 2
 	if err := v.model.Create(); err != nil {
 		return nil, err

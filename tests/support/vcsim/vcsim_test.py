@@ -1,0 +1,574 @@
+"""What vcsim-bed promises, asked over raw SOAP and HTTP. Run: /usr/bin/python3 -m pytest tests/support/vcsim
+
+VCSIM_BED names the program; without it, it is built into build/bin.
+"""
+import base64
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+import xml.etree.ElementTree as ET
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+USER, PASSWORD = "administrator@vsphere.local", "pw!"
+WEB_UUID = "4210a0b1-c2d3-e4f5-0617-2839405a6b7c"
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}type"
+VIM = "{urn:vim25}"
+
+
+class Fault(Exception):
+    def __init__(self, status, kind, text, detail):
+        super().__init__(f"HTTP {status} {kind}: {text}")
+        self.status, self.kind, self.detail = status, kind, detail
+
+
+class Client:
+    """One connection to the bed."""
+
+    def __init__(self, bed, login=True):
+        self.url = urllib.parse.urlsplit(bed.ready["url"])
+        self.connection = http.client.HTTPSConnection(self.url.hostname, self.url.port, timeout=20,
+                                                      context=ssl.create_default_context(cafile=str(bed.pki / "ca.pem")))
+        self.cookie = None
+        if login:
+            self.login()
+
+    def call(self, body):
+        """Sends the request element; answers with the response element."""
+        envelope = ('<?xml version="1.0"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
+                    'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+                    f"<soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>")
+        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": "urn:vim25/6.5"}
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        self.connection.request("POST", "/sdk", envelope, headers)
+        response = self.connection.getresponse()
+        data = response.read()
+        if set_cookie := response.getheader("Set-Cookie"):
+            self.set_cookie, self.cookie = set_cookie, set_cookie.split(";")[0]
+        if response.getheader("Content-Type", "").startswith("text/html"):
+            raise Fault(response.status, None, data.decode(), None)
+        answer = ET.fromstring(data)[0][0]
+        if response.status != 200:
+            detail = answer.find("detail")[0]
+            raise Fault(response.status, detail.get(XSI), answer.findtext("faultstring"), detail)
+        return answer
+
+    def login(self, password=PASSWORD):
+        return self.call(f'<Login xmlns="urn:vim25"><_this type="SessionManager">SessionManager</_this>'
+                         f"<userName>{USER}</userName><password>{password}</password></Login>")
+
+    def this(self, method, kind, value, rest=""):
+        return self.call(f'<{method} xmlns="urn:vim25"><_this type="{kind}">{value}</_this>{rest}</{method}>')
+
+    def properties(self, moref, *paths, kind="VirtualMachine"):
+        """path -> the element `val`."""
+        answer = self.this("RetrievePropertiesEx", "PropertyCollector", "propertyCollector",
+                           f"<specSet><propSet><type>{kind}</type>" + "".join(f"<pathSet>{p}</pathSet>" for p in paths) +
+                           f'</propSet><objectSet><obj type="{kind}">{moref}</obj></objectSet></specSet><options/>')
+        return {p.findtext(VIM + "name"): p.find(VIM + "val") for p in answer.iter(VIM + "propSet")}
+
+    def power_state(self, moref):
+        return self.properties(moref, "runtime.powerState")["runtime.powerState"].text
+
+    def wait_task(self, answer):
+        task = answer.findtext(VIM + "returnval")
+        for _ in range(100):
+            info = self.properties(task, "info", kind="Task")["info"]
+            if info.findtext(VIM + "state") in ("success", "error"):
+                return info
+            time.sleep(0.05)
+        raise AssertionError("the task never ends")
+
+    def folder(self, path, method="GET", read=True, **headers):
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        headers = {k.replace("_", "-"): v for k, v in headers.items()}
+        query = urllib.parse.urlencode({"dcPath": "DC0", "dsName": "LocalDS_0"})
+        self.connection.request(method, f"/folder/{urllib.parse.quote(path)}?{query}", headers=headers)
+        response = self.connection.getresponse()
+        return (response, response.read()) if read else (response, None)
+
+
+class Bed:
+    def __init__(self, directory, inventory, *options):
+        self.pki, self.state = directory / "pki", directory / f"state-{time.monotonic_ns()}"
+        subprocess.run([HERE.parent / "pki.sh", self.pki, "vcenter"], check=True)
+        (directory / "password").write_text(PASSWORD + "\n")
+        (directory / "bed.json").write_text(json.dumps(inventory))
+        self.command = [os.environ["VCSIM_BED"], "--cert", self.pki / "vcenter.pem", "--key", self.pki / "vcenter.key",
+                        "--user", USER, "--password-file", directory / "password", "--inventory", directory / "bed.json",
+                        "--state", self.state, "--pid-with-parent", *options]
+        begin = time.monotonic()
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE)
+        self.ready = json.loads(self.process.stdout.readline())
+        self.start_seconds = time.monotonic() - begin
+        self.vms = {vm["name"]: vm for vm in self.ready["vms"]}
+
+    def control(self, route, value=None):
+        data = None if value is None else json.dumps(value).encode()
+        with urllib.request.urlopen(self.ready["control"] + route, data, timeout=20) as answer:
+            return json.load(answer)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0
+        assert not self.state.exists()
+
+
+def image(directory):
+    """9 MiB, mostly hole, data in the first, a middle and the last sector."""
+    path = directory / "image.raw"
+    with path.open("wb") as file:
+        for offset in (0, 5 << 20, (9 << 20) - 512):
+            file.seek(offset)
+            file.write(hashlib.shake_128(str(offset).encode()).digest(512))
+    return path
+
+
+def inventory(directory):
+    return {"datacenter": "DC0", "vms": [
+        {"name": "web01", "uuid": WEB_UUID, "folder": "prod/web", "guest_id": "rhel9_64Guest", "guest_full_name": "RHEL 9",
+         "cpus": 4, "cores_per_socket": 2, "memory_mb": 4096, "firmware": "efi", "secure_boot": True, "power": "on",
+         "tools": "toolsOk", "host_name": "web01.example", "shutdown_seconds": 1, "extra": {"config.cpuHotAddEnabled": "true"},
+         "disks": [{"size_bytes": 10 << 20, "image": str(image(directory)), "thin": True},
+                   {"size_bytes": 1 << 20, "mode": "independent_persistent"},
+                   {"size_bytes": 1 << 20, "controller": "sata"}, {"size_bytes": 1 << 20, "controller": "nvme"},
+                   {"size_bytes": 1 << 20, "controller": "ide"}],
+         "nics": [{"type": "vmxnet3", "network": "DC0_DVPG0", "mac": "00:50:56:aa:bb:01"},
+                  {"type": "e1000e", "network": "VM Network", "connected": False}]},
+        {"name": "twin", "folder": "a", "guest_id": "otherGuest64", "cpus": 1, "memory_mb": 512, "firmware": "bios",
+         "power": "on", "tools": "toolsOk", "shutdown_seconds": -1, "disks": [{"size_bytes": 1 << 20}], "nics": []},
+        {"name": "twin", "folder": "b", "guest_id": "otherGuest64", "cpus": 1, "memory_mb": 512, "firmware": "bios",
+         "power": "off", "disks": [{"size_bytes": 1 << 20}], "nics": []},
+    ]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program():
+    if "VCSIM_BED" not in os.environ:
+        out = HERE.parents[2] / "build/bin/vcsim-bed"
+        if subprocess.run([HERE / "build.sh", out], check=False).returncode != 0:
+            pytest.skip("vcsim-bed cannot be built here")
+        os.environ["VCSIM_BED"] = str(out)
+
+
+@pytest.fixture
+def bed(tmp_path):
+    running = Bed(tmp_path, inventory(tmp_path))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(bed):
+    return Client(bed)
+
+
+def test_it_starts_within_three_seconds_and_says_where(bed):
+    assert bed.start_seconds < 3
+    assert len(bed.ready["thumbprint_sha1"].split(":")) == 20 and len(bed.ready["thumbprint_sha256"].split(":")) == 32
+    assert [vm["name"] for vm in bed.ready["vms"]] == ["web01", "twin", "twin"]
+    assert len({vm["moref"] for vm in bed.ready["vms"]}) == len({d["path"] for vm in bed.ready["vms"] for d in vm["disks"]}) - 4
+
+
+def test_a_session_lives_from_login_to_logout(bed):
+    client = Client(bed, login=False)
+    content = client.this("RetrieveServiceContent", "ServiceInstance", "ServiceInstance")
+    assert content.find(f".//{VIM}apiType").text == "VirtualCenter"
+    with pytest.raises(Fault) as refused:
+        client.this("CurrentTime", "ServiceInstance", "ServiceInstance")
+    assert (refused.value.status, refused.value.kind) == (500, "NotAuthenticated")
+    with pytest.raises(Fault) as refused:
+        client.properties(bed.vms["web01"]["moref"], "name")
+    assert refused.value.kind == "NotAuthenticated"
+    with pytest.raises(Fault) as refused:
+        client.login("wrong")
+    assert refused.value.kind == "InvalidLogin"
+    client.login()
+    assert client.cookie.startswith('vmware_soap_session="') and "Secure" in client.set_cookie
+    client.this("CurrentTime", "ServiceInstance", "ServiceInstance")
+    assert bed.control("/state")["sessions"] == 1
+    client.this("Logout", "SessionManager", "SessionManager")
+    with pytest.raises(Fault):
+        client.this("CurrentTime", "ServiceInstance", "ServiceInstance")
+    state = bed.control("/state")
+    assert (state["logins"], state["invalid_logins"], state["logouts"], state["sessions"]) == (1, 1, 1, 0)
+    client.login()  # with the dead cookie still sent
+
+
+def test_sessions_expire_when_told_to(bed, client):
+    assert bed.control("/expire-sessions", {}) == {"expired": 1}
+    with pytest.raises(Fault) as refused:
+        client.this("CurrentTime", "ServiceInstance", "ServiceInstance")
+    assert refused.value.kind == "NotAuthenticated"
+    assert client.folder("web01/web01.vmdk")[0].status == 401
+    client.login()
+    assert client.folder("web01/web01.vmdk")[0].status == 200
+
+
+def test_idle_sessions_expire(tmp_path):
+    bed = Bed(tmp_path, {"vms": []}, "--session-idle", "300ms")
+    client = Client(bed)
+    time.sleep(0.5)
+    with pytest.raises(Fault):
+        client.this("CurrentTime", "ServiceInstance", "ServiceInstance")
+    bed.stop()
+
+
+def test_the_vm_has_the_hardware_asked_for(bed, client):
+    paths = ["name", "config.uuid", "config.firmware", "config.bootOptions", "config.guestId", "config.hardware.numCPU",
+             "config.hardware.numCoresPerSocket", "config.hardware.memoryMB", "config.hardware.device", "runtime.powerState",
+             "guest.toolsRunningStatus", "guest.hostName", "config.cpuHotAddEnabled", "snapshot", "layoutEx"]
+    got = client.properties(bed.vms["web01"]["moref"], *paths)
+    text = {k: v.text for k, v in got.items()}
+    assert "snapshot" not in got  # unset is absent
+    assert (text["name"], text["config.uuid"], text["config.firmware"]) == ("web01", WEB_UUID, "efi")
+    assert (text["config.hardware.numCPU"], text["config.hardware.numCoresPerSocket"]) == ("4", "2")
+    assert (text["config.hardware.memoryMB"], text["config.guestId"]) == ("4096", "rhel9_64Guest")
+    assert (text["guest.toolsRunningStatus"], text["guest.hostName"]) == ("guestToolsRunning", "web01.example")
+    assert text["config.cpuHotAddEnabled"] == "true"
+    assert got["config.bootOptions"].findtext(VIM + "efiSecureBootEnabled") == "true"
+
+    devices = {d.findtext(VIM + "key"): d for d in got["config.hardware.device"]}
+    disks = [d for d in devices.values() if d.get(XSI) == "VirtualDisk"]
+    assert [d.findtext(VIM + "key") for d in disks] == ["2000", "2001", "16000", "32000", "3000"]
+    kinds = [devices[d.findtext(VIM + "controllerKey")].get(XSI) for d in disks]
+    assert kinds == ["ParaVirtualSCSIController"] * 2 + ["VirtualAHCIController", "VirtualNVMEController", "VirtualIDEController"]
+    assert [d.findtext(f"{VIM}deviceInfo/{VIM}label") for d in disks] == [f"Hard disk {n}" for n in range(1, 6)]
+    first = disks[0].find(VIM + "backing")
+    assert first.get(XSI) == "VirtualDiskFlatVer2BackingInfo"
+    assert first.findtext(VIM + "fileName") == "[LocalDS_0] web01/web01.vmdk"
+    assert first.findtext(VIM + "thinProvisioned") == "true" and first.findtext(VIM + "uuid").startswith("6000C29")
+    assert first.find(VIM + "datastore").get("type") == "Datastore"
+    assert (disks[0].findtext(VIM + "capacityInBytes"), disks[0].findtext(VIM + "capacityInKB")) == ("10485760", "10240")
+    assert disks[1].findtext(f"{VIM}backing/{VIM}diskMode") == "independent_persistent"
+    assert len({d.findtext(f"{VIM}backing/{VIM}uuid") for d in disks}) == 5
+
+    nics = [d for d in devices.values() if d.find(VIM + "macAddress") is not None]
+    assert [n.get(XSI) for n in nics] == ["VirtualVmxnet3", "VirtualE1000e"]
+    assert nics[0].findtext(VIM + "macAddress") == "00:50:56:aa:bb:01"
+    assert nics[0].find(f"{VIM}backing/{VIM}port/{VIM}portgroupKey") is not None
+    assert nics[1].findtext(f"{VIM}backing/{VIM}deviceName") == "VM Network"
+    assert nics[1].findtext(f"{VIM}connectable/{VIM}connected") == "false"
+    files = [f.findtext(VIM + "name") for f in got["layoutEx"].iter(VIM + "file")]
+    assert any(name.endswith("web01-flat.vmdk") for name in files)
+
+
+def test_vms_are_found_by_uuid_and_path(bed, client):
+    def find(method, rest):
+        found = client.this(method, "SearchIndex", "SearchIndex", rest).find(VIM + "returnval")
+        return None if found is None else found.text
+
+    web = bed.vms["web01"]
+    assert find("FindByUuid", f"<uuid>{WEB_UUID}</uuid><vmSearch>true</vmSearch>") == web["moref"]
+    instance = f"<uuid>{web['instance_uuid']}</uuid><vmSearch>true</vmSearch><instanceUuid>true</instanceUuid>"
+    assert find("FindByUuid", instance) == web["moref"]
+    assert find("FindByUuid", "<uuid>00000000-0000-0000-0000-000000000000</uuid><vmSearch>true</vmSearch>") is None
+    assert find("FindByInventoryPath", "<inventoryPath>DC0/vm/prod/web/web01</inventoryPath>") == web["moref"]
+    assert web["path"] == "DC0/vm/prod/web/web01"
+    twins = {find("FindByInventoryPath", f"<inventoryPath>DC0/vm/{f}/twin</inventoryPath>") for f in "ab"}
+    assert len(twins) == 2 and None not in twins
+
+
+def view_of_all(client):
+    return client.this("CreateContainerView", "ViewManager", "ViewManager",
+                       '<container type="Folder">group-d1</container><type>VirtualMachine</type><recursive>true</recursive>'
+                       ).findtext(VIM + "returnval")
+
+
+def list_names(view, limit, path="name"):
+    return (f"<specSet><propSet><type>VirtualMachine</type><pathSet>{path}</pathSet></propSet>"
+            f'<objectSet><obj type="ContainerView">{view}</obj><skip>true</skip><selectSet xsi:type="TraversalSpec">'
+            "<name>view</name><type>ContainerView</type><path>view</path><skip>false</skip></selectSet></objectSet></specSet>"
+            f"<options><maxObjects>{limit}</maxObjects></options>")
+
+
+def test_listings_come_in_pages(bed, client):
+    view = view_of_all(client)
+    answer = client.this("RetrievePropertiesEx", "PropertyCollector", "propertyCollector", list_names(view, 1))
+    pages, morefs = 0, []
+    while True:
+        pages += 1
+        result = answer.find(VIM + "returnval")
+        morefs += [o.findtext(VIM + "obj") for o in result.iter(VIM + "objects")]
+        token = result.findtext(VIM + "token")
+        if token is None:
+            break
+        answer = client.this("ContinueRetrievePropertiesEx", "PropertyCollector", "propertyCollector", f"<token>{token}</token>")
+    assert pages == 3 and sorted(morefs) == sorted(vm["moref"] for vm in bed.ready["vms"])
+    client.this("DestroyView", "ContainerView", view)
+    with pytest.raises(Fault) as refused:
+        client.this("ContinueRetrievePropertiesEx", "PropertyCollector", "propertyCollector", "<token>9</token>")
+    assert refused.value.kind == "InvalidArgument"
+
+
+def test_an_unknown_property_fails_the_whole_call(client):
+    view = view_of_all(client)
+    with pytest.raises(Fault) as refused:
+        client.this("RetrievePropertiesEx", "PropertyCollector", "propertyCollector", list_names(view, 1, "config.nonsense"))
+    assert refused.value.kind == "InvalidProperty" and refused.value.detail.findtext(VIM + "name") == "config.nonsense"
+
+
+SWAPPED = {  # method -> (type, object, children out of order, unknown, or missing)
+    "RetrievePropertiesEx": ("PropertyCollector", "propertyCollector", "<options/><specSet/>"),
+    "RetrievePropertiesEx without options": ("PropertyCollector", "propertyCollector",
+                                             "<specSet><propSet><type>Task</type></propSet><objectSet><obj type='Task'>t</obj>"
+                                             "</objectSet></specSet>"),
+    "RetrievePropertiesEx path before type": ("PropertyCollector", "propertyCollector",
+                                              "<specSet><propSet><pathSet>name</pathSet><type>Task</type></propSet>"
+                                              "<objectSet><obj type='Task'>t</obj></objectSet></specSet><options/>"),
+    "RetrievePropertiesEx unordered selectSet": ("PropertyCollector", "propertyCollector",
+                                                 list_names("v", 1).replace("<path>view</path><skip>false</skip>",
+                                                                            "<skip>false</skip><path>view</path>")),
+    "ContinueRetrievePropertiesEx": ("PropertyCollector", "propertyCollector", "<token>1</token><options/>"),
+    "CreateContainerView": ("ViewManager", "ViewManager", "<type>VirtualMachine</type><container type='Folder'>group-d1"
+                            "</container><recursive>true</recursive>"),
+    "DestroyView": ("ContainerView", "v", "<view/>"),
+    "FindByUuid": ("SearchIndex", "SearchIndex", "<vmSearch>true</vmSearch><uuid>x</uuid>"),
+    "FindByInventoryPath": ("SearchIndex", "SearchIndex", "<path>DC0</path>"),
+    "Logout": ("SessionManager", "SessionManager", "<now/>"),
+    "ShutdownGuest": ("VirtualMachine", "vm-1", "<force>true</force>"),
+    "PowerOnVM_Task": ("VirtualMachine", "vm-1", "<force>true</force>"),
+    "PowerOffVM_Task": ("VirtualMachine", "vm-1", "<force>true</force>"),
+    "CreateSnapshot_Task": ("VirtualMachine", "vm-1", "<name>s</name><quiesce>false</quiesce><memory>false</memory>"),
+    "RemoveSnapshot_Task": ("VirtualMachineSnapshot", "s", "<consolidate>true</consolidate><removeChildren>false</removeChildren>"),
+    "CurrentTime": ("ServiceInstance", "ServiceInstance", "<zone>UTC</zone>"),
+}
+
+
+@pytest.mark.parametrize("case", SWAPPED)
+def test_requests_out_of_schema_order_are_refused(shared_client, case):
+    kind, value, rest = SWAPPED[case]
+    with pytest.raises(Fault) as refused:
+        shared_client.this(case.split()[0], kind, value, rest)
+    assert (refused.value.status, refused.value.kind) == (500, "InvalidRequest")
+
+
+def test_a_login_out_of_order_or_in_no_namespace_is_refused(shared_client):
+    for body in ('<Login xmlns="urn:vim25"><_this type="SessionManager">SessionManager</_this><password>p</password>'
+                 "<userName>u</userName></Login>",
+                 '<CurrentTime><_this type="ServiceInstance">ServiceInstance</_this></CurrentTime>',
+                 '<NoSuchMethod xmlns="urn:vim25"><_this type="ServiceInstance">ServiceInstance</_this></NoSuchMethod>'):
+        with pytest.raises(Fault) as refused:
+            shared_client.call(body)
+        assert refused.value.kind == "InvalidRequest"
+
+
+@pytest.fixture(scope="module")
+def shared_client(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("bed")
+    bed = Bed(directory, {"vms": []})
+    yield Client(bed)
+    bed.stop()
+
+
+def test_a_guest_shuts_down_in_its_own_time(bed, client):
+    web = bed.vms["web01"]["moref"]
+    client.this("ShutdownGuest", "VirtualMachine", web)
+    begin = time.monotonic()
+    assert client.power_state(web) == "poweredOn"
+    while client.power_state(web) == "poweredOn":
+        assert time.monotonic() - begin < 5
+        time.sleep(0.05)
+    assert time.monotonic() - begin > 0.8
+    assert client.properties(web, "guest.toolsRunningStatus")["guest.toolsRunningStatus"].text == "guestToolsNotRunning"
+    with pytest.raises(Fault) as refused:
+        client.this("ShutdownGuest", "VirtualMachine", web)
+    assert refused.value.kind == "InvalidPowerState" and refused.value.detail.findtext(VIM + "existingState") == "poweredOff"
+    info = client.wait_task(client.this("PowerOnVM_Task", "VirtualMachine", web))
+    assert info.findtext(VIM + "state") == "success" and client.power_state(web) == "poweredOn"
+    bed.control("/vm", {"name": "web01", "set": {"runtime.consolidationNeeded": "true"}})
+    assert client.properties(web, "runtime.consolidationNeeded")["runtime.consolidationNeeded"].text == "true"
+
+
+def test_a_guest_may_ignore_the_shutdown_and_be_powered_off(bed, client):
+    on, off = bed.ready["vms"][1]["moref"], bed.ready["vms"][2]["moref"]
+    client.this("ShutdownGuest", "VirtualMachine", on)
+    time.sleep(0.5)
+    assert client.power_state(on) == "poweredOn" and bed.control("/state")["vms"][on]["shutdown_requests"] == 1
+    client.wait_task(client.this("PowerOffVM_Task", "VirtualMachine", on))
+    assert client.power_state(on) == "poweredOff"
+    info = client.wait_task(client.this("PowerOffVM_Task", "VirtualMachine", on))
+    assert info.find(f"{VIM}error/{VIM}fault").get(XSI) == "InvalidPowerState"
+    bed.control("/vm", {"name": off, "power": "on"})
+    with pytest.raises(Fault) as refused:
+        client.this("ShutdownGuest", "VirtualMachine", off)
+    assert refused.value.kind == "ToolsUnavailable"
+
+
+def test_a_vm_can_vanish(bed, client):
+    web = bed.vms["web01"]
+    bed.control("/vm", {"name": "web01", "destroy": True})
+    with pytest.raises(Fault) as refused:
+        client.power_state(web["moref"])
+    assert refused.value.kind == "ManagedObjectNotFound"
+    assert bed.control("/state")["vms"][web["moref"]]["power"] == "gone"
+
+
+def test_snapshots_come_and_go(bed, client):
+    web = bed.vms["web01"]["moref"]
+    info = client.wait_task(client.this("CreateSnapshot_Task", "VirtualMachine", web,
+                                        "<name>one</name><memory>false</memory><quiesce>true</quiesce>"))
+    snapshot = info.findtext(VIM + "result")
+    assert bed.control("/state")["vms"][web]["snapshots"] == ["one"]
+    frozen = client.properties(snapshot, "config.hardware.device", kind="VirtualMachineSnapshot")["config.hardware.device"]
+    assert sum(d.get(XSI) == "VirtualDisk" for d in frozen) == 5
+    info = client.wait_task(client.this("RemoveSnapshot_Task", "VirtualMachineSnapshot", snapshot,
+                                        "<removeChildren>false</removeChildren><consolidate>true</consolidate>"))
+    assert info.findtext(VIM + "state") == "success" and bed.control("/state")["vms"][web]["snapshots"] == []
+
+
+def test_the_descriptor_names_the_flat_file(client):
+    text = client.folder("web01/web01.vmdk")[1].decode()
+    assert 'RW 20480 VMFS "web01-flat.vmdk"' in text and 'createType="vmfs"' in text and "parentCID=ffffffff" in text
+    assert 'RW 2048 VMFS "web01_1-flat.vmdk"' in client.folder("web01/web01_1.vmdk")[1].decode()
+
+
+def test_ranges_are_the_images_bytes(bed, client, tmp_path):
+    want = (tmp_path / "image.raw").read_bytes().ljust(10 << 20, b"\0")
+    flat = "web01/web01-flat.vmdk"
+    response, data = client.folder(flat)
+    assert (response.status, data) == (200, want) and response.getheader("Accept-Ranges") == "bytes"
+    response, _ = client.folder(flat, method="HEAD")
+    assert (response.status, response.getheader("Content-Length")) == (200, str(len(want)))
+    for first, last in ((0, 0), (511, 512), (5 << 20, (5 << 20) + 511), (9 << 20, (10 << 20) - 1), ((10 << 20) - 5, 99 << 20)):
+        response, data = client.folder(flat, Range=f"bytes={first}-{last}")
+        end = min(last, len(want) - 1)
+        assert (response.status, response.getheader("Content-Range")) == (206, f"bytes {first}-{end}/{len(want)}")
+        assert data == want[first:end + 1]
+    assert client.folder(flat, Range="bytes=-512")[1] == want[-512:]
+    response, _ = client.folder(flat, Range=f"bytes={len(want)}-")
+    assert (response.status, response.getheader("Content-Range")) == (416, f"bytes */{len(want)}")
+    assert pathlib.Path(bed.vms["web01"]["disks"][0]["path"]).stat().st_blocks * 512 < 1 << 20  # holes stay holes
+    use = bed.control("/state")["folder"]["files"][flat]
+    assert use["requests"] == 9 and use["bytes"] >= len(want)
+
+
+def test_datastore_reads_need_a_login(bed, client):
+    stranger = Client(bed, login=False)
+    response, _ = stranger.folder("web01/web01.vmdk")
+    assert response.status == 401 and response.getheader("WWW-Authenticate").startswith("Basic")
+
+    def basic(password):
+        return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+    assert stranger.folder("web01/web01.vmdk", Authorization=basic(PASSWORD))[0].status == 200
+    assert stranger.folder("web01/web01.vmdk", Authorization=basic("no"))[0].status == 401
+    assert client.folder("web01/none.vmdk")[0].status == 404
+    assert client.folder("../../../../etc/passwd")[0].status == 404
+    client.connection.request("GET", "/folder/web01/web01.vmdk?dcPath=DC9&dsName=LocalDS_0", headers={"Cookie": client.cookie})
+    response = client.connection.getresponse()
+    response.read()
+    assert response.status == 404
+    bed.control("/delete-file", {"path": "[LocalDS_0] web01/web01_1-flat.vmdk"})
+    assert client.folder("web01/web01_1-flat.vmdk")[0].status == 404
+
+
+def test_soap_faults_can_be_asked_for(bed, client):
+    bed.control("/fault", {"method": "CurrentTime", "status": 503, "times": 1})
+    bed.control("/fault", {"method": "CurrentTime", "fault": "HostCommunication", "message": "no way", "times": 1})
+    now = ("CurrentTime", "ServiceInstance", "ServiceInstance")
+    with pytest.raises(Fault) as refused:
+        client.this(*now)
+    assert (refused.value.status, refused.value.kind) == (503, None)
+    with pytest.raises(Fault) as refused:
+        client.this(*now)
+    assert refused.value.kind == "HostCommunication"
+    client.this(*now)
+    bed.control("/fault", {"method": "CurrentTime", "fault": "NotAuthenticated", "times": 1})
+    for _ in range(2):  # the session is really gone
+        with pytest.raises(Fault) as refused:
+            client.this(*now)
+        assert refused.value.kind == "NotAuthenticated"
+
+
+def test_datastore_reads_can_go_wrong(bed, client):
+    flat, size = "web01/web01-flat.vmdk", 10 << 20
+
+    def ask(**what):
+        bed.control("/fault", {"folder": True, "times": 1, **what})
+        return client.folder(flat, Range="bytes=0-1048575")
+
+    assert ask(status=503)[0].status == 503
+    response, data = ask(short=True)
+    assert response.getheader("Content-Range") == f"bytes 0-1048575/{size}" and len(data) == 524288
+    assert ask(wrong_range=True)[0].getheader("Content-Range") == f"bytes 512-1049087/{size}"
+    response, data = ask(ignore_range=True)
+    assert response.status == 200 and len(data) == size
+    assert ask(corrupt=True)[1][1:] == client.folder(flat, Range="bytes=1-1048575")[1]
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        ask(drop_after=1000)
+    assert len(cut.value.partial) == 1000
+    client.connection.close()
+    client.connection.timeout = 1
+    with pytest.raises(TimeoutError):
+        ask(stall=True)
+    client.connection.close()
+    assert client.folder(flat, Range="bytes=0-1048575")[0].status == 206
+
+
+def test_datastore_reads_can_be_slow(bed, client):
+    bed.control("/fault", {"rate_bytes_per_second": 1 << 20})
+    begin = time.monotonic()
+    client.folder("web01/web01-flat.vmdk", Range="bytes=0-1048575")
+    assert 0.8 < time.monotonic() - begin < 3
+    bed.control("/fault", {"clear": True})
+    begin = time.monotonic()
+    client.folder("web01/web01-flat.vmdk")
+    assert time.monotonic() - begin < 1
+
+
+def test_names_with_odd_characters_are_escaped_and_found(tmp_path):
+    bed = Bed(tmp_path, {"datacenter": "Berlin (1)/DC 2", "datastore": "ssd (fast)",
+                         "vms": [{"name": "a/b%c", "disks": [{"size_bytes": 512}]}]})
+    client = Client(bed)
+    vm = bed.ready["vms"][0]
+    assert client.properties(vm["moref"], "name")["name"].text == "a%2fb%25c"
+    assert vm["disks"][0]["file"] == "[ssd (fast)] a_2fb_25c/a_2fb_25c.vmdk"
+    found = client.this("FindByInventoryPath", "SearchIndex", "SearchIndex", f"<inventoryPath>{vm['path']}</inventoryPath>")
+    assert found.findtext(VIM + "returnval") == vm["moref"]
+    names = {"dcPath": "Berlin (1)/DC 2", "dsName": "ssd (fast)"}
+    for query in (names, {k: urllib.parse.quote(v, safe="") for k, v in names.items()}):
+        client.connection.request("GET", "/folder/a_2fb_25c/a_2fb_25c-flat.vmdk?" + urllib.parse.urlencode(query),
+                                  headers={"Cookie": client.cookie})
+        response = client.connection.getresponse()
+        assert (response.status, len(response.read())) == (200, 512)
+    bed.stop()
+
+
+def test_a_bad_inventory_is_refused(tmp_path):
+    for wrong in ({"vms": [{"nam": "x"}]}, {"vms": [{"name": "x", "disks": [{"size_bytes": 100}]}]},
+                  {"vms": [{"name": "x"}, {"name": "x"}]}, {"vms": [{"name": "x", "secure_boot": True}]},
+                  {"vms": [{"name": "x", "nics": [{"network": "none"}]}]}):
+        with pytest.raises(json.JSONDecodeError):
+            Bed(tmp_path, wrong)
+    assert not list(tmp_path.glob("state-*"))
+
+
+def test_it_ends_with_its_parent(tmp_path):
+    bed = Bed(tmp_path, {"vms": []})
+    script = ("import subprocess, sys\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+              "p.stdout.readline(); print(p.pid, flush=True); sys.stdin.read()\n")
+    parent = subprocess.Popen([sys.executable, "-c", script, *map(str, bed.command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        status = pathlib.Path(f"/proc/{child}/stat")
+        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("it lives on")
+    bed.stop()
