@@ -34,9 +34,9 @@ def start(directory, tmp_path):
     """Starts engines that are stopped, and looked at for remains, after the test."""
     running = []
 
-    def begin(kind="builtin", engine=None, vms=None, **more):
+    def begin(kind="builtin", engine=None, vms=None, log_in=True, **more):
         running.append(bed.Engine(directory, tmp_path, kind, PYTHON,
-                                  bed.inventory(engine, vms, **more)))
+                                  bed.inventory(engine, vms, **more), log_in))
         return running[-1]
     yield begin
     for engine in running:
