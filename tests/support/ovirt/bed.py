@@ -13,6 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1 << 20
 PASSWORD = "correct horse"
 
+# The venv made by install_imageio.sh; what needs it skips without.
+VENV = os.environ.get("OVIRT_IMAGEIO_VENV", "")
+PYTHON = os.path.join(VENV, "bin", "python") if VENV else ""
+
 FAST = {"initializing_seconds": 0.1, "finalizing_seconds": 0.1, "unlock_seconds": 0.1,
         "monitor_seconds": 0.1, "remove_timeout": 3}
 
@@ -89,6 +93,12 @@ class Reply:
     def json(self):
         assert self.headers["Content-Type"].startswith("application/json"), self.body
         return json.loads(self.body)
+
+
+def fault(reply):
+    """The detail of a fault, of either shape."""
+    tree = reply.xml()
+    return (tree if tree.tag == "fault" else tree.find("fault")).findtext("detail")
 
 
 class Engine:
@@ -203,3 +213,19 @@ class Engine:
 
     def act(self, transfer_id, action):
         return self.api("POST", "/imagetransfers/%s/%s" % (transfer_id, action), "<action/>")
+
+
+class Data:
+    """A keep-alive connection to one transfer."""
+
+    def __init__(self, engine, url, timeout=20):
+        self.path = urllib.parse.urlsplit(url).path
+        self.connection = engine.connect(url, timeout)
+
+    def ask(self, method, below="", **headers):
+        self.connection.request(method, self.path + below, None, headers)
+        answer = self.connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+
+    def close(self):
+        self.connection.close()

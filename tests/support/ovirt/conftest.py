@@ -1,7 +1,4 @@
-"""Fixtures of the engine's own tests: certificates, images and a running engine.
-
-OVIRT_IMAGEIO_VENV names the venv made by install_imageio.sh; what needs it skips without.
-"""
+"""Fixtures of the engine's own tests: certificates, images and a running engine."""
 
 import os
 import subprocess
@@ -9,9 +6,7 @@ import subprocess
 import pytest
 
 import bed
-
-VENV = os.environ.get("OVIRT_IMAGEIO_VENV", "")
-PYTHON = os.path.join(VENV, "bin", "python") if VENV else ""
+from bed import PYTHON
 
 
 @pytest.fixture(scope="session")

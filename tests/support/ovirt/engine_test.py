@@ -9,12 +9,7 @@ import urllib.parse
 import pytest
 
 import bed
-
-
-def fault(reply):
-    """The detail of a fault, of either shape."""
-    tree = reply.xml()
-    return (tree if tree.tag == "fault" else tree.find("fault")).findtext("detail")
+from bed import fault
 
 
 def search(engine, text, **more):
@@ -24,7 +19,7 @@ def search(engine, text, **more):
 
 # Sign-on ----------------------------------------------------------------------------------------
 
-def test_the_token_answer_has_its_expiry_as_a_string(engine):
+def test_the_token_answer_has_its_expiry_as_a_string_row_9_2(engine):
     tree = engine.sign_on().json()
     assert tree["token_type"] == "bearer" and tree["scope"] == "ovirt-app-api"
     assert tree["exp"] == "9223372036854775807"
@@ -33,12 +28,12 @@ def test_the_token_answer_has_its_expiry_as_a_string(engine):
 @pytest.mark.parametrize("wrong, error", [
     ({"password": "no"}, "access_denied"), ({"username": "no"}, "access_denied"),
     ({"scope": "other"}, "invalid_scope"), ({"grant_type": "code"}, "unsupported_grant_type")])
-def test_bad_credentials_are_status_400_with_an_error(engine, wrong, error):
+def test_bad_credentials_are_status_400_with_an_error_row_9_3(engine, wrong, error):
     reply = engine.sign_on(**wrong)
     assert reply.status == 400 and reply.json()["error"] == error
 
 
-def test_an_engine_may_answer_401_and_an_array(start):
+def test_an_engine_may_answer_401_and_an_array_row_8_3(start):
     engine = start(engine={"bad_credentials_status": 401, "token_in_array": True},
                    log_in=False)
     assert engine.sign_on(password="no").status == 401
@@ -92,7 +87,7 @@ def test_the_root_names_product_and_links(engine):
     assert "vms" in [link.get("rel") for link in root.findall("link")]
 
 
-def test_xml_and_json_carry_the_same_tree(engine):
+def test_xml_and_json_carry_the_same_tree_row_9_1(engine):
     path = "/vms/" + engine.vm("web one")["id"]
     xml, tree = engine.get(path), engine.api("GET", path, json_form=True).json()
     assert tree["id"] == xml.get("id") and tree["href"] == xml.get("href")
@@ -115,13 +110,13 @@ def test_json_wraps_collections_and_an_empty_one_is_an_empty_object(engine):
     assert engine.get("/vms?search=name%3Dnone").tag == "vms"
 
 
-def test_json_scalars_can_be_native(start):
+def test_json_scalars_can_be_native_row_8_2(start):
     engine = start(engine={"json_scalars": "native"})
     tree = engine.api("GET", "/vms/" + engine.vm("web one")["id"], json_form=True).json()
     assert tree["memory"] == 1 << 30 and tree["delete_protected"] is False
 
 
-def test_a_vlan_and_a_cdrom_file_are_attributes(start):
+def test_a_vlan_and_a_cdrom_file_are_attributes_row_9_13(start):
     engine = start(vms=[{"name": "a", "cdrom": "tools.iso"}])
     blue = next(n for n in engine.get("/networks") if n.findtext("name") == "blue")
     assert blue.find("vlan").get("id") == "7"
@@ -325,7 +320,7 @@ def test_injected_faults_are_used_up(engine):
     assert engine.api("GET", "/vms").status == 200 and time.monotonic() - began >= 0.3
 
 
-def test_a_dropped_request_may_have_taken_effect(engine):
+def test_a_dropped_request_may_have_taken_effect_row_8_8(engine):
     engine.control("/fault", path_regex="/imagetransfers$", method="POST", drop="after")
     with pytest.raises((OSError, http.client.HTTPException)):
         engine.ask_transfer(engine.disk("cold"))
@@ -336,7 +331,7 @@ def test_a_dropped_request_may_have_taken_effect(engine):
     assert len(engine.get("/imagetransfers")) == 1
 
 
-def test_an_action_of_status_200_can_hold_a_fault(engine):
+def test_an_action_of_status_200_can_hold_a_fault_row_8_40(engine):
     engine.control("/fault", path_regex="/shutdown$", body="<action><status>failed</status><fault>"
                    "<reason>Operation Failed</reason><detail>[no]</detail></fault></action>")
     reply = power(engine, "web one", "shutdown")

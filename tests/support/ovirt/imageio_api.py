@@ -8,6 +8,7 @@ add(ticket)                     raises ImageioError
 info(id)                        dict with active, idle_time, expires, transferred; None: unknown
 extend(id, seconds)
 remove(id)                      False when requests still run after the host's patience
+usage(transfer id)              requests clients made, most connections at a time; None: unknown
 restart()                       forgets all tickets and connections, same address
 stop()
 """

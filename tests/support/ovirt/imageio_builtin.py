@@ -84,6 +84,9 @@ class BuiltinImageio:
     def remove(self, ticket_id):
         return self.tickets.remove(ticket_id)
 
+    def usage(self, transfer_id):
+        return self.tickets.usage(transfer_id)
+
 
 class _Kept:
     def __init__(self, images, url):

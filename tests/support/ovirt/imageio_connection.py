@@ -96,9 +96,16 @@ class Connection(http.server.BaseHTTPRequestHandler):
             if not match.group(1):
                 raise _Answer(400, "Ticket id is required")
             fault = self._imageio.faults.take(self.command, path)
+            self._tickets.came(match.group(1), self._reader, self.command, name,
+                               self.headers.get("range"))
+            if fault and fault["kind"] == "delay":
+                time.sleep(float(fault.get("seconds", 60)))
             if fault and fault["kind"] == "status":
                 raise _Answer(int(fault.get("status", 500)), "Server failed on request")
-            method(match.group(1), fault, body)
+            if fault and fault["kind"] == "answer":
+                self._send_given(fault)
+            else:
+                method(match.group(1), fault, body)
             return
         raise _Answer(404, "No handler for %r" % path)
 
@@ -160,7 +167,7 @@ class Connection(http.server.BaseHTTPRequestHandler):
                                                lambda: not ticket.canceled)
             except TypeError:  # lengthless digests such as shake_128
                 raise _Answer(500, "Server failed on request") from None
-            self._tickets.count(ticket, ticket.image.size)
+            self._tickets.count(ticket, 0, ticket.image.size)
         self._send_json({"algorithm": algorithm, "block_size": block_size, "checksum": digest})
 
     def _image_get(self, ticket_id, fault, _body):
@@ -209,7 +216,7 @@ class Connection(http.server.BaseHTTPRequestHandler):
             while left:
                 data = ticket.image.read(offset, min(left, _READ_BYTES))
                 self.wfile.write(data)
-                self._tickets.count(ticket, len(data))
+                self._tickets.count(ticket, offset, len(data))
                 offset, left = offset + len(data), left - len(data)
                 if ticket.canceled and left:
                     self.close_connection = True
@@ -221,6 +228,12 @@ class Connection(http.server.BaseHTTPRequestHandler):
             if kind == "drop":  # without the goodbye of TLS
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                            struct.pack("ii", 1, 0))
+
+    def _send_given(self, fault):
+        given = fault.get("body", "")
+        text = given if isinstance(given, str) else json.dumps(given)
+        headers = {"content-type": fault.get("content_type", "application/json")}
+        self._send(int(fault.get("status", 200)), text.encode(), headers)
 
     def _send_json(self, tree, headers=None):
         body = json.dumps(tree).encode() + b"\n"

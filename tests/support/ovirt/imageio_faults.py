@@ -3,7 +3,8 @@
 import re
 import threading
 
-KINDS = ("short_body", "wrong_content_range", "status", "drop", "stall", "ok_instead_of_partial")
+KINDS = ("short_body", "wrong_content_range", "status", "drop", "stall", "ok_instead_of_partial",
+         "answer", "delay")
 
 
 class DataFaults:
@@ -11,11 +12,15 @@ class DataFaults:
 
     A rule: kind; times (default 1, 0 = for ever); path_regex (default: image data, not
     extents nor checksum); method (default GET); after_bytes for short_body, drop and stall:
-    how much of the body goes out first (default half); seconds for stall (default 60);
-    status for status (default 500).
+    how much of the body goes out first (default half); seconds for stall and delay (default
+    60); status for status (default 500) and answer (default 200), the latter with body (text
+    or a JSON tree) and content_type.
+
+    status, answer and delay work for any request, the others for image data.
     """
 
-    _KEYS = {"kind", "times", "path_regex", "method", "after_bytes", "seconds", "status"}
+    _KEYS = {"kind", "times", "path_regex", "method", "after_bytes", "seconds", "status",
+             "body", "content_type"}
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -138,6 +138,9 @@ class RealImageio:
         except ImageioError:
             return True  # a daemon that is gone has no tickets
 
+    def usage(self, _transfer_id):
+        return None  # the daemon does not tell; its log in the state directory does
+
     def _ask(self, method, path, tree=None):
         connection = _UnixConnection(self._control, self._values["remove_timeout"] + 10)
         try:

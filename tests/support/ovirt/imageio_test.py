@@ -6,29 +6,12 @@ import os
 import subprocess
 import threading
 import time
-import urllib.parse
 
 import pytest
 
-from bed import MIB, Reply
+from bed import MIB, Data
 
 RAW_SIZE = 10 * MIB + 512
-
-
-class Data:
-    """A keep-alive connection to one transfer."""
-
-    def __init__(self, engine, url, timeout=20):
-        self.path = urllib.parse.urlsplit(url).path
-        self.connection = engine.connect(url, timeout)
-
-    def ask(self, method, below="", **headers):
-        self.connection.request(method, self.path + below, None, headers)
-        answer = self.connection.getresponse()
-        return Reply(answer.status, answer.headers, answer.read())
-
-    def close(self):
-        self.connection.close()
 
 
 @pytest.fixture
@@ -46,7 +29,7 @@ def image(engine, name="raw.img"):
         return file.read()
 
 
-def test_options_tell_readers_and_features(cold):
+def test_options_tell_readers_and_features_row_9_7(cold):
     reply = cold[2].ask("OPTIONS")
     tree = reply.json()
     assert reply.headers["allow"] == "OPTIONS,GET"
@@ -60,7 +43,7 @@ def test_options_of_the_server_need_no_ticket(cold):
     assert "max_readers" not in data.ask("OPTIONS").json()
 
 
-def test_a_range_is_answered_exactly(cold):
+def test_a_range_is_answered_exactly_row_9_4(cold):
     engine, _, data = cold
     for first, last in ((0, 0), (327680, 524287), (RAW_SIZE - 1, RAW_SIZE - 1), (100, MIB + 100)):
         reply = data.ask("GET", Range="bytes=%d-%d" % (first, last))
@@ -103,7 +86,7 @@ def assert_cover(extents, size):
 
 
 @pytest.mark.parametrize("shallow", [False, True])
-def test_extents_of_a_chain(start, imageio_kind, shallow):
+def test_extents_of_a_chain_row_9_5(start, imageio_kind, shallow):
     engine = start(imageio_kind)
     extra = "<format>raw</format>" + ("<shallow>true</shallow>" if shallow else "")
     transfer = engine.transfer(engine.disk("chain"), extra)
@@ -144,7 +127,7 @@ def test_dirty_extents_need_a_backup(cold):
 
 @pytest.mark.parametrize("query, block", [("?algorithm=sha256&block_size=1048576", MIB),
                                           ("?algorithm=sha256", 4 * MIB)])
-def test_the_checksum_is_a_hash_of_hashes(cold, query, block):
+def test_the_checksum_is_a_hash_of_hashes_row_8_39(cold, query, block):
     whole = image(cold[0])
     leaves = [hashlib.sha256(whole[i:i + block]).digest() for i in range(0, len(whole), block)]
     assert cold[2].ask("GET", "/checksum" + query).json() == {
@@ -165,7 +148,20 @@ def test_default_checksum_is_blake2b_of_32_bytes(cold):
     assert "sha256" in cold[2].ask("GET", "/checksum/algorithms").json()["algorithms"]
 
 
-def test_head_is_refused_with_a_body(cold):
+def test_transferred_counts_checksums_and_repeats_once_row_9_9(cold):
+    engine, transfer, data = cold
+
+    def transferred():
+        time.sleep(0.4)
+        return engine.get("/imagetransfers/" + transfer.get("id")).findtext("transferred")
+    for _ in range(2):
+        data.ask("GET", Range="bytes=4-7")
+    assert transferred() == "4"
+    data.ask("GET", "/checksum?algorithm=sha256")
+    assert transferred() == str(RAW_SIZE)
+
+
+def test_head_is_refused_with_a_body_row_9_6(cold):
     engine, transfer, data = cold
     data.connection.connect()
     data.connection.sock.sendall(b"HEAD %s HTTP/1.1\r\nhost: x\r\n\r\n" % data.path.encode())
@@ -208,7 +204,7 @@ def test_two_requests_may_be_pipelined(cold):
         text += data.connection.sock.recv(4096)
 
 
-def test_an_expired_ticket_works_again_after_extend(cold):
+def test_an_expired_ticket_works_again_after_extend_row_8_23(cold):
     engine, transfer, data = cold
     assert data.ask("OPTIONS").status == 200
     engine.control("/transfer", id=transfer.get("id"), expire_ticket=True)
@@ -220,7 +216,7 @@ def test_an_expired_ticket_works_again_after_extend(cold):
     assert data.ask("GET", Range="bytes=0-3").status == 206
 
 
-def test_one_connection_too_many_waits(start, imageio_kind):
+def test_one_connection_too_many_waits_row_9_8(start, imageio_kind):
     engine = start(imageio_kind, engine={"max_readers": 2})
     url = engine.transfer(engine.disk("cold")).findtext("transfer_url")
     first, second, third = (Data(engine, url) for _ in range(3))
@@ -238,7 +234,7 @@ def test_one_connection_too_many_waits(start, imageio_kind):
     third.close()
 
 
-def test_an_idle_connection_is_closed_in_silence(start, imageio_kind):
+def test_an_idle_connection_is_closed_in_silence_row_8_22(start, imageio_kind):
     engine = start(imageio_kind)
     transfer = engine.transfer(engine.disk("cold"), "<format>raw</format>"
                                "<inactivity_timeout>1</inactivity_timeout>"

@@ -1,5 +1,6 @@
 """Tickets of the builtin imageio: who may read what until when, and who is reading."""
 
+import collections
 import contextlib
 import threading
 import time
@@ -21,8 +22,19 @@ class _Ticket:
         self.accessed = time.monotonic()
         self.canceled = False
         self.running = 0
-        self.transferred = 0
+        self.completed = []
         self.readers = set()
+
+
+class _Usage:
+    """What clients did with one ticket; kept when the ticket is gone."""
+
+    def __init__(self, transfer_id):
+        self.transfer_id = transfer_id
+        self.users = set()
+        self.peak = 0
+        self.count = 0
+        self.requests = collections.deque(maxlen=5000)
 
 
 class Tickets:
@@ -33,10 +45,12 @@ class Tickets:
         self._remove_timeout = remove_timeout
         self._changed = threading.Condition()
         self._tickets = {}
+        self._usage = {}
 
     def add(self, tree, image):
         with self._changed:
             self._tickets[tree["uuid"]] = _Ticket(tree, image)
+            self._usage[tree["uuid"]] = _Usage(tree["transfer_id"])
 
     def clear(self):
         with self._changed:
@@ -53,7 +67,8 @@ class Tickets:
             active = ticket.running > 0
             return {"active": active, "expires": ticket.expires, "canceled": ticket.canceled,
                     "idle_time": 0 if active else int(time.monotonic() - ticket.accessed),
-                    "transferred": ticket.transferred, "connections": len(ticket.readers)}
+                    "transferred": sum(end - start for start, end in ticket.completed),
+                    "connections": len(ticket.readers)}
 
     def extend(self, ticket_id, seconds):
         with self._changed:
@@ -72,6 +87,25 @@ class Tickets:
                 return False
             del self._tickets[ticket_id]
             return True
+
+    def came(self, ticket_id, reader, method, what, wanted):
+        """Notes a request, before anything is decided about it."""
+        with self._changed:
+            usage = self._usage.get(ticket_id)
+            if usage is None:
+                return
+            usage.users.add(reader)
+            usage.peak = max(usage.peak, len(usage.users))
+            usage.count += 1
+            usage.requests.append({"method": method, "what": what, "range": wanted})
+
+    def usage(self, transfer_id):
+        """Requests to the tickets of a transfer, and the most connections open at a time."""
+        with self._changed:
+            mine = [u for u in self._usage.values() if u.transfer_id == transfer_id]
+            return {"requests": [r for u in mine for r in u.requests],
+                    "count": sum(u.count for u in mine),
+                    "peak_connections": max((u.peak for u in mine), default=0)}
 
     def authorize(self, ticket_id, reader, operation):
         """The ticket, with a place for this connection among its readers.
@@ -108,6 +142,8 @@ class Tickets:
         with self._changed:
             for ticket in self._tickets.values():
                 ticket.readers.discard(reader)
+            for usage in self._usage.values():
+                usage.users.discard(reader)
             self._changed.notify_all()
 
     def touch(self, ticket):
@@ -134,6 +170,13 @@ class Tickets:
             raise Canceled
         self.touch(ticket)
 
-    def count(self, ticket, transferred):
+    def count(self, ticket, start, length):
+        """Notes bytes as read. What is read twice counts once, so keeps a union."""
+        end, apart = start + length, []
         with self._changed:
-            ticket.transferred += transferred
+            for known in ticket.completed:
+                if known[1] < start or end < known[0]:
+                    apart.append(known)
+                else:
+                    start, end = min(start, known[0]), max(end, known[1])
+            ticket.completed = sorted(apart + [(start, end)])

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import PYTHON
+from bed import PYTHON
 
 
 def has_sdk():

@@ -240,7 +240,8 @@ class Transfer:
                 "format": self.format, "phase": self.phase, "phases": list(self.phases),
                 "alive": self.phase not in FINISHED, "calls": list(self.calls),
                 "finalized": self._did("finalize"), "cancelled": self._did("cancel"),
-                "extended": self._did("extend"), "failure": self.failure}
+                "extended": self._did("extend"), "failure": self.failure,
+                "data": self._imageio.usage(self.id)}
 
     def _did(self, call):
         return any(c["call"] == call and c["ok"] for c in self.calls)

@@ -45,7 +45,7 @@ class Transfers:
         self._check_disk(disk)
         running = disk.vm is not None and disk.vm.status != "down"
         active_layer = not by_snapshot or layer is disk.layers[0]
-        if running and active_layer:
+        if running and active_layer and disk.attachment["active"]:
             raise _cannot("Disk %s is plugged to a VM that is not down: %s. Please shut it down "
                           "and try again." % (disk.name, disk.vm.name))
         image_format = wishes.pop("format") or layer.format

@@ -6,9 +6,7 @@ import urllib.parse
 
 import pytest
 
-from bed import MIB
-from engine_test import fault
-from imageio_test import Data
+from bed import MIB, Data, fault
 
 
 def calls(engine, transfer_id):
@@ -56,7 +54,7 @@ def test_a_disk_is_locked_while_a_transfer_lives(engine):
     assert engine.ask_transfer(disk).status == 201
 
 
-def test_the_disk_stays_locked_a_while_after_the_end(start):
+def test_the_disk_stays_locked_a_while_after_the_end_row_9_11(start):
     engine = start(engine={"unlock_seconds": 0.5})
     disk = engine.disk("cold")
     made = engine.transfer(disk)
@@ -175,7 +173,7 @@ def test_pause_closes_the_data_plane_and_resume_gives_another_address(start, ima
     data.close()
 
 
-def test_a_cancelled_transfer_cleans_up(engine):
+def test_a_cancelled_transfer_cleans_up_row_9_10(engine):
     disk = engine.disk("cold")
     ready = engine.transfer(disk)
     engine.act(ready.get("id"), "cancel")
@@ -218,7 +216,7 @@ def test_zero_switches_inactivity_off(engine):
     assert engine.get("/imagetransfers/" + ready.get("id")).findtext("phase") == "transferring"
 
 
-def test_older_engines_forget_a_finished_transfer(start):
+def test_older_engines_forget_a_finished_transfer_row_8_10(start):
     engine = start(engine={"finished_kept_seconds": 0, "unlock_seconds": 0.3})
     disk = engine.disk("cold")
     ready = engine.transfer(disk)
@@ -237,14 +235,14 @@ def test_a_data_plane_that_does_not_start_pauses_the_transfer(engine):
     assert engine.act(made.get("id"), "cancel").status == 200
 
 
-def test_a_phase_nobody_knows_can_be_shown(engine):
+def test_a_phase_nobody_knows_can_be_shown_row_8_6(engine):
     ready = engine.transfer(engine.disk("cold"))
     engine.control("/transfer", disk="cold", phase="dreaming", reads=2)
     seen = [engine.get("/imagetransfers/" + ready.get("id")).findtext("phase") for _ in range(3)]
     assert seen == ["dreaming", "dreaming", "transferring"]
 
 
-def test_a_host_name_in_the_address_can_be_one_nobody_resolves(start):
+def test_a_host_name_in_the_address_can_be_one_nobody_resolves_row_8_33(start):
     engine = start(engine={"transfer_host": "host.invalid"})
     ready = engine.transfer(engine.disk("cold"))
     assert ready.findtext("transfer_url").startswith("https://host.invalid:")
@@ -294,3 +292,35 @@ def test_bodies_that_end_early(engine, kind):
     fresh = Data(engine, engine.get("/imagetransfers")[0].findtext("transfer_url"))
     assert fresh.ask("GET", Range="bytes=0-3").status == 206
     fresh.close()
+
+
+def test_any_answer_of_the_builtin_imageio_can_be_replaced(engine):
+    data = Data(engine, engine.transfer(engine.disk("cold")).findtext("transfer_url"))
+    engine.control("/imageio-fault", kind="answer", method="OPTIONS", body={"features": []})
+    assert data.ask("OPTIONS").json() == {"features": []}
+    engine.control("/imageio-fault", kind="answer", path_regex="/extents$", status=404, body="no")
+    reply = data.ask("GET", "/extents")
+    assert reply.status == 404 and reply.body == b"no"
+    engine.control("/imageio-fault", kind="delay", path_regex="/extents$", seconds=0.3)
+    began = time.monotonic()
+    assert data.ask("GET", "/extents").status == 200 and time.monotonic() - began >= 0.3
+    data.close()
+
+
+def test_the_state_tells_what_clients_asked_of_the_builtin_imageio(engine):
+    url = engine.transfer(engine.disk("cold")).findtext("transfer_url")
+    first, second = Data(engine, url), Data(engine, url)
+    first.ask("OPTIONS")
+    second.ask("GET", Range="bytes=0-3")
+    first.close()
+    second.close()
+    seen = engine.control("/state")["transfers"][0]["data"]
+    assert seen["peak_connections"] == 2 and seen["count"] == 2
+    assert seen["requests"] == [{"method": "OPTIONS", "what": "image", "range": None},
+                                {"method": "GET", "what": "image", "range": "bytes=0-3"}]
+
+
+def test_an_unplugged_disk_of_a_running_machine_is_cold(start):
+    engine = start(vms=[{"name": "a", "status": "up", "disks": [
+        {"alias": "cold", "image": "raw.img", "active": False}]}])
+    assert engine.ask_transfer(engine.disk("cold")).status == 201
