@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 import bed
+import inventory
 from bed import fault
 
 
@@ -126,7 +127,8 @@ def test_a_vlan_and_a_cdrom_file_are_attributes_row_9_13(start):
 
 @pytest.mark.parametrize("headers, status", [
     ({"Content_Type": None}, 415), ({"Content_Type": "text/plain"}, 415),
-    ({"Accept": "text/csv"}, 406), ({"Version": "3"}, 400)])
+    ({"Accept": "text/csv"}, 406), ({"Version": "3"}, 400),
+    ({"Correlation_Id": "c" * 51}, 400)])
 def test_headers_are_checked(engine, headers, status):
     path = "/vms/%s/shutdown" % engine.vm("web one")["id"]
     assert engine.api("POST", path, b"<action/>", **headers).status == status
@@ -194,8 +196,8 @@ def test_a_query_that_cannot_be_read_is_400(engine, text):
 
 
 def test_follow_inlines_and_leaves_the_links(engine):
-    vm = engine.get("/vms/%s?follow=disk_attachments.disk.storage_domains,nics.vnic_profile.network,"
-                    "nics.reported_devices,cluster,tags" % engine.vm("web one")["id"])
+    vm = engine.get("/vms/%s?follow=disk_attachments.disk.storage_domains,"
+                    "nics.vnic_profile.network,nics.reported_devices,cluster,tags" % engine.vm("web one")["id"])
     assert [d.findtext("alias") for d in vm.findall("disk_attachments/disk_attachment/disk")] == [
         "boot", "data"]
     assert vm.findtext("disk_attachments/disk_attachment/disk/storage_domains/storage_domain/name"
@@ -350,3 +352,16 @@ def test_the_request_log_shows_what_clients_send(engine):
     last = engine.control("/state")["requests"][-1]
     assert last["path"].endswith("/vms?max=1") and last["status"] == 200
     assert last["version"] is None and last["auth"] == "Bearer"
+
+
+@pytest.mark.parametrize("tree, words", [
+    ({"vms": [{}]}, "has no name"), ({"engine": {"colour": 1}}, "unknown engine settings"),
+    ({"vms": [{"name": "a", "cluster": "none"}]}, "there is no none"),
+    ({"vms": [{"name": "a", "disks": [{}]}]}, "give image or provisioned_size"),
+    ({"vms": [{"name": "a", "disks": [{"image": "none"}]}]}, "No such file"),
+    ({"vms": [{"name": "a"}, {"name": "a"}]}, "used twice")])
+def test_a_bad_bed_file_is_refused_with_the_reason(tmp_path, tree, words):
+    path = tmp_path / "bed.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(inventory.BadBed, match=words):
+        inventory.load(path)

@@ -21,6 +21,8 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
   fail "Python.h is missing (apt: python3-dev)"
 
 /usr/bin/python3 -m venv "$venv" || fail "cannot make a venv (apt: python3-venv)"
+# With wheel present pip builds the old-style packages the way newer ones demand.
+"$python" -m pip install --quiet wheel || fail "pip cannot install wheel"
 "$python" -m pip install --quiet ovirt-imageio==2.5.1 || fail "pip cannot install ovirt-imageio"
 
 # The package imports without its extension; ask for the extension and the daemon by name.

@@ -8,7 +8,6 @@ import re
 import socket
 import socketserver
 import ssl
-import threading
 import time
 import urllib.parse
 
@@ -26,6 +25,7 @@ PKI = "/ovirt-engine/services/pki-resource"
 
 # Below this a compressed answer is larger than a plain one.
 _GZIP_FROM_BYTES = 1024
+_MAX_CORRELATION = 50
 
 
 class Engine:
@@ -182,6 +182,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Version", "4") != "4":
             raise Fault(400, "Version %s of the API is not available"
                         % self.headers["Version"], reason="Invalid version")
+        correlation = self.headers.get("Correlation-Id") or self._query.get("correlation_id", "")
+        if len(correlation) > _MAX_CORRELATION:
+            raise Fault(400, "[The correlation id is longer than %d characters]"
+                        % _MAX_CORRELATION)
         if not re.search(r"xml|json|\*/\*|application/\*", self.headers.get("Accept", "*/*")):
             return 406, b"", "text/plain"
         parts = [urllib.parse.unquote(p) for p in self._path[len(API):].split("/") if p]

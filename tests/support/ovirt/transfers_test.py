@@ -15,7 +15,8 @@ def calls(engine, transfer_id):
 
 
 def phases(engine, transfer_id):
-    return next(t for t in engine.control("/state")["transfers"] if t["id"] == transfer_id)["phases"]
+    return next(t["phases"] for t in engine.control("/state")["transfers"]
+                if t["id"] == transfer_id)
 
 
 def test_a_download_from_beginning_to_end(start, imageio_kind):
