@@ -11,6 +11,10 @@ root=$(cd "$here/../../.." && pwd)
 mkdir -p "$(dirname "$1")"
 out=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 
+mkdir -p "$root/build"
+exec 9>"$root/build/.vcsim-bed.lock" # tests that start at once build once
+flock 9
+
 if [ -x "$out" ] && [ -z "$(find "$here" \( -name '*.go' -o -name build.sh \) -newer "$out")" ]; then
   exit 0
 fi

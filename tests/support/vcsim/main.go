@@ -24,6 +24,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -221,6 +222,9 @@ func stateDir(state string) (dir string, made bool, err error) {
 	}
 	if err = os.MkdirAll(state, 0o700); err != nil {
 		return "", false, err
+	}
+	if state, err = filepath.Abs(state); err != nil { // the ready line names files
+		return "", made, err
 	}
 	dir, err = os.MkdirTemp(state, "bed-")
 	return dir, made, err
