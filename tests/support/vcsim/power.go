@@ -178,7 +178,20 @@ func powerState(ref types.ManagedObjectReference) (state types.VirtualMachinePow
 func (p *power) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "VcsimBed", Value: "power"}
 }
-func (p *power) PutObject(mo.Reference) {}
+
+// PutObject sees new tasks before anyone else: one on a snapshot names the snapshot as its entity, which no real server
+// does and strict clients refuse.
+func (p *power) PutObject(o mo.Reference) {
+	task, ok := o.(*simulator.Task)
+	if !ok || task.Info.Entity == nil {
+		return
+	}
+	if snapshot, ok := simulator.Map.Get(*task.Info.Entity).(*simulator.VirtualMachineSnapshot); ok {
+		vm := snapshot.Vm
+		task.Info.Entity = &vm
+	}
+}
+
 func (p *power) UpdateObject(o mo.Reference, changes []types.PropertyChange) {
 	if vm, ok := o.(*mo.VirtualMachine); ok {
 		for _, c := range changes {
