@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 
 HERE = pathlib.Path(__file__).resolve().parent
 USER, PASSWORD = "administrator@vsphere.local", "pw!"
+WEB_UUID = "4210a0b1-c2d3-e4f5-0617-2839405a6b7c"
 XSI = "{http://www.w3.org/2001/XMLSchema-instance}type"
 VIM = "{urn:vim25}"
 
