@@ -266,7 +266,8 @@ func (f *front) state() interface{} {
 	s.VMs = map[string]interface{}{}
 	for _, known := range f.inventory.ready {
 		ref := types.ManagedObjectReference{Type: "VirtualMachine", Value: known.Moref}
-		state := vmState{Name: known.Name, Power: string(powerState(ref)), Shutdowns: f.inventory.power.shutdowns(ref), Snapshots: []string{}}
+		state := vmState{Name: known.Name, Power: string(powerState(ref)),
+			Shutdowns: f.inventory.power.shutdowns(ref), Snapshots: []string{}}
 		if vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine); ok {
 			simulator.Map.WithLock(ref, func() {
 				if vm.Snapshot != nil {

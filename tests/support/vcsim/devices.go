@@ -150,7 +150,9 @@ func (s *deviceSet) addNIC(index int, nic bedNIC) (types.ManagedObjectReference,
 			Key: 4000 + int32(index), ControllerKey: 100, UnitNumber: types.NewInt32(7 + int32(index)),
 			DeviceInfo:  description(fmt.Sprintf("Network adapter %d", index+1), nic.Network),
 			Backing:     backing,
-			Connectable: &types.VirtualDeviceConnectInfo{StartConnected: connected, AllowGuestControl: true, Connected: connected, Status: "ok"},
+			Connectable: &types.VirtualDeviceConnectInfo{
+				StartConnected: connected, AllowGuestControl: true, Connected: connected, Status: "ok",
+			},
 		},
 		AddressType: string(types.VirtualEthernetCardMacTypeManual), MacAddress: nic.MAC, WakeOnLanEnabled: types.NewBool(true),
 	}

@@ -31,7 +31,8 @@ func (f *front) serveFolder(w http.ResponseWriter, r *http.Request) {
 	name := path.Clean("/" + strings.TrimPrefix(r.URL.Path, "/folder/"))[1:]
 	query := r.URL.Query()
 	// A name is taken as written and, as vCenter does, encoded once more; govmomi starts dcPath with a slash.
-	known := sameName(strings.TrimPrefix(query.Get("dcPath"), "/"), f.inventory.datacenterPath) && sameName(query.Get("dsName"), f.inventory.datastoreName)
+	known := sameName(strings.TrimPrefix(query.Get("dcPath"), "/"), f.inventory.datacenterPath) &&
+		sameName(query.Get("dsName"), f.inventory.datastoreName)
 	injected := f.faults.takeFolder(name)
 	if injected != nil {
 		if !injected.pause(r) {

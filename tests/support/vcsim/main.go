@@ -140,10 +140,7 @@ func run(o options) error {
 	}
 	usePagingCollector(o.page)
 
-	service := vc.model.Service
-	service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
-	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, password)}
-	server, err := startServer(service, f)
+	server, address, err := startServer(vc.model.Service, f, o.listen, certificate)
 	if err != nil {
 		return err
 	}
@@ -154,7 +151,7 @@ func run(o options) error {
 
 	sum1, sum256 := sha1.Sum(certificate.Certificate[0]), sha256.Sum256(certificate.Certificate[0])
 	line, err := json.Marshal(readyLine{
-		URL: "https://" + server.URL.Host + "/sdk", Control: "http://" + control.Addr().String(),
+		URL: "https://" + address + "/sdk", Control: "http://" + control.Addr().String(),
 		SHA1: thumbprint(sum1[:]), SHA256: thumbprint(sum256[:]),
 		Datacenter: vc.datacenterPath, Datastores: map[string]string{vc.datastoreName: vc.datastoreDir}, VMs: vc.ready,
 	})
@@ -171,32 +168,40 @@ func run(o options) error {
 		break
 	}
 	_ = control.Close()
-	_ = server.Listener.Close()
-	server.CloseClientConnections()
+	_ = server.Close()
 	vc.power.stop()
 	return nil
 }
 
-// startServer lets the simulator build its routes and listener, then puts our front before them. Nobody knows the port
-// yet, so no request can come between the two.
-func startServer(service *simulator.Service, f *front) (server *simulator.Server, err error) {
-	defer func() {
-		if p := recover(); p != nil { // the simulator panics when it cannot listen
-			err = fmt.Errorf("listen: %v", p)
+// startServer lets the simulator build its routes, then serves them behind our front on a listener of our own.
+func startServer(service *simulator.Service, f *front, listen string, certificate tls.Certificate) (*http.Server, string, error) {
+	service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(f.user, f.password)}
+	routes := service.NewServer()
+	f.next = routes.Config.Handler
+	routes.Close()
+
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return nil, "", err
+	}
+	address := listener.Addr().String()
+	simulator.Map.SessionManager().ServiceHostName = address
+	server := &http.Server{
+		Handler:           f,
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(quiet{}, "", 0),
+		ConnState:         func(_ net.Conn, s http.ConnState) { f.counters.connection(s) },
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // as vCenter and hosts: no HTTP/2
+	}
+	go func() {
+		if err := server.ServeTLS(listener, "", ""); err != http.ErrServerClosed {
+			log.Print(err)
 		}
 	}()
-	server = service.NewServer()
-	f.next = server.Config.Handler
-	server.Config.Handler = f
-	server.Config.ErrorLog = log.New(quiet{}, "", 0)
-	before := server.Config.ConnState
-	server.Config.ConnState = func(c net.Conn, s http.ConnState) {
-		f.counters.connection(s)
-		if before != nil {
-			before(c, s)
-		}
-	}
-	return server, nil
+	return server, address, nil
 }
 
 // quiet drops what net/http says about clients that go away or refuse our certificate: tests do so on purpose.

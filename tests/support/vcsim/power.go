@@ -49,7 +49,8 @@ func (p *power) settle(vm *mo.VirtualMachine) {
 		return
 	}
 	state, status := "notRunning", types.VirtualMachineToolsStatus(g.want.Tools)
-	running, version := types.VirtualMachineToolsRunningStatusGuestToolsNotRunning, types.VirtualMachineToolsVersionStatusGuestToolsCurrent
+	running := types.VirtualMachineToolsRunningStatusGuestToolsNotRunning
+	version := types.VirtualMachineToolsVersionStatusGuestToolsCurrent
 	switch {
 	case status == types.VirtualMachineToolsStatusToolsNotInstalled:
 		version = types.VirtualMachineToolsVersionStatusGuestToolsNotInstalled

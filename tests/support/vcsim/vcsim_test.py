@@ -218,6 +218,8 @@ def test_a_guest_shuts_down_in_its_own_time(bed, client):
     assert refused.value.kind == "InvalidPowerState" and refused.value.detail.findtext(VIM + "existingState") == "poweredOff"
     info = client.wait_task(client.this("PowerOnVM_Task", "VirtualMachine", web))
     assert info.findtext(VIM + "state") == "success" and client.power_state(web) == "poweredOn"
+    assert bed.control("/vm", {"name": web, "power": "suspended"})["power"] == "suspended"
+    assert client.power_state(web) == "suspended"
     bed.control("/vm", {"name": "web01", "set": {"runtime.consolidationNeeded": "true"}})
     assert client.properties(web, "runtime.consolidationNeeded")["runtime.consolidationNeeded"].text == "true"
 
