@@ -9,7 +9,8 @@
 namespace vmferry::vmware {
 namespace {
 
-constexpr std::size_t kMostResponseBytes = 512u << 20;  // device lists of a thousand VMs are tens of MB
+constexpr std::size_t kMostResponseBytes = 512u
+                                           << 20;  // device lists of a thousand VMs are tens of MB
 constexpr int kTries = 3;
 constexpr std::chrono::milliseconds kPause{250};
 constexpr std::chrono::milliseconds kLogoutTimeout{10'000};
@@ -331,8 +332,8 @@ void Client::keep_alive(std::stop_token stop) {
       if (reply.error().kind() != ErrorKind::Canceled) {
         log_.warn("session could not be kept alive", reply.error());
       }
-    } else if (reply->fault() && fault_rule(reply->fault()->type).fault_class ==
-                                     FaultClass::Relogin) {
+    } else if (reply->fault() &&
+               fault_rule(reply->fault()->type).fault_class == FaultClass::Relogin) {
       forget(session);  // whoever comes next logs in
     }
   }

@@ -25,8 +25,8 @@ namespace vmferry::vmware {
 // none is ever spelled out (source-vmware.md 1.3).
 struct ServiceContent {
   MoRef root_folder, property_collector, view_manager, session_manager, search_index;
-  std::string product;        // "VMware vCenter Server 8.0.2 build-..."
-  std::string api_type;       // VirtualCenter, HostAgent
+  std::string product;   // "VMware vCenter Server 8.0.2 build-..."
+  std::string api_type;  // VirtualCenter, HostAgent
   std::string api_version;
   std::string instance_uuid;  // empty on ESXi
   bool is_vcenter() const { return api_type == "VirtualCenter"; }
@@ -41,7 +41,7 @@ struct Session {
 
 // Where and as whom to log in, from the credentials secret.
 struct ClientOptions {
-  std::string origin;    // "https://host:443"
+  std::string origin;  // "https://host:443"
   std::string host;
   std::string sdk_path;  // "/sdk"
   std::string username;
@@ -121,7 +121,7 @@ class Exchange {
       : client_(client), session_(std::move(session)), stop_(std::move(stop)) {}
 
   const ServiceContent& content() const { return session_->content; }
-  const SecretString& cookie() const { return session_->cookie; }
+  const Session& session() const { return *session_; }
   std::stop_token stop() const { return stop_; }
 
   // A call whose faults are for the caller to judge.

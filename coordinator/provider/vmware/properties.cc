@@ -133,8 +133,8 @@ Result<std::vector<ObjectProperties>> retrieve_all(Exchange& exchange, const std
   const SoapReply made = TRY(exchange.must_call(create));
   const MoRef view = moref_of(made.returnval());
 
-  Result<std::vector<ObjectProperties>> found =
-      retrieve(exchange, {{type, paths}}, {{view, true, {traversal("view", "ContainerView", "view")}}});
+  Result<std::vector<ObjectProperties>> found = retrieve(
+      exchange, {{type, paths}}, {{view, true, {traversal("view", "ContainerView", "view")}}});
   if (!exchange.session_lost()) {
     // A view that stays behind ends with the session; its loss does not spoil what was read.
     const Result<SoapReply> destroyed = exchange.call(method_call("DestroyView", view));
@@ -149,9 +149,9 @@ Result<std::vector<Ancestor>> ancestors(Exchange& exchange, const MoRef& object)
   up.add(again("up"));
   Node up_vapp = traversal("upVapp", "VirtualMachine", "parentVApp");
   up_vapp.add(again("up"));
-  const std::vector<ObjectProperties> found =
-      TRY(retrieve(exchange, {{"ManagedEntity", {"name", "parent"}}, {"VirtualMachine", {"parentVApp"}}},
-                   {{object, false, {std::move(up), std::move(up_vapp)}}}));
+  const std::vector<ObjectProperties> found = TRY(retrieve(
+      exchange, {{"ManagedEntity", {"name", "parent"}}, {"VirtualMachine", {"parentVApp"}}},
+      {{object, false, {std::move(up), std::move(up_vapp)}}}));
   std::vector<Ancestor> line;
   MoRef at = object;
   while (!at.empty() && line.size() < kMostAncestors) {

@@ -55,10 +55,18 @@ std::size_t rank_of(std::string_view schema, std::string_view name) {
 void append_escaped(std::string& out, std::string_view text) {
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
       default:
         // Other control characters cannot stand in XML 1.0 in any spelling.
         if (static_cast<unsigned char>(c) >= 0x20 || c == '\t' || c == '\n' || c == '\r') out += c;
@@ -193,11 +201,10 @@ Node method_call(std::string method, const MoRef& object) {
 }
 
 std::string write_envelope(const Node& request) {
-  std::string out =
-      R"(<?xml version="1.0" encoding="UTF-8"?>)"
-      R"(<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/")"
-      R"( xmlns:xsd="http://www.w3.org/2001/XMLSchema")"
-      R"( xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>)";
+  std::string out = R"(<?xml version="1.0" encoding="UTF-8"?>)"
+                    R"(<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/")"
+                    R"( xmlns:xsd="http://www.w3.org/2001/XMLSchema")"
+                    R"( xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body>)";
   append_node(out, request, "urn:vim25");
   out += "</soapenv:Body></soapenv:Envelope>";
   return out;
@@ -238,9 +245,7 @@ std::string xsi_type(pugi::xml_node node) {
   return {};
 }
 
-MoRef moref_of(pugi::xml_node node) {
-  return {node.attribute("type").value(), text_of(node)};
-}
+MoRef moref_of(pugi::xml_node node) { return {node.attribute("type").value(), text_of(node)}; }
 
 std::string text_of(pugi::xml_node node) { return node.text().get(); }
 

@@ -3,10 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <pugixml.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <pugixml.hpp>
 
 #include "common/error.h"
 #include "common/result.h"
@@ -27,7 +28,7 @@ struct MoRef {
 // the schema's, so the writer takes it from one table (soap.cc), by `schema`.
 struct Node {
   std::string name;
-  std::string schema;      // a type or method of the table; empty: a leaf holding `text`
+  std::string schema;  // a type or method of the table; empty: a leaf holding `text`
   std::string text;
   std::string moref_type;  // "type" attribute of a managed object reference
   bool abstract = false;   // the parameter's declared type is abstract: write xsi:type
@@ -64,8 +65,8 @@ std::optional<std::int64_t> integer_of(pugi::xml_node node);
 
 // A fault as the server sent it.
 struct SoapFault {
-  std::string type;     // "InvalidPowerState"
-  std::string message;  // may be empty
+  std::string type;            // "InvalidPowerState"
+  std::string message;         // may be empty
   std::string existing_state;  // InvalidPowerState: the state it is in
   std::string property;        // InvalidProperty: the path it does not know
 };
