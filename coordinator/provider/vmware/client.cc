@@ -41,7 +41,15 @@ SecretString session_cookie(const HttpResponse& response) {
   return {};
 }
 
-ServiceContent read_content(pugi::xml_node node) {
+Error secret_error(std::string text) {
+  return Error(ErrorKind::InvalidArgument, code::kSecretInvalid,
+               "credentials secret, key vmware: " + std::move(text));
+}
+
+}  // namespace
+
+ServiceContent service_content_of(const SoapReply& reply) {
+  const pugi::xml_node node = reply.returnval();
   ServiceContent content;
   content.root_folder = moref_of(child(node, "rootFolder"));
   content.property_collector = moref_of(child(node, "propertyCollector"));
@@ -58,13 +66,6 @@ ServiceContent read_content(pugi::xml_node node) {
   content.instance_uuid = child_text(about, "instanceUuid");
   return content;
 }
-
-Error secret_error(std::string text) {
-  return Error(ErrorKind::InvalidArgument, code::kSecretInvalid,
-               "credentials secret, key vmware: " + std::move(text));
-}
-
-}  // namespace
 
 Result<ClientOptions> client_options(const ProviderCredentials& credentials) {
   const Result<UrlParts> url = parse_url(credentials.api_url);
@@ -242,7 +243,7 @@ Result<std::shared_ptr<const Session>> Client::log_in(std::stop_token stop) {
     return fault_error(*reply.fault(), "RetrieveServiceContent", options_.origin);
   }
   auto session = std::make_shared<Session>();
-  session->content = read_content(reply.returnval());
+  session->content = service_content_of(reply);
   if (session->content.session_manager.empty() || session->content.property_collector.empty()) {
     return coded_error(ErrorKind::InvalidArgument, code::kSourceProtocol,
                        "{} does not answer like a vCenter or ESXi host; check apiUrl",

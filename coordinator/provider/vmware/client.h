@@ -33,6 +33,9 @@ struct ServiceContent {
   friend bool operator==(const ServiceContent&, const ServiceContent&) = default;
 };
 
+// From the answer to RetrieveServiceContent; what is missing there is empty here.
+ServiceContent service_content_of(const SoapReply& reply);
+
 // One login. Values never change; a lost session is replaced by another object.
 struct Session {
   ServiceContent content;

@@ -137,8 +137,10 @@ bool is_kept(std::string_view key) {
 bool is_disk(const Device& device) { return device.type == "VirtualDisk"; }
 
 bool is_ethernet_card(const Device& device) {
+  // The schema's subclasses grow from version to version; an address or such a backing tells.
   return !device.mac.empty() || device.backing.type.starts_with("VirtualEthernetCard") ||
-         device.type == "VirtualSriovEthernetCard";
+         device.type.starts_with("VirtualE1000") || device.type.starts_with("VirtualVmxnet") ||
+         device.type == "VirtualPCNet32" || device.type == "VirtualSriovEthernetCard";
 }
 
 bool is_disk_controller(const Device& device) {

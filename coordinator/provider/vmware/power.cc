@@ -1,10 +1,10 @@
 #include "coordinator/provider/vmware/power.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "common/catalogue.h"
-#include "coordinator/provider/vmware/properties.h"
 #include "coordinator/provider/vmware/translate.h"
 
 namespace vmferry::vmware {
@@ -26,16 +26,12 @@ Result<void> check_task(Exchange& exchange, const MoRef& task, const MoRef& vm,
                        "{} on VM '{}': the task is gone and the VM is not {}", method, vm.value,
                        word_of(wanted));
   }
-  if (info->text("info.state") != "error") return {};
-  const pugi::xml_node error = info->value("info.error");
-  SoapFault fault;
-  fault.type = xsi_type(child(error, "fault"));
-  fault.message = child_text(error, "localizedMessage");
-  fault.existing_state = child_text(child(error, "fault"), "existingState");
-  if (fault.type == "InvalidPowerState" && power_state_of(fault.existing_state) == wanted) {
+  const std::optional<SoapFault> fault = task_failure(*info);
+  if (!fault) return {};
+  if (fault->type == "InvalidPowerState" && power_state_of(fault->existing_state) == wanted) {
     return {};
   }
-  return fault_error(fault, method, "VM '" + vm.value + "'");
+  return fault_error(*fault, method, "VM '" + vm.value + "'");
 }
 
 Result<void> run_task(Exchange& exchange, std::string method, const MoRef& vm, PowerState wanted) {
@@ -51,6 +47,17 @@ Result<void> run_task(Exchange& exchange, std::string method, const MoRef& vm, P
 }
 
 }  // namespace
+
+std::optional<SoapFault> task_failure(const ObjectProperties& task) {
+  if (task.text("info.state") != "error") return std::nullopt;
+  const pugi::xml_node error = task.value("info.error");
+  SoapFault fault;
+  fault.type = xsi_type(child(error, "fault"));
+  if (fault.type.empty()) fault.type = "unnamed fault";
+  fault.message = child_text(error, "localizedMessage");
+  fault.existing_state = child_text(child(error, "fault"), "existingState");
+  return fault;
+}
 
 Result<PowerState> read_power(Exchange& exchange, const MoRef& vm) {
   const Result<ObjectProperties> p = retrieve_one(exchange, vm, {"runtime.powerState"});

@@ -1,11 +1,17 @@
 #pragma once
 
+#include <optional>
+
 #include "coordinator/provider/source_vm.h"
 #include "coordinator/provider/vmware/client.h"
+#include "coordinator/provider/vmware/properties.h"
 
 // Power operations (source-vmware.md 3.1, 3.2). None waits for its effect: the caller reads the
 // power state again later.
 namespace vmferry::vmware {
+
+// Why a task failed, by its info.state and info.error; nothing while it runs or when it succeeded.
+std::optional<SoapFault> task_failure(const ObjectProperties& task);
 
 Result<PowerState> read_power(Exchange& exchange, const MoRef& vm);
 

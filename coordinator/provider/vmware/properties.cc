@@ -26,19 +26,6 @@ Node again(std::string name) {
   return node;
 }
 
-void read_object(pugi::xml_node node, const SoapReply& reply, std::vector<ObjectProperties>& out) {
-  ObjectProperties object;
-  object.object = moref_of(child(node, "obj"));
-  object.storage = reply.storage();
-  for (const pugi::xml_node property : children(node, "propSet")) {
-    object.values.emplace(child_text(property, "name"), child(property, "val"));
-  }
-  for (const pugi::xml_node missing : children(node, "missingSet")) {
-    object.denied.push_back(child_text(missing, "path"));
-  }
-  out.push_back(std::move(object));
-}
-
 Node wish_node(const std::vector<PropertyWish>& wishes, const std::vector<ObjectWish>& objects) {
   Node spec = structure("specSet", "PropertyFilterSpec");
   for (const PropertyWish& wish : wishes) {
@@ -71,11 +58,10 @@ Result<std::vector<ObjectProperties>> all_pages(Exchange& exchange, SoapReply re
   std::vector<ObjectProperties> found;
   std::set<MoRef> seen;
   for (std::size_t page = 0; page < kMostPages; ++page) {
-    const pugi::xml_node result = reply.returnval();
-    for (const pugi::xml_node node : children(result, "objects")) {
-      if (seen.insert(moref_of(child(node, "obj"))).second) read_object(node, reply, found);
+    for (ObjectProperties& object : objects_of(reply)) {
+      if (seen.insert(object.object).second) found.push_back(std::move(object));
     }
-    const std::string token = child_text(result, "token");
+    const std::string token = child_text(reply.returnval(), "token");
     if (token.empty()) return found;
     Node next = method_call("ContinueRetrievePropertiesEx", exchange.content().property_collector);
     next.add(leaf("token", token));
@@ -86,6 +72,23 @@ Result<std::vector<ObjectProperties>> all_pages(Exchange& exchange, SoapReply re
 }
 
 }  // namespace
+
+std::vector<ObjectProperties> objects_of(const SoapReply& reply) {
+  std::vector<ObjectProperties> found;
+  for (const pugi::xml_node node : children(reply.returnval(), "objects")) {
+    ObjectProperties object;
+    object.object = moref_of(child(node, "obj"));
+    object.storage = reply.storage();
+    for (const pugi::xml_node property : children(node, "propSet")) {
+      object.values.emplace(child_text(property, "name"), child(property, "val"));
+    }
+    for (const pugi::xml_node missing : children(node, "missingSet")) {
+      object.denied.push_back(child_text(missing, "path"));
+    }
+    found.push_back(std::move(object));
+  }
+  return found;
+}
 
 pugi::xml_node ObjectProperties::value(std::string_view path) const {
   const auto found = values.find(path);

@@ -21,6 +21,9 @@ struct ObjectProperties {
   std::string text(std::string_view path) const;
 };
 
+// The objects of one page of an answer, as they stand there.
+std::vector<ObjectProperties> objects_of(const SoapReply& reply);
+
 // Which paths to read of which type.
 struct PropertyWish {
   std::string type;
