@@ -20,8 +20,9 @@
 namespace vmferry::protocol {
 
 inline constexpr std::uint32_t kVersion = 1;
-inline constexpr std::size_t kMaxMessageBytes = 16u << 20;   // refused before decoding
-inline constexpr std::size_t kMaxJournalPartBytes = 4u << 20;  // chunks of one Journal or AssignJournal
+inline constexpr std::size_t kMaxMessageBytes = 16u << 20;  // refused before decoding
+inline constexpr std::size_t kMaxJournalPartBytes =
+    4u << 20;  // chunks of one Journal or AssignJournal
 
 // A job's try number: an agent refuses lower ones, a coordinator ignores reports of lower ones.
 using Attempt = std::uint32_t;
@@ -80,8 +81,8 @@ struct Heartbeat {
   std::string incarnation;
   std::uint32_t free_slots = 0;
   double bytes_per_second = 0;
-  double load = 0;               // 1-minute load average
-  std::vector<JobStatus> jobs;   // absolute progress of every job: lost ones do not matter
+  double load = 0;              // 1-minute load average
+  std::vector<JobStatus> jobs;  // absolute progress of every job: lost ones do not matter
   friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
 
@@ -167,8 +168,8 @@ struct HeartbeatAck {
 
 struct TargetVolume {
   std::string claim_uid;
-  std::string name;        // for texts: namespace/claim
-  std::string path;        // file, device or directory on the agent's machine
+  std::string name;  // for texts: namespace/claim
+  std::string path;  // file, device or directory on the agent's machine
   bool block = false;
   friend bool operator==(const TargetVolume&, const TargetVolume&) = default;
 };
