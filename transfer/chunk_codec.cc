@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <span>
 
 #include "transfer/journal.h"
 
@@ -119,8 +120,7 @@ std::string encode_chunks(const std::vector<DurableChunk>& chunks) {
   return out;
 }
 
-Result<std::vector<DurableChunk>> decode_chunks(std::string_view bytes,
-                                                std::uint64_t chunk_count) {
+Result<std::vector<DurableChunk>> decode_chunks(std::string_view bytes, std::uint64_t chunk_count) {
   if (bytes.size() < kSmallest) return torn("too short");
   const std::string_view body = bytes.substr(0, bytes.size() - 4);
   std::uint32_t crc = 0;

@@ -55,13 +55,10 @@ std::vector<ZeroLadder::Step> zero_steps(int fd) {
 std::vector<std::pair<std::string, std::string>> device_names(dev_t device) {
   std::vector<std::pair<std::string, std::string>> names;
   const std::string base = fmt::format("/sys/dev/block/{}:{}/", major(device), minor(device));
-  for (const auto& [key, file] : {std::pair{"wwid", "device/wwid"},
-                                  std::pair{"wwid", "wwid"},
-                                  std::pair{"serial", "serial"},
-                                  std::pair{"serial", "device/serial"},
-                                  std::pair{"dm_uuid", "dm/uuid"},
-                                  std::pair{"partition", "partition"},
-                                  std::pair{"loop_file", "loop/backing_file"}}) {
+  for (const auto& [key, file] :
+       {std::pair{"wwid", "device/wwid"}, std::pair{"wwid", "wwid"}, std::pair{"serial", "serial"},
+        std::pair{"serial", "device/serial"}, std::pair{"dm_uuid", "dm/uuid"},
+        std::pair{"partition", "partition"}, std::pair{"loop_file", "loop/backing_file"}}) {
     Result<std::string> text = read_file(base + file, 4096);
     if (!text) continue;  // absent is normal: each kind of device has its own
     while (!text->empty() && static_cast<unsigned char>(text->back()) <= ' ') text->pop_back();

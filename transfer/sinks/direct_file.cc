@@ -189,8 +189,8 @@ Result<void> DirectFile::read_direct_edge(std::uint64_t offset, std::span<std::b
 Result<void> DirectFile::read_buffered(std::uint64_t offset, std::span<std::byte> into) {
   const std::uint64_t begin = offset / kPage * kPage;
   const std::uint64_t end = round_up(offset + into.size(), kPage);
-  (void)::posix_fadvise(buffered_.get(), static_cast<off_t>(begin),
-                        static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);  // a hint
+  (void)::posix_fadvise(buffered_.get(), static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+                        POSIX_FADV_DONTNEED);  // a hint
   Result<void> read = read_fully(buffered_.get(), offset, into);
   if (read) return {};
   return coded_error(ErrorKind::DataLoss, code::kTargetIo, "'{}': read back: {}", name_,

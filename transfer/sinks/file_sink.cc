@@ -234,8 +234,8 @@ Result<std::unique_ptr<DiskSink>> open_file_sink(const SinkOptions& options, Uni
     const std::string self = fmt::format("/proc/self/fd/{}", fd.get());
     direct = UniqueFd(::open(self.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   }
-  return std::unique_ptr<DiskSink>(std::make_unique<FileSink>(
-      std::move(directory), std::move(fd), std::move(direct), options, shown));
+  return std::unique_ptr<DiskSink>(std::make_unique<FileSink>(std::move(directory), std::move(fd),
+                                                              std::move(direct), options, shown));
 }
 
 }  // namespace vmferry

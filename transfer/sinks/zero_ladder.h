@@ -22,7 +22,7 @@ class ZeroLadder {
     // 0, or an errno: EOPNOTSUPP, ENOSYS, ENOTTY and EINVAL mean unsupported.
     std::function<int(ByteRange)> run;
   };
-  using WriteZeros = std::function<Result<void>(ByteRange)>;       // at most 1 MiB
+  using WriteZeros = std::function<Result<void>(ByteRange)>;  // at most 1 MiB
   using MakeError = std::function<Error(int error_number, std::string_view step, ByteRange)>;
 
   ZeroLadder(std::vector<Step> steps, WriteZeros write_zeros, MakeError make_error);

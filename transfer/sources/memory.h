@@ -40,8 +40,7 @@ class MemorySource final : public DiskSource {
   SourceHints hints() const override;
   std::vector<std::pair<std::string, std::string>> identity() const override { return names; }
   Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override;
-  Result<void> read(std::uint64_t offset, std::span<std::byte> into,
-                    std::stop_token stop) override;
+  Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   Result<std::optional<SourceDigest>> server_digest(std::string_view algorithm,
                                                     std::stop_token stop) override;
   SourceCounters counters() const override { return counted; }
