@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::uint32_t kSmallestRequest = 64u << 10;  // an EINVAL below this is not about size
+constexpr std::uint32_t kSmallestShrunk = 256u << 10;  // source-vmware.md 8.4
 constexpr int kExtentErrors = 3;                       // after that many nobody asks any more
 constexpr int kLostPerPiece = 20;  // a request that kills every connection is not worth more
 constexpr std::uint64_t kStatusStep = 2ull << 30;  // block status has 32-bit lengths
@@ -88,6 +89,13 @@ void NbdSource::measure_round_trip(std::stop_token stop) {
 
 SourceHints NbdSource::hints() const {
   return {.workers = workers_, .request_bytes = 1u << 20, .has_extents = extents_on_.load()};
+}
+
+void NbdSource::shrink_requests() {
+  if (shrunk_.exchange(true)) return;
+  const std::uint32_t limit = std::min(request_limit_.load(), 1u << 20);
+  request_limit_.store(std::max(std::min(limit, kSmallestShrunk), limit / 2));
+  log_.info("the host is short of memory: smaller requests");
 }
 
 NbdLane& NbdSource::pick_lane() {

@@ -34,6 +34,9 @@ class NbdSource final : public DiskSource {
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
 
+  // The peer runs out of memory: halves the size of requests, once, not below 256 KiB.
+  void shrink_requests();
+
   int connections() const { return static_cast<int>(lanes_.size()); }
   const NbdProperties& properties() const { return properties_; }
 
@@ -58,6 +61,7 @@ class NbdSource final : public DiskSource {
   std::atomic<std::uint32_t> request_limit_;  // falls when the server refuses larger ones
   std::atomic<bool> extents_on_;
   std::atomic<int> extent_errors_{0};
+  std::atomic<bool> shrunk_{false};
   int workers_ = 0;
 };
 
