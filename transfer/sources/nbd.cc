@@ -154,6 +154,7 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
                                    std::stop_token stop) {
   const SystemClock clock;
   std::size_t retries = 0;
+  steady_clock::time_point first_lost;
   for (int lost = 0;;) {
     const std::shared_ptr<NbdConnection> connection = TRY(pick_lane().connection(stop));
     stats_.add_request();
@@ -183,7 +184,8 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
                          "reading {} bytes at offset {} failed: {}", into.size(), offset,
                          outcome.text);
     }
-    if (++lost > kLostPerPiece) {
+    if (lost == 0) first_lost = steady_clock::now();
+    if (++lost > kLostPerPiece || steady_clock::now() - first_lost > options_.reconnect_limit) {
       return coded_error(ErrorKind::Unavailable, code::kSourceRead,
                          "the connection was lost {} times while reading offset {}: {}", lost,
                          offset, outcome.text);
