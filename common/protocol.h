@@ -20,8 +20,9 @@
 namespace vmferry::protocol {
 
 inline constexpr std::uint32_t kVersion = 1;
-inline constexpr std::size_t kMaxMessageBytes = 16u << 20;   // refused before decoding
-inline constexpr std::size_t kMaxJournalPartBytes = 4u << 20;  // chunks of one Journal or AssignJournal
+inline constexpr std::size_t kMaxMessageBytes = 16u << 20;  // refused before decoding
+inline constexpr std::size_t kMaxJournalPartBytes =
+    4u << 20;  // chunks of one Journal or AssignJournal
 
 // A job's try number: an agent refuses lower ones, a coordinator ignores reports of lower ones.
 using Attempt = std::uint32_t;
@@ -80,8 +81,9 @@ struct Heartbeat {
   std::string incarnation;
   std::uint32_t free_slots = 0;
   double bytes_per_second = 0;
-  double load = 0;               // 1-minute load average
-  std::vector<JobStatus> jobs;   // absolute progress of every job: lost ones do not matter
+  double load = 0;              // 1-minute load average
+  std::vector<JobStatus> jobs;  // absolute progress of every job: lost ones do not matter
+  std::uint64_t sequence = 0;   // comes back in the HeartbeatAck
   friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
 
@@ -153,22 +155,24 @@ struct Welcome {
   std::uint32_t version = kVersion;
   std::string coordinator;  // random per process: another one means say Hello again
   std::chrono::milliseconds heartbeat_every{1000};
-  // Without a message from the coordinator for this long the agent stops writing and closes its
-  // targets; the coordinator waits longer before it gives a disk to another.
+  // So long after it *sent* the last Heartbeat that was acknowledged, the agent stops writing and
+  // closes its targets; the coordinator waits longer, from when it heard that Heartbeat, before it
+  // gives a disk to another. Counted from the sending, a late acknowledgement cannot stretch it.
   std::chrono::milliseconds lease{10'000};
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
 
-// Answer to every Heartbeat: extends the lease.
+// Answer to every Heartbeat: the lease runs anew from when that Heartbeat was sent.
 struct HeartbeatAck {
   std::string coordinator;
+  std::uint64_t sequence = 0;
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
 
 struct TargetVolume {
   std::string claim_uid;
-  std::string name;        // for texts: namespace/claim
-  std::string path;        // file, device or directory on the agent's machine
+  std::string name;  // for texts: namespace/claim
+  std::string path;  // file, device or directory on the agent's machine
   bool block = false;
   friend bool operator==(const TargetVolume&, const TargetVolume&) = default;
 };
@@ -192,11 +196,13 @@ struct Assign {
   friend bool operator==(const Assign&, const Assign&) = default;
 };
 
+// `chunks` of the JournalUpdates so far, in order, as many as fit into kMaxJournalPartBytes.
+// `part` counts from 0; part 0 makes the agent forget parts that it holds of this job.
 struct AssignJournal {
   JobId job;
   Attempt attempt = 0;
   std::uint32_t part = 0;
-  std::string chunks;
+  std::vector<std::string> chunks;
   friend bool operator==(const AssignJournal&, const AssignJournal&) = default;
 };
 
