@@ -54,9 +54,9 @@ class CoordinatorChannel {
                                         const std::vector<int>& wake_fds, std::size_t most = 256);
   // Unavailable when the peer is unknown or its queue is full; never blocks.
   Result<void> send(const std::string& peer, const protocol::Message& message);
-  std::uint64_t garbage_count() const;   // undecodable messages so far
-  std::uint64_t refused_count() const;   // handshakes refused so far
-  std::string last_garbage() const;      // why, for the log
+  std::uint64_t garbage_count() const;  // undecodable messages so far
+  std::uint64_t refused_count() const;  // handshakes refused so far
+  std::string last_garbage() const;     // why, for the log
 
  private:
   struct Impl;
