@@ -8,8 +8,8 @@ namespace vmferry {
 }  // namespace vmferry
 
 // Stops the process, in every build, when an invariant of our own is broken.
-#define VMFERRY_CHECK(condition)                                            \
-  do {                                                                      \
-    if (!(condition)) [[unlikely]]                                          \
-      ::vmferry::check_failed(#condition, __FILE__, __LINE__);              \
+#define VMFERRY_CHECK(condition)                               \
+  do {                                                         \
+    if (!(condition)) [[unlikely]]                             \
+      ::vmferry::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

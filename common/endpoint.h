@@ -30,8 +30,8 @@ Result<SourceKind> source_kind_from_string(std::string_view text);
 // stored. `identity` is what must not change for a resume to be valid.
 struct DiskEndpoint {
   SourceKind kind = SourceKind::HttpRange;
-  std::string url;              // without user or password; an imageio URL holds its ticket: secret
-  std::string fallback_url;     // tried once for the whole disk when url cannot be reached (proxy)
+  std::string url;           // without user or password; an imageio URL holds its ticket: secret
+  std::string fallback_url;  // tried once for the whole disk when url cannot be reached (proxy)
   TlsTrust trust;
   std::uint64_t size_bytes = 0;  // virtual size; the source must agree
 
@@ -41,7 +41,7 @@ struct DiskEndpoint {
   // Ordered name/value pairs: "vCenter instance", "disk uuid", "change version", ...
   std::vector<std::pair<std::string, std::string>> identity;
 
-  int max_connections = 4;               // the peer's limit, or ours for it
+  int max_connections = 4;                 // the peer's limit, or ours for it
   std::uint64_t request_bytes = 16 << 20;  // best size of one range request
 
   // NbdkitVddk only.

@@ -60,7 +60,7 @@ class HttpClient {
  public:
   struct Options {
     TlsTrust trust;
-    std::string unix_socket;   // connect here instead of to the URL's host
+    std::string unix_socket;  // connect here instead of to the URL's host
     std::string user_agent = "vmferry";
     // "host:port:address": connect to address for that host (as curl's --resolve).
     std::vector<std::string> resolve;
@@ -101,9 +101,9 @@ struct UrlParts {
   std::string host;
   int port = 0;
   std::string path_and_query;
-  std::string user;             // percent-decoded
-  SecretString password;        // percent-decoded
-  std::string origin() const;   // "https://host:port" without user
+  std::string user;            // percent-decoded
+  SecretString password;       // percent-decoded
+  std::string origin() const;  // "https://host:port" without user
 };
 Result<UrlParts> parse_url(std::string_view url);
 

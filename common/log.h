@@ -61,7 +61,8 @@ class Logger {
   LogFields fields_;
 };
 
-// To stderr: text when it is a terminal, else JSON. Level from VMFERRY_LOG (debug, info, warn, error).
+// To stderr: text when it is a terminal, else JSON. Level from VMFERRY_LOG (debug, info, warn,
+// error).
 Logger make_stderr_logger(std::string_view program);
 
 }  // namespace vmferry

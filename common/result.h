@@ -15,8 +15,12 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}    // NOLINT(google-explicit-constructor): returning a value is the point
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor): returning an error is the point
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {
+  }  // NOLINT(google-explicit-constructor): returning a value is the point
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {
+  }  // NOLINT(google-explicit-constructor): returning an error is the point
 
   explicit operator bool() const { return state_.index() == 0; }
   bool ok() const { return state_.index() == 0; }
@@ -51,7 +55,9 @@ class [[nodiscard]] Result<void> {
   using value_type = void;
 
   Result() = default;
-  Result(Error error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor): returning an error is the point
+  Result(Error error)
+      : error_(std::move(error)) {
+  }  // NOLINT(google-explicit-constructor): returning an error is the point
 
   explicit operator bool() const { return !error_.has_value(); }
   bool ok() const { return !error_.has_value(); }
@@ -73,9 +79,10 @@ class [[nodiscard]] Result<void> {
 }  // namespace vmferry
 
 // The value of a Result, or return its error to our caller.
-#define TRY(expression)                                                       \
-  __extension__({                                                             \
-    auto try_result = (expression);                                           \
-    if (!try_result) [[unlikely]] return std::move(try_result).error();       \
-    *std::move(try_result);                                                   \
+#define TRY(expression)                     \
+  __extension__({                           \
+    auto try_result = (expression);         \
+    if (!try_result) [[unlikely]]           \
+      return std::move(try_result).error(); \
+    *std::move(try_result);                 \
   })

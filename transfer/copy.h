@@ -36,11 +36,11 @@ enum class VerifyMode { None, ReadBack };
 struct CopyProgress {
   CopyPhase phase = CopyPhase::Starting;
   std::uint64_t virtual_bytes = 0;
-  std::uint64_t to_move_bytes = 0;   // bytes that must be read; grows while extents are discovered
-  bool to_move_final = false;        // extents of the whole disk are known
-  std::uint64_t moved_bytes = 0;     // of to_move: written, or read and found zero; resumed included
-  std::uint64_t resumed_bytes = 0;   // of moved: durable from an earlier attempt, not read again
-  std::uint64_t zero_bytes = 0;      // virtual bytes known zero without reading, or found zero
+  std::uint64_t to_move_bytes = 0;  // bytes that must be read; grows while extents are discovered
+  bool to_move_final = false;       // extents of the whole disk are known
+  std::uint64_t moved_bytes = 0;    // of to_move: written, or read and found zero; resumed included
+  std::uint64_t resumed_bytes = 0;  // of moved: durable from an earlier attempt, not read again
+  std::uint64_t zero_bytes = 0;     // virtual bytes known zero without reading, or found zero
   std::uint64_t verified_bytes = 0;  // read back and equal
   std::uint64_t durable_bytes = 0;   // virtual bytes covered by the journal
   SourceCounters source;
@@ -58,8 +58,8 @@ struct CopyOptions {
 
 struct CopyResult {
   CopyProgress progress;
-  std::string digest;            // "xxh3-128:<hex>" or "sha256:<hex>", leaf-root over 1 MiB chunks
-  bool verified = false;         // the target was read back and is equal
+  std::string digest;     // "xxh3-128:<hex>" or "sha256:<hex>", leaf-root over 1 MiB chunks
+  bool verified = false;  // the target was read back and is equal
   bool source_digest_matched = false;
   double seconds = 0;
   double verify_seconds = 0;

@@ -18,10 +18,10 @@ namespace vmferry {
 
 // What a source would like its readers to do; the copier stays within the scheduler's caps.
 struct SourceHints {
-  int workers = 4;                             // concurrent read() calls that pay off
-  std::uint64_t request_bytes = 1u << 20;      // best size of one read; a multiple of 1 MiB
-  bool sequential = false;                     // reads must come in order, from one worker
-  bool has_extents = false;                    // extents() tells more than "all data"
+  int workers = 4;                         // concurrent read() calls that pay off
+  std::uint64_t request_bytes = 1u << 20;  // best size of one read; a multiple of 1 MiB
+  bool sequential = false;                 // reads must come in order, from one worker
+  bool has_extents = false;                // extents() tells more than "all data"
 };
 
 // A digest that the source's server computed over the whole disk: leaf-root over 1 MiB blocks
@@ -33,11 +33,11 @@ struct SourceDigest {
 
 // Counts what happened inside a source while healing; absolute, never falling.
 struct SourceCounters {
-  std::uint64_t wire_bytes = 0;   // body bytes received, repeats included
+  std::uint64_t wire_bytes = 0;  // body bytes received, repeats included
   std::uint64_t requests = 0;
   std::uint64_t retries = 0;
   std::uint64_t reconnects = 0;
-  std::string last_error;         // of the last retry, for telling why it is slow
+  std::string last_error;  // of the last retry, for telling why it is slow
 };
 
 // A virtual disk being read. Offsets and lengths are bytes of guest data.

@@ -10,11 +10,11 @@
 namespace vmferry {
 
 struct SinkOptions {
-  std::string path;             // regular file (created), block device, directory (disk.img within)
+  std::string path;  // regular file (created), block device, directory (disk.img within)
   std::uint64_t size_bytes = 0;
-  bool resume = false;          // keep what is there; nothing is known to be zero
-  bool preallocate = false;     // thick file
-  bool direct_io = true;        // falls back to buffered where refused
+  bool resume = false;       // keep what is there; nothing is known to be zero
+  bool preallocate = false;  // thick file
+  bool direct_io = true;     // falls back to buffered where refused
 };
 
 // Opens and locks the target: a second opener gets Unavailable with VMF-DST-BUSY. Checks free space

@@ -19,12 +19,12 @@ using RenewEndpoint = std::function<Result<DiskEndpoint>(const Error& why, std::
 
 struct SourceEnvironment {
   std::string nbdkit_program = "nbdkit";
-  std::string vddk_libdir;         // contains lib64/
+  std::string vddk_libdir;  // contains lib64/
   // Replaces "vddk key=value..." by this plugin command line, for tests and demos; "{file}" is the
   // datastore path "[ds] dir/disk.vmdk", "{ds}" and "{path}" its parts.
   std::vector<std::string> vddk_stand_in;
-  std::string scratch_directory;   // sockets, password files (0600); must exist
-  RenewEndpoint renew;             // may be empty
+  std::string scratch_directory;  // sockets, password files (0600); must exist
+  RenewEndpoint renew;            // may be empty
   Logger log;
 };
 

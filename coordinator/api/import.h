@@ -75,10 +75,10 @@ struct DiskStatus {
   std::string name;         // source disk's name
   std::string source_disk;  // its id
   std::string claim;
-  std::string phase;        // Pending, Opening, Queued, Copying, Verifying, Done, Failed
+  std::string phase;  // Pending, Opening, Queued, Copying, Verifying, Done, Failed
   std::uint64_t virtual_bytes = 0, to_move_bytes = 0, moved_bytes = 0;
   std::uint64_t resumed_bytes = 0, bytes_per_second = 0;
-  std::string node;         // agent
+  std::string node;  // agent
   std::uint32_t attempt = 0;
   std::string digest;
   bool verified = false;
@@ -127,13 +127,14 @@ bool disks_done(const std::vector<Condition>& conditions);
 
 // Annotations, labels, finalizers, spelled once (api.md 9-11).
 inline constexpr std::string_view kProgress = "vmimport.v2v.kubevirt.io/progress";
-inline constexpr std::string_view kInitialState = "vmimport.v2v.kubevirt.io/source-vm-initial-state";
+inline constexpr std::string_view kInitialState =
+    "vmimport.v2v.kubevirt.io/source-vm-initial-state";
 inline constexpr std::string_view kPropagateAnnotations =
     "vmimport.v2v.kubevirt.io/propagate-annotations";
 inline constexpr std::string_view kDiskSources = "vmimport.v2v.kubevirt.io/disk-sources";  // ours
 inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";             // ours
 inline constexpr std::string_view kTracker = "vmimport.v2v.kubevirt.io/tracker";
-inline constexpr std::string_view kImportUid = "vmimport.v2v.kubevirt.io/import-uid";      // ours
+inline constexpr std::string_view kImportUid = "vmimport.v2v.kubevirt.io/import-uid";  // ours
 inline constexpr std::string_view kCancelledFinalizer = "vmimport.v2v.kubevirt.io/cancelled-import";
 inline constexpr std::string_view kRestoreFinalizer = "vmimport.v2v.kubevirt.io/restore-state";
 inline constexpr std::string_view kCleanupFinalizer = "vmimport.v2v.kubevirt.io/cleanup";  // ours

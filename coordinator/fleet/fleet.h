@@ -1,9 +1,9 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <chrono>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -22,14 +22,14 @@ namespace vmferry {
 // level-based reconciler keeps it alive; a job that is not submitted is not started.
 struct TransferRequest {
   JobId job;
-  std::string import_key;     // namespace/name
-  std::string ns;             // fairness is between namespaces
+  std::string import_key;  // namespace/name
+  std::string ns;          // fairness is between namespaces
   std::string disk;
-  int priority = 0;           // higher first
+  int priority = 0;  // higher first
   std::uint64_t size_bytes = 0;
-  std::string source_host;    // budget groups; empty: none
+  std::string source_host;  // budget groups; empty: none
   std::string datastore;
-  std::string provider;       // endpoint of the source
+  std::string provider;  // endpoint of the source
   DiskEndpoint source;
   protocol::TargetVolume target;
   std::vector<std::string> nodes;  // agents' nodes that can reach the target; empty: any
@@ -45,14 +45,14 @@ struct TransferView {
   std::string disk;
   TransferState state = TransferState::Queued;
   protocol::Attempt attempt = 0;
-  std::string agent;         // where it runs or ran last
+  std::string agent;  // where it runs or ran last
   protocol::JobStatus status;
   std::string digest;
   bool verified = false;
   bool source_digest_matched = false;
   double seconds = 0;
-  std::optional<Error> error;   // Failed: terminal, after bounded attempts on other agents
-  std::string waiting_for;      // Queued: why ("no free slot", "agent-2 lost, lease runs out in 4 s")
+  std::optional<Error> error;  // Failed: terminal, after bounded attempts on other agents
+  std::string waiting_for;  // Queued: why ("no free slot", "agent-2 lost, lease runs out in 4 s")
   std::vector<std::string> history;  // "agent-2: lost after 34%", newest last, bounded
 };
 
@@ -64,7 +64,7 @@ struct AgentView {
   std::uint32_t slots = 0, free_slots = 0;
   double bytes_per_second = 0;
   double load = 0;
-  std::uint64_t bytes_moved = 0;      // since the coordinator started
+  std::uint64_t bytes_moved = 0;  // since the coordinator started
   std::uint32_t jobs = 0;
   double seconds_since_heard = 0;
   std::string build;

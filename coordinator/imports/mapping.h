@@ -27,10 +27,10 @@ StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
                               const SourceDisk& disk);
 
 struct NetworkChoice {
-  bool multus = false;        // else the pod network
-  std::string network_name;   // multus: "namespace/name" or "name" in the import's namespace
-  kube::ObjectKey attachment; // multus
-  std::string type;           // as written; empty: absent
+  bool multus = false;         // else the pod network
+  std::string network_name;    // multus: "namespace/name" or "name" in the import's namespace
+  kube::ObjectKey attachment;  // multus
+  std::string type;            // as written; empty: absent
   std::optional<std::string> target_ns;
   friend bool operator==(const NetworkChoice&, const NetworkChoice&) = default;
 };

@@ -14,11 +14,11 @@ struct BuildInput {
   const api::VirtualMachineImport& import;
   const SourceVm& vm;
   const api::Mappings& mappings;
-  kube::Object base;               // from a template, or empty_base_vm
+  kube::Object base;  // from a template, or empty_base_vm
   std::string vm_name;
-  std::string os;                  // common OS name; empty if unknown
-  std::vector<std::string> claims; // claim name per vm.disks entry, same order
-  bool data_volumes = false;       // reference DataVolumes (CDI) instead of claims
+  std::string os;                   // common OS name; empty if unknown
+  std::vector<std::string> claims;  // claim name per vm.disks entry, same order
+  bool data_volumes = false;        // reference DataVolumes (CDI) instead of claims
 };
 
 // The KubeVirt VirtualMachine (kubevirt.io/v1): base merged with what the source determines

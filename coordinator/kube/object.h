@@ -2,13 +2,13 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "common/result.h"
 
@@ -21,7 +21,7 @@ struct ResourceType {
   std::string plural;       // "virtualmachineimports"
   bool namespaced = true;
 
-  std::string group() const;    // "" for the core group
+  std::string group() const;  // "" for the core group
   std::string version() const;
   friend auto operator<=>(const ResourceType&, const ResourceType&) = default;
 };

@@ -39,76 +39,76 @@ enum class DiskBus { Virtio, Scsi, Sata };
 enum class NicAttachment { Standard, Distributed, Opaque, VnicProfile, None };
 
 struct SourceDisk {
-  std::string id;             // what diskMappings match: oVirt disk id; VMware vDiskId or diskObjectId
-  std::string attachment_id;  // oVirt: attachment id; VMware: device key
-  std::string name;           // oVirt: alias; VMware: device label ("Hard disk 1")
-  std::uint64_t size_bytes = 0;                   // virtual size
-  std::optional<std::uint64_t> allocated_bytes;   // on the source, where known
-  std::string storage_id;     // storage domain id; datastore MoRef
+  std::string id;  // what diskMappings match: oVirt disk id; VMware vDiskId or diskObjectId
+  std::string attachment_id;     // oVirt: attachment id; VMware: device key
+  std::string name;              // oVirt: alias; VMware: device label ("Hard disk 1")
+  std::uint64_t size_bytes = 0;  // virtual size
+  std::optional<std::uint64_t> allocated_bytes;  // on the source, where known
+  std::string storage_id;                        // storage domain id; datastore MoRef
   std::string storage_name;
-  std::string file;           // VMware: "[ds] dir/disk.vmdk" of the current backing
+  std::string file;  // VMware: "[ds] dir/disk.vmdk" of the current backing
   DiskBus bus = DiskBus::Virtio;
   bool bootable = false;
   std::optional<int> boot_order;  // from the source's boot sequence, 1 first
   bool read_only = false;
   bool shareable = false;
   bool active = true;
-  std::string status;         // oVirt: ok, locked, illegal; else empty
-  bool transferable = true;   // false: a blocking finding says why
+  std::string status;                          // oVirt: ok, locked, illegal; else empty
+  bool transferable = true;                    // false: a blocking finding says why
   std::map<std::string, std::string> details;  // provider's own, for open_disk
   friend bool operator==(const SourceDisk&, const SourceDisk&) = default;
 };
 
 struct SourceNic {
   std::string id;
-  std::string name;           // oVirt: nic name; VMware: device label ("Network adapter 1")
+  std::string name;  // oVirt: nic name; VMware: device label ("Network adapter 1")
   std::string mac;
-  std::string model;          // KubeVirt's word: virtio, e1000, e1000e, rtl8139; or the source's
-  bool plugged = true;        // false only when explicitly unplugged
+  std::string model;    // KubeVirt's word: virtio, e1000, e1000e, rtl8139; or the source's
+  bool plugged = true;  // false only when explicitly unplugged
   bool connected = true;
   NicAttachment attachment = NicAttachment::None;
   // The names and ids under which a networkMappings item may name its network, each in order:
   // oVirt: {"network/profile"}, {profile id}; VMware: {network name or label}, {MoRef or key}.
   std::vector<std::string> network_names;
   std::vector<std::string> network_ids;
-  bool has_network = true;    // oVirt: it has a vNIC profile; VMware: it has a backing
+  bool has_network = true;  // oVirt: it has a vNIC profile; VMware: it has a backing
   bool sriov = false;
   friend bool operator==(const SourceNic&, const SourceNic&) = default;
 };
 
 struct SourceVm {
   ProviderKind provider = ProviderKind::Vmware;
-  std::string id;             // oVirt id; VMware BIOS uuid
-  std::string native_id;      // oVirt id; VMware MoRef
+  std::string id;         // oVirt id; VMware BIOS uuid
+  std::string native_id;  // oVirt id; VMware MoRef
   std::string name;
   std::string inventory_path;
   PowerState power = PowerState::Unknown;
-  std::string raw_power;      // the source's own word
+  std::string raw_power;  // the source's own word
 
   // Guest.
   std::string description;
-  std::string comment;                   // oVirt
-  std::string host_name;                 // fqdn or guest host name; empty if unknown
-  std::string guest_distribution;        // oVirt guest agent
-  std::string guest_version;             // "7.7"
-  std::string os_type;                   // oVirt os.type; VMware configured guest id
-  std::string os_type_reported;          // VMware: guest id by tools
-  std::string os_full_name;              // VMware guestFullName
-  std::string workload;                  // oVirt vm.type: server, desktop, high_performance
-  std::string instance_type;             // oVirt
-  std::string origin;                    // oVirt
+  std::string comment;             // oVirt
+  std::string host_name;           // fqdn or guest host name; empty if unknown
+  std::string guest_distribution;  // oVirt guest agent
+  std::string guest_version;       // "7.7"
+  std::string os_type;             // oVirt os.type; VMware configured guest id
+  std::string os_type_reported;    // VMware: guest id by tools
+  std::string os_full_name;        // VMware guestFullName
+  std::string workload;            // oVirt vm.type: server, desktop, high_performance
+  std::string instance_type;       // oVirt
+  std::string origin;              // oVirt
   std::vector<std::string> tags;
-  std::optional<std::string> sso;        // oVirt: "guest_agent" or "disabled"
+  std::optional<std::string> sso;  // oVirt: "guest_agent" or "disabled"
 
   // Hardware.
   std::optional<std::uint32_t> cpu_cores, cpu_sockets, cpu_threads;
-  std::string cpu_model;                 // oVirt custom_cpu_model
-  bool cpu_dedicated = false;            // exact pinning, at least one pin
-  std::string architecture;              // "x86_64"
-  std::string machine;                   // "q35", "pseries", a custom machine, or empty
+  std::string cpu_model;       // oVirt custom_cpu_model
+  bool cpu_dedicated = false;  // exact pinning, at least one pin
+  std::string architecture;    // "x86_64"
+  std::string machine;         // "q35", "pseries", a custom machine, or empty
   Firmware firmware = Firmware::Unknown;
-  std::string serial;                    // firmware serial; empty: unset
-  std::string firmware_uuid;             // VMware config.uuid; oVirt VM id
+  std::string serial;         // firmware serial; empty: unset
+  std::string firmware_uuid;  // VMware config.uuid; oVirt VM id
   std::uint64_t memory_bytes = 0;
   std::optional<std::uint64_t> hugepages_kib;
   std::optional<int> utc_offset_seconds;  // of the guest's clock
@@ -116,18 +116,18 @@ struct SourceVm {
   bool has_graphics = true;
   std::optional<bool> serial_console;
   bool high_availability = false;
-  bool live_migratable = false;           // oVirt affinity migratable
-  std::string eviction;                   // "LiveMigrate", "None" or empty (say nothing)
+  bool live_migratable = false;  // oVirt affinity migratable
+  std::string eviction;          // "LiveMigrate", "None" or empty (say nothing)
   bool has_rng = false;
-  std::string watchdog_action;            // "reset", "poweroff", or empty: none
+  std::string watchdog_action;  // "reset", "poweroff", or empty: none
   bool has_tpm = false;
   bool has_sound = false;
   bool io_threads = false;
   std::vector<std::string> boot_devices;  // "disk", "network", "cdrom" in order
 
-  std::vector<SourceDisk> disks;          // in source order: boot disk first, then controller order
-  std::vector<SourceNic> nics;            // in source order
-  std::vector<Finding> findings;          // provider's own rules about the VM, NICs and disks
+  std::vector<SourceDisk> disks;  // in source order: boot disk first, then controller order
+  std::vector<SourceNic> nics;    // in source order
+  std::vector<Finding> findings;  // provider's own rules about the VM, NICs and disks
 
   std::vector<std::pair<std::string, std::string>> details;  // shown by describe
   friend bool operator==(const SourceVm&, const SourceVm&) = default;

@@ -17,7 +17,7 @@ enum class VolumeMode { Filesystem, Block };
 
 struct ClaimSpec {
   kube::ObjectKey key;
-  std::string storage_class;   // empty: the default class
+  std::string storage_class;  // empty: the default class
   std::string access_mode = "ReadWriteOnce";
   VolumeMode volume_mode = VolumeMode::Filesystem;
   std::uint64_t request_bytes = 0;  // with file-system overhead

@@ -1,0 +1,96 @@
+#include "common/catalogue.h"
+
+#include <algorithm>
+#include <array>
+
+namespace vmferry {
+namespace {
+
+constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
+    {code::kTargetBusy, "another process writes this target",
+     "wait for it to end, or stop it; two writers never share a target"},
+    {code::kTargetFull, "the target file system or its quota is full",
+     "free space or choose a larger storage class; the copy goes on where it stopped"},
+    {code::kTargetIo, "the target device reported an I/O error",
+     "check the storage and the kernel log of the agent's machine"},
+    {code::kNameTaken, "an object of that name exists and does not belong to this import",
+     "set spec.targetVmName to another name, or remove the other object"},
+    {code::kStorageClass, "the storage class does not exist or cannot hold this claim",
+     "create the StorageClass, or map the disk to one of the classes that exist"},
+    {code::kTargetTooSmall, "the target is smaller than the source disk",
+     "provide a larger volume or device"},
+    {code::kTargetUnsafe, "the target is a symbolic link or not a file or block device",
+     "name the file or device itself"},
+    {code::kNoAgent, "no agent is connected that can reach the target",
+     "start agents (vmferry up, or check the DaemonSet) and look at vmferry get agents"},
+    {code::kBlocked, "a rule forbids this import as it is",
+     "see the findings in vmferry describe import; fix the cause and the import goes on by itself"},
+    {code::kManifest, "the YAML is not what the API expects",
+     "correct the line named in the error; examples/ has working files"},
+    {code::kMappingMissing, "the ResourceMapping does not exist",
+     "apply it, or correct spec.resourceMapping; the import goes on by itself"},
+    {code::kObjectNotFound, "there is no object of that name", "list what exists with vmferry get"},
+    {code::kSecretInvalid, "the credentials secret is incomplete or unreadable",
+     "correct the key named in the error; the value is a YAML map with apiUrl, username, password"},
+    {code::kSecretMissing, "the credentials secret does not exist",
+     "apply the Secret, then delete and re-apply the import"},
+    {code::kTemplate, "no common template fits the source's operating system",
+     "set the OS type on the source, add an entry to the OS map, provide a template, or enable "
+     "importWithoutTemplate"},
+    {code::kSourceAuth, "the source refused user name or password",
+     "correct the credentials secret; check that the account is not locked"},
+    {code::kSourceChanged, "the source disk changed while it was copied",
+     "keep the source VM stopped during a cold import; the copy starts over"},
+    {code::kDiskLocked, "the source disk is locked by another operation",
+     "wait for the backup, snapshot or transfer that holds it"},
+    {code::kDiskMissing, "the source disk's file or image does not exist on the server",
+     "check the VM's disks on the source"},
+    {code::kDiskUnsupported, "the source disk cannot be read as it is",
+     "see the reason in the text: remove snapshots, or configure another access path"},
+    {code::kSourceProtocol, "the server's answer is not what the protocol demands",
+     "check that apiUrl names the right kind of server"},
+    {code::kShutdownTimeout, "the source VM did not shut down in time",
+     "shut it down by hand; the import goes on by itself"},
+    {code::kSourceTls, "the server's certificate is not trusted",
+     "correct the thumbprint or CA in the credentials secret"},
+    {code::kSourceUnreachable, "the source server cannot be reached",
+     "check apiUrl, name resolution, firewall and that the server runs"},
+    {code::kVmAmbiguous, "several source VMs have that name",
+     "name the VM by id, or by name and cluster or inventory path"},
+    {code::kVmNotFound, "the source has no such VM, or the account may not see it",
+     "check spec.source...vm.id or .name and the account's permissions"},
+    {code::kVmState, "the source VM is in a state that forbids this",
+     "bring it to a plain running or stopped state"},
+    {code::kAgentLost, "the agent that copied the disk is gone",
+     "nothing: another agent takes over from the journal; check the lost one"},
+    {code::kJournalInvalid, "the journal does not belong to this source and target",
+     "nothing: the copy starts over; keep journal and target together"},
+    {code::kSourceRead, "the source failed to deliver bytes after all retries",
+     "check the source storage and network; the copy goes on where it stopped when retried"},
+    {code::kStalled, "no byte arrived for too long",
+     "check the source host and the network between it and the agent"},
+    {code::kTicketExpired, "the permission to read the disk ended and could not be renewed",
+     "check the source for a cancelled transfer; the import tries again"},
+    {code::kVerifyFailed, "the target does not hold what was read from the source",
+     "check the target storage for corruption; the disk is not used"},
+});
+
+}  // namespace
+
+std::span<const CatalogueEntry> error_catalogue() {
+  static const auto sorted = [] {
+    auto entries = kCatalogue;
+    std::ranges::sort(entries, {}, &CatalogueEntry::code);
+    return entries;
+  }();
+  return sorted;
+}
+
+std::optional<CatalogueEntry> find_catalogue_entry(std::string_view code) {
+  for (const CatalogueEntry& entry : kCatalogue) {
+    if (!code.empty() && entry.code == code) return entry;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmferry
