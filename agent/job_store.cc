@@ -56,7 +56,8 @@ Result<int> JobStore::prune(std::chrono::hours older_than) const {
   std::error_code code;
   int removed = 0;
   const auto oldest = fs::file_time_type::clock::now() - older_than;
-  for (fs::directory_iterator it(paths_.jobs(), code), end; !code && it != end; it.increment(code)) {
+  for (fs::directory_iterator it(paths_.jobs(), code), end; !code && it != end;
+       it.increment(code)) {
     std::error_code entry_code;
     const fs::path journal = it->path() / "journal";
     const fs::path dated = fs::exists(journal, entry_code) ? journal : it->path();

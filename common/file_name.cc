@@ -1,11 +1,10 @@
 #include "common/file_name.h"
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <array>
 #include <cstddef>
-
-#include <fmt/format.h>
 
 #include "common/check.h"
 
