@@ -103,7 +103,7 @@ Result<void> run(Arguments& arguments, const Logger& log) {
   const SystemClock clock;
   const std::unique_ptr<Agent> agent = TRY(Agent::create(std::move(arguments.options), clock, log));
 
-  const WakeFd word;
+  static const WakeFd word;  // a late signal may still write to it
   stop_word = &word;
   struct sigaction action {};
   action.sa_handler = leave_word;
