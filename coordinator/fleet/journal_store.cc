@@ -1,6 +1,7 @@
 #include "coordinator/fleet/journal_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,30 +93,37 @@ bool read_epoch(std::string_view body, JournalStore::Stored& stored) {
 Result<JournalStore> JournalStore::open(const std::string& state_directory) {
   const std::string jobs = state_directory + "/jobs";
   TRY(make_directories(jobs, 0700));
-  return JournalStore(jobs);
+  const std::string lock_path = state_directory + "/lock";
+  UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock) return errno_error(errno, "cannot open '" + lock_path + "'");
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return make_error(ErrorKind::Unavailable,
+                      "state directory '{}' is in use by another coordinator", state_directory);
+  }
+  return JournalStore(jobs, std::move(lock));
 }
 
 std::string JournalStore::directory(const JobId& job) const {
   return jobs_ + "/" + safe_file_name(job.value);
 }
 
-Result<std::vector<JobRecord>> JournalStore::load(std::vector<Error>& problems) const {
+Result<std::vector<JobRecord>> JournalStore::load() const {
   std::vector<JobRecord> records;
   std::error_code code;
   for (fs::directory_iterator it(jobs_, code), end; !code && it != end; it.increment(code)) {
     const std::string path = it->path().string() + "/record.json";
-    Result<std::string> text = read_file(path);
+    const Result<std::string> text = read_file(path);
     if (!text) {
-      // A directory without a record was left by a crash between its making and the first save.
-      if (text.error().kind() != ErrorKind::NotFound) problems.push_back(std::move(text).error());
-      continue;
+      // A crash between making the directory and the first save: nothing was assigned yet.
+      if (text.error().kind() == ErrorKind::NotFound) continue;
+      return text.error();
     }
     Result<JobRecord> record = job_record_from_json(*text);
-    if (record) {
-      records.push_back(*std::move(record));
-    } else {
-      problems.push_back(std::move(record).error().with_context("'" + path + "'"));
+    if (!record) {
+      return std::move(record).error().with_context("'" + path +
+                                                    "' (remove it once no agent runs its job)");
     }
+    records.push_back(*std::move(record));
   }
   if (code) return errno_error(code.value(), "cannot list '" + jobs_ + "'");
   return records;
@@ -145,6 +153,13 @@ Result<JournalStore::Stored> JournalStore::journal(const JobId& job) const {
   if (!first || !read_epoch(*first, stored)) return Stored{};
   while (const std::optional<std::string_view> body = next_body(bytes)) {
     if (body->front() == 'C') stored.chunks.emplace_back(body->substr(1));
+  }
+  if (!bytes.empty()) {
+    // A torn tail: what is appended behind it would never be read.
+    const auto whole = static_cast<off_t>(content->size() - bytes.size());
+    if (::truncate(journal_path(job).c_str(), whole) != 0) {
+      return errno_error(errno, "cannot cut off '" + journal_path(job) + "'");
+    }
   }
   return stored;
 }
