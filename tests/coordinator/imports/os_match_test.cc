@@ -5,6 +5,9 @@
 
 #include "coordinator/imports/os_maps.h"
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 
