@@ -104,7 +104,7 @@ def fault(reply):
 class Engine:
     """A running engine and an API client that is logged in."""
 
-    def __init__(self, directory, state, kind, python, tree, log_in=True):
+    def __init__(self, directory, state, kind, python, tree, log_in=True, options=()):
         self.directory = str(directory)
         inventory_path = os.path.join(self.directory, "bed-%d.json" % time.monotonic_ns())
         with open(inventory_path, "w", encoding="utf-8") as file:
@@ -118,7 +118,7 @@ class Engine:
             command += [option, os.path.join(self.directory, name)]
         if kind == "real":
             command += ["--imageio-python", python]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command + list(options), stdout=subprocess.PIPE)
         line = self._process.stdout.readline()
         assert line, "the engine did not start"
         self.ready = json.loads(line)

@@ -29,9 +29,10 @@ def start(directory, tmp_path):
     """Starts engines that are stopped, and looked at for remains, after the test."""
     running = []
 
-    def begin(kind="builtin", engine=None, vms=None, log_in=True, **more):
+    def begin(kind="builtin", engine=None, vms=None, log_in=True, options=(), **more):
         running.append(bed.Engine(directory, tmp_path, kind, PYTHON,
-                                  bed.inventory(engine, vms, **more), log_in))
+                                  bed.inventory(engine, vms, **more), log_in,
+                                  options))
         return running[-1]
     yield begin
     for engine in running:

@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import os
+import ssl
 import subprocess
 import threading
 import time
 
 import pytest
 
-from bed import MIB, Data
+from bed import MIB, Data, make_certificates
 
 RAW_SIZE = 10 * MIB + 512
 
@@ -275,6 +276,24 @@ def test_an_image_shorter_than_the_disk_is_told_in_the_range(start, imageio_kind
     assert reply.status == 416 and reply.headers["content-range"] == "bytes */%d" % RAW_SIZE
     reply = data.ask("GET", Range="bytes=0-9")
     assert reply.headers["content-range"] == "bytes 0-9/%d" % (11 * MIB)
+    data.close()
+
+
+def test_the_host_may_have_a_certificate_of_another_authority_row_8_34(start, imageio_kind,
+                                                                       tmp_path):
+    make_certificates(tmp_path)
+    engine = start(imageio_kind, options=[
+        "--imageio-cert", str(tmp_path / "server.pem"), "--imageio-key",
+        str(tmp_path / "server.key"), "--internal-ca", str(tmp_path / "ca.pem")])
+    transfer = engine.transfer(engine.disk("cold"))
+    data = Data(engine, transfer.findtext("transfer_url"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        data.ask("OPTIONS")
+    handed_out = engine.send("GET", "/ovirt-engine/services/pki-resource"
+                             "?resource=ca-certificate&format=X509-PEM-CA").body
+    engine.tls = ssl.create_default_context(cadata=handed_out.decode())
+    data = Data(engine, transfer.findtext("transfer_url"))
+    assert data.ask("OPTIONS").status == 200
     data.close()
 
 
