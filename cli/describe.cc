@@ -1,5 +1,7 @@
 #include <ostream>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/commands.h"
 #include "cli/describe_text.h"
 #include "cli/load_views.h"
@@ -42,9 +44,10 @@ Result<int> run_describe(Context& context, const std::string& kind, const std::s
     return kOk;
   }
   const auto import = TRY(api::parse_import(*object));
-  const auto views = TRY(load_views(*store, TRY(context.home()), {key}, context.stop));
-  context.out << describe_text(import, views.front(), TRY(events_about(context, *store, *object)),
-                               context.clock.wall());
+  const embedded::Home home = TRY(context.home());
+  const auto views = TRY(load_views(*store, home, {key}, context.stop));
+  const auto events = TRY(events_about(context, *store, *object));
+  context.out << describe_text(import, views.front(), events, context.clock.wall());
   return kOk;
 }
 

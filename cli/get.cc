@@ -27,7 +27,8 @@ std::string known_kinds() {
 }
 
 Result<int> get_agents(Context& context, const GetOptions& options, OutputForm form) {
-  Telemetry telemetry = TRY(Telemetry::connect(TRY(context.home())));
+  const embedded::Home home = TRY(context.home());
+  Telemetry telemetry = TRY(Telemetry::connect(home));
   std::vector<AgentView> agents = TRY(telemetry.agents(context.stop));
   if (!options.name.empty()) {
     std::erase_if(agents, [&](const AgentView& view) { return view.agent.value != options.name; });
@@ -74,7 +75,8 @@ Result<std::string> table_of(Context& context, kube::Reader& reader, const kube:
   std::vector<std::string> names;
   if (!options.name.empty()) names.push_back(options.name);
   const std::string ns = options.all_namespaces ? "" : context.ns;
-  return imports_table(TRY(load_views(reader, TRY(context.home()), ns, names, context.stop)), style);
+  const embedded::Home home = TRY(context.home());
+  return imports_table(TRY(load_views(reader, home, ns, names, context.stop)), style);
 }
 
 Result<int> run_get(Context& context, const GetOptions& options) {

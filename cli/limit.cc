@@ -9,7 +9,8 @@ namespace {
 
 Result<int> run_limit(Context& context, const std::string& rate) {
   const std::uint64_t limit = rate == "off" ? 0 : TRY(parse_size(rate));
-  Telemetry telemetry = TRY(Telemetry::connect(TRY(context.home())));
+  const embedded::Home home = TRY(context.home());
+  Telemetry telemetry = TRY(Telemetry::connect(home));
   TRY(telemetry.set_limit(limit, context.stop));
   context.out << (limit == 0 ? "every agent: no limit"
                              : "every agent: at most " + human_rate(static_cast<double>(limit)))

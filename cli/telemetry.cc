@@ -43,11 +43,13 @@ Result<std::string> Telemetry::ask(const std::string& method, const std::string&
 }
 
 Result<std::vector<TransferView>> Telemetry::transfers(std::stop_token stop) {
-  return dashboard::transfers_from_json(parsed(TRY(ask("GET", "/v1/transfers", stop))));
+  const std::string text = TRY(ask("GET", "/v1/transfers", stop));
+  return dashboard::transfers_from_json(parsed(text));
 }
 
 Result<std::vector<AgentView>> Telemetry::agents(std::stop_token stop) {
-  return dashboard::agents_from_json(parsed(TRY(ask("GET", "/v1/agents", stop))));
+  const std::string text = TRY(ask("GET", "/v1/agents", stop));
+  return dashboard::agents_from_json(parsed(text));
 }
 
 Result<void> Telemetry::set_limit(std::uint64_t bytes_per_second, std::stop_token stop) {

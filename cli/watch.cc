@@ -18,8 +18,8 @@ struct WatchOptions {
 Result<int> run_watch(Context& context, const WatchOptions& options) {
   const auto store = TRY(context.open_store());
   const std::string ns = options.all_namespaces ? "" : context.ns;
-  const auto found =
-      TRY(load_views(*store, TRY(context.home()), ns, options.names, context.stop));
+  const embedded::Home home = TRY(context.home());
+  const auto found = TRY(load_views(*store, home, ns, options.names, context.stop));
   std::vector<kube::ObjectKey> keys;
   for (const ImportView& view : found) keys.push_back(view.key);
   for (const std::string& name : options.names) {
