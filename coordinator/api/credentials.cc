@@ -1,5 +1,6 @@
 #include "coordinator/api/credentials.h"
 
+#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -114,49 +115,19 @@ std::string trimmed(const std::string& text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-// "%40" -> "@"; nothing for a malformed escape.
-std::optional<std::string> percent_decoded(std::string_view text) {
-  const auto digit = [](char c) -> int {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  };
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      result += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const int high = digit(text[i + 1]);
-    const int low = digit(text[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    result += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return result;
-}
-
 // Takes user and password out of the URL; they win over the keys (api.md 7.2 for VMware; the same
 // for oVirt, since what stays in the URL is shown wherever the URL is).
 Result<void> take_user_info(const Section& section, ProviderCredentials& credentials) {
+  const Result<UrlParts> parts = parse_url(credentials.api_url);
+  if (!parts) return section.invalid("key 'apiUrl' is not a URL");
+  if (!parts->user.empty()) credentials.username = parts->user;
+  if (!parts->password.empty()) credentials.password = parts->password;
+
   std::string& url = credentials.api_url;
   const std::size_t begin = url.find("://") + 3;
-  const std::string_view authority =
-      std::string_view(url).substr(begin, url.find_first_of("/?#", begin) - begin);
-  const std::size_t at = authority.rfind('@');
-  if (at == std::string_view::npos) return {};
-
-  const std::string_view info = authority.substr(0, at);
-  const std::size_t colon = info.find(':');
-  const std::optional<std::string> user = percent_decoded(info.substr(0, colon));
-  std::optional<std::string> password = std::string();
-  if (colon != std::string_view::npos) password = percent_decoded(info.substr(colon + 1));
-  if (!user || !password) return section.invalid("key 'apiUrl' holds a malformed user or password");
-  if (!user->empty()) credentials.username = *user;
-  if (!password->empty()) credentials.password = SecretString(*password);
-  url.erase(begin, at + 1);
+  const std::size_t end = std::min(url.find_first_of("/?#", begin), url.size());
+  const std::size_t at = std::string_view(url).substr(0, end).rfind('@');
+  if (at != std::string::npos && at >= begin) url.erase(begin, at + 1 - begin);
   return {};
 }
 
