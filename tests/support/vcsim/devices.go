@@ -148,8 +148,8 @@ func (s *deviceSet) addNIC(index int, nic bedNIC) (types.ManagedObjectReference,
 	card := types.VirtualEthernetCard{
 		VirtualDevice: types.VirtualDevice{
 			Key: 4000 + int32(index), ControllerKey: 100, UnitNumber: types.NewInt32(7 + int32(index)),
-			DeviceInfo:  description(fmt.Sprintf("Network adapter %d", index+1), nic.Network),
-			Backing:     backing,
+			DeviceInfo: description(fmt.Sprintf("Network adapter %d", index+1), nic.Network),
+			Backing:    backing,
 			Connectable: &types.VirtualDeviceConnectInfo{
 				StartConnected: connected, AllowGuestControl: true, Connected: connected, Status: "ok",
 			},
