@@ -60,11 +60,13 @@ TEST(KillTest, Case26KilledAnywhereAndResumedTheTargetEqualsTheSource) {
     const testing::RandomDisk disk = testing::random_disk(kSize, random);
     ::unlink(path.c_str());
     ::unlink((path + ".journal").c_str());
-    for (bool done = false; !done;) {
+    // Longer and longer lives, so that even a slow disk gets to a checkpoint.
+    std::uint64_t most_microseconds = 20'000;
+    for (bool done = false; !done; most_microseconds += most_microseconds / 4) {
       const pid_t child = ::fork();
       ASSERT_GE(child, 0);
       if (child == 0) attempt(disk, path);
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 40'000));
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % most_microseconds));
       ::kill(child, SIGKILL);
       int status = 0;
       ASSERT_EQ(::waitpid(child, &status, 0), child);
