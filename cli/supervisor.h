@@ -15,7 +15,7 @@ namespace vmferry::cli {
 
 struct UpOptions {
   int agents = 3;
-  int slots = 4;                       // transfers at once per agent
+  int slots = 4;                             // transfers at once per agent
   std::uint64_t limit_bytes_per_second = 0;  // per agent
   bool vddk = false;
   std::string nbdkit = "nbdkit";

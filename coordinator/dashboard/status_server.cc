@@ -4,8 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
 #include <thread>
+
+#include <nlohmann/json.hpp>
 
 #include "common/bytes.h"
 #include "coordinator/dashboard/views.h"
@@ -51,17 +52,18 @@ Result<std::unique_ptr<StatusServer>> StatusServer::start(const std::string& soc
   server.Get("/v1/agents", [&fleet](const httplib::Request&, httplib::Response& response) {
     send(response, to_json(fleet.agents()));
   });
-  server.Put("/v1/limit", [&fleet, log](const httplib::Request& request, httplib::Response& response) {
-    const auto limit = parse_size(request.get_param_value("bytes_per_second"));
-    if (!limit) {
-      response.status = 400;
-      response.set_content(limit.error().message() + "\n", "text/plain");
-      return;
-    }
-    fleet.set_agent_limit(*limit);
-    log.info("bandwidth limit of every agent changed", {{"bytes", *limit}});
-    response.set_content("ok\n", "text/plain");
-  });
+  server.Put("/v1/limit",
+             [&fleet, log](const httplib::Request& request, httplib::Response& response) {
+               const auto limit = parse_size(request.get_param_value("bytes_per_second"));
+               if (!limit) {
+                 response.status = 400;
+                 response.set_content(limit.error().message() + "\n", "text/plain");
+                 return;
+               }
+               fleet.set_agent_limit(*limit);
+               log.info("bandwidth limit of every agent changed", {{"bytes", *limit}});
+               response.set_content("ok\n", "text/plain");
+             });
 
   ::unlink(socket_path.c_str());  // of a killed predecessor: the coordinator's lock is ours
   server.set_address_family(AF_UNIX);

@@ -1,6 +1,7 @@
 #include "coordinator/dashboard/views.h"
 
 #include <array>
+
 #include <nlohmann/json.hpp>
 
 namespace vmferry::dashboard {

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include "common/fd.h"
@@ -24,7 +25,8 @@ Result<Home> Home::find(const std::string& flag) {
   if (path.empty() && !environment("XDG_DATA_HOME").empty()) {
     path = environment("XDG_DATA_HOME") + "/vmferry";
   }
-  if (path.empty() && !environment("HOME").empty()) path = environment("HOME") + "/.local/share/vmferry";
+  if (path.empty() && !environment("HOME").empty())
+    path = environment("HOME") + "/.local/share/vmferry";
   if (path.empty()) {
     return make_error(ErrorKind::InvalidArgument,
                       "no home directory is known; name one with --home DIR");
@@ -57,7 +59,8 @@ Result<CoordinatorAddress> read_address(const Home& home) {
       !json.contains("publicKey") || !json["publicKey"].is_string()) {
     return make_error(ErrorKind::DataLoss, "'{}' is damaged", home.address_file());
   }
-  return CoordinatorAddress{json["address"].get<std::string>(), json["publicKey"].get<std::string>()};
+  return CoordinatorAddress{json["address"].get<std::string>(),
+                            json["publicKey"].get<std::string>()};
 }
 
 }  // namespace vmferry::embedded

@@ -15,7 +15,8 @@ constexpr const char* kPathAnnotation = "vmferry.io/path";  // on a claim: its d
 
 std::vector<std::string> claims_of(const kube::Object& vm) {
   std::vector<std::string> names;
-  const auto volumes = vm.json().value("/spec/template/spec/volumes"_json_pointer, nlohmann::json::array());
+  const auto volumes =
+      vm.json().value("/spec/template/spec/volumes"_json_pointer, nlohmann::json::array());
   for (const auto& volume : volumes) {
     const auto name = volume.value("/persistentVolumeClaim/claimName"_json_pointer, std::string());
     if (!name.empty()) names.push_back(name);
@@ -26,8 +27,9 @@ std::vector<std::string> claims_of(const kube::Object& vm) {
 // What only the API server may set: a cluster that takes the manifest sets its own.
 kube::Object portable(kube::Object object) {
   nlohmann::json& metadata = object.json()["metadata"];
-  for (const char* field : {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields",
-                            "ownerReferences", "finalizers", "deletionTimestamp"}) {
+  for (const char* field :
+       {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields",
+        "ownerReferences", "finalizers", "deletionTimestamp"}) {
     metadata.erase(field);
   }
   object.json().erase("status");
@@ -41,7 +43,8 @@ std::string manifest_path(kube::Reader& reader, const kube::Object& vm,
   std::filesystem::path directory = std::filesystem::path(default_directory) / vm.ns();
   const std::vector<std::string> claims = claims_of(vm);
   if (!claims.empty()) {
-    const auto claim = reader.get(kube::types::kPersistentVolumeClaim, {vm.ns(), claims.front()}, {});
+    const auto claim =
+        reader.get(kube::types::kPersistentVolumeClaim, {vm.ns(), claims.front()}, {});
     const auto path = claim ? claim->annotation(kPathAnnotation) : std::nullopt;
     // .../<namespace>/<claim>/disk.img; a device has no directory of ours.
     if (path && !path->starts_with("/dev/")) {
@@ -65,7 +68,8 @@ void ManifestWriter::write(const kube::Object& vm) {
   for (const kube::OwnerReference& owner : vm.owners()) {
     if (owner.controller) return;  // its import has not let go of it
   }
-  std::string text = "# Made by VMFerry. The claims below hold verified copies of the source's disks.\n";
+  std::string text =
+      "# Made by VMFerry. The claims below hold verified copies of the source's disks.\n";
   for (const std::string& name : claims_of(vm)) {
     const auto claim = reader_.get(kube::types::kPersistentVolumeClaim, {vm.ns(), name}, {});
     if (!claim) {

@@ -49,7 +49,8 @@ Result<std::optional<DiskEndpoint>> opened(Pass& pass, const SourceDisk& disk) {
     opening = TRY(pass.provider->poll_disk(*pass.memory.vm, disk, entry->second, pass.stop));
   }
   if (!opening.endpoint) return std::optional<DiskEndpoint>();
-  const bool vddk = chosen.vddk || (pass.parts.settings.vddk && pass.provider_kind() == ProviderKind::Vmware);
+  const bool vddk =
+      chosen.vddk || (pass.parts.settings.vddk && pass.provider_kind() == ProviderKind::Vmware);
   if (vddk) opening.endpoint->kind = SourceKind::NbdkitVddk;
   pass.memory.endpoints[disk.id] = *opening.endpoint;
   return std::move(opening.endpoint);
@@ -106,9 +107,8 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
   const auto opening = pass.ledger.openings.find(disk.id);
   if (opening != pass.ledger.openings.end()) {
     pass.parts.renewals.lock()->insert_or_assign(
-        pass.job_of(planned),
-        Renewal{pass.provider, *pass.memory.vm, disk, opening->second,
-                (*endpoint)->kind == SourceKind::NbdkitVddk});
+        pass.job_of(planned), Renewal{pass.provider, *pass.memory.vm, disk, opening->second,
+                                      (*endpoint)->kind == SourceKind::NbdkitVddk});
   }
   pass.parts.fleet.submit(request_for(pass, planned, disk, **endpoint, *volume));
   return StepResult::done();
@@ -148,8 +148,8 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   }
   if (const auto entry = pass.ledger.openings.find(planned.source_id);
       entry != pass.ledger.openings.end()) {
-    const bool released = TRY(pass.provider->release_disk(entry->second, planned.source_id,
-                                                          pass.uid(), true, pass.stop));
+    const bool released = TRY(
+        pass.provider->release_disk(entry->second, planned.source_id, pass.uid(), true, pass.stop));
     if (!released) return StepResult::again(kPoll);
   }
   const bool let_go = TRY(pass.parts.volumes.release({pass.key().ns, planned.claim}, pass.stop));
@@ -165,9 +165,10 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
   pass.memory.endpoints.erase(planned.source_id);
   pass.parts.renewals.lock()->erase(pass.job_of(planned));
-  pass.event(kube::EventSeverity::Normal, "DiskCopied",
-             fmt::format("Disk '{}': {} moved in {}, verified, {}", planned.name,
-                         human_bytes(status.moved_bytes), human_duration(view.seconds), status.digest));
+  pass.event(
+      kube::EventSeverity::Normal, "DiskCopied",
+      fmt::format("Disk '{}': {} moved in {}, verified, {}", planned.name,
+                  human_bytes(status.moved_bytes), human_duration(view.seconds), status.digest));
   pass.parts.fleet.forget(pass.job_of(planned));
   return StepResult::done();
 }
@@ -186,9 +187,9 @@ void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& to
 }  // namespace
 
 std::string describe(const MoveTotals& totals) {
-  std::string text = fmt::format("Copying virtual machine disks: {} of {} done, {} of {}", totals.done,
-                                 totals.disks, human_bytes(totals.moved_bytes),
-                                 human_bytes(totals.to_move_bytes));
+  std::string text =
+      fmt::format("Copying virtual machine disks: {} of {} done, {} of {}", totals.done,
+                  totals.disks, human_bytes(totals.moved_bytes), human_bytes(totals.to_move_bytes));
   if (totals.verifying != 0) text += fmt::format(", verifying {}", totals.verifying);
   if (!totals.waiting_for.empty()) text += fmt::format("; waiting for {}", totals.waiting_for);
   return text;
@@ -215,7 +216,8 @@ std::string describe(const DiskEndpoint& endpoint) {
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) {
   const PlannedDisk& planned = pass.memory.plan->disks[index];
   ++totals.disks;
-  const auto found = std::ranges::find(pass.import.status.disks, planned.claim, &api::DiskStatus::claim);
+  const auto found =
+      std::ranges::find(pass.import.status.disks, planned.claim, &api::DiskStatus::claim);
   if (found == pass.import.status.disks.end()) {
     api::DiskStatus fresh;
     fresh.name = planned.name;
@@ -239,7 +241,8 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
 
   std::string waiting_for;
   std::optional<TransferView> view = pass.parts.fleet.transfer(pass.job_of(planned));
-  const bool has_ended = view && (view->state == TransferState::Succeeded || view->state == TransferState::Failed);
+  const bool has_ended =
+      view && (view->state == TransferState::Succeeded || view->state == TransferState::Failed);
   StepResult result = StepResult::again(kPoll);
   if (!has_ended && !pass.parts.renewals.lock()->contains(pass.job_of(planned))) {
     // Also after a restart of ours: a running transfer may ask for renewed credentials.
@@ -250,8 +253,10 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   if (view) {
     show(*view, status);
     if (view->state == TransferState::Failed) {
-      const Error error = view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
-      return copy_failed(error.with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
+      const Error error =
+          view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
+      return copy_failed(
+          error.with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
     }
     if (view->state == TransferState::Succeeded) {
       result = TRY(settle(pass, planned, *view, status));

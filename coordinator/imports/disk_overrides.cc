@@ -10,7 +10,8 @@ namespace {
 
 bool is_nbd(const std::string& url) {
   constexpr std::string_view kSchemes[] = {"nbd://", "nbds://", "nbd+unix://", "nbds+unix://"};
-  return std::ranges::any_of(kSchemes, [&](std::string_view scheme) { return url.starts_with(scheme); });
+  return std::ranges::any_of(kSchemes,
+                             [&](std::string_view scheme) { return url.starts_with(scheme); });
 }
 
 Error bad(std::string_view why) {

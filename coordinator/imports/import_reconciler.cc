@@ -26,7 +26,8 @@ Result<void> show_error(Pass& pass, const Error& error) {
   if (const auto entry = find_catalogue_entry(error.code())) {
     text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
   }
-  if (pass.import.object.annotation(api::kProgress)) pass.set_processing("Pending", "Trying again: " + text);
+  if (pass.import.object.annotation(api::kProgress))
+    pass.set_processing("Pending", "Trying again: " + text);
   return pass.save_status(true);
 }
 
@@ -41,7 +42,8 @@ std::shared_ptr<ImportMemory> ImportReconciler::memory_of(const std::string& uid
   return memory;
 }
 
-Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key, std::stop_token stop) {
+Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
+                                                  std::stop_token stop) {
   const auto object =
       TRY(kube::get_if_exists(parts_.reader, kube::types::kVirtualMachineImport, key, stop));
   if (!object) return kube::Outcome{};
@@ -53,7 +55,8 @@ Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key, st
   }
   Pass pass(parts_, *std::move(import), TRY(ledger_of(*object)), *memory, stop);
 
-  const bool has_succeeded = api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr;
+  const bool has_succeeded =
+      api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr;
   if (has_succeeded) {
     TRY(clean_up_finished(pass));
     memories_.lock()->erase(pass.uid());

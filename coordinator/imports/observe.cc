@@ -26,8 +26,8 @@ double parse_overhead(const nlohmann::json& value, double otherwise) {
 
 Result<void> observe_overhead(Pass& pass) {
   constexpr double kDefaultOverhead = 0.055;  // api.md 8.4
-  auto config = kube::get_if_exists(pass.parts.reader, kube::types::kCdiConfig, {"", "config"},
-                                    pass.stop);
+  auto config =
+      kube::get_if_exists(pass.parts.reader, kube::types::kCdiConfig, {"", "config"}, pass.stop);
   if (!config) return std::move(config).error();
   pass.facts.overhead_known = !pass.parts.settings.embedded;
   if (!*config) return {};
@@ -61,7 +61,8 @@ Result<void> observe_config(Pass& pass) {
     // and a VM without a template is better than none.
     pass.config.severity_overrides.try_emplace("network.target", "warn");
     pass.config.severity_overrides.try_emplace("vmware.network.target", "warn");
-    const bool decided = controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
+    const bool decided =
+        controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
     if (!decided) pass.config.import_without_template = true;
   }
   return {};

@@ -11,7 +11,8 @@ namespace {
 // A status without what changes all the time: equal ones need no prompt write.
 nlohmann::json without_counters(nlohmann::json status) {
   for (auto& disk : status["disks"]) {
-    for (const char* counter : {"bytesMoved", "bytesPerSecond", "bytesToMove", "lastError"}) disk.erase(counter);
+    for (const char* counter : {"bytesMoved", "bytesPerSecond", "bytesToMove", "lastError"})
+      disk.erase(counter);
   }
   for (auto& condition : status["conditions"]) {
     condition.erase("lastHeartbeatTime");
@@ -88,15 +89,17 @@ Result<void> Pass::save_status(bool urgent) {
     return {};
   }
   import.object = TRY(parts.writer.patch_status(kube::types::kVirtualMachineImport, key_,
-                                                {{"status", status}}, stop));
+                                                {{ "status",
+                                                   status }},
+                                                stop));
   written_status_ = status;
   memory.status_written = now;
   return {};
 }
 
 Result<void> Pass::patch(const nlohmann::json& merge_patch) {
-  import.object = TRY(
-      parts.writer.patch(kube::types::kVirtualMachineImport, key_, merge_patch, {}, stop));
+  import.object =
+      TRY(parts.writer.patch(kube::types::kVirtualMachineImport, key_, merge_patch, {}, stop));
   return {};
 }
 
@@ -107,8 +110,8 @@ Result<void> Pass::annotate(std::string_view name, std::string_view value) {
 
 Result<void> Pass::raise_progress(int percent) {
   const std::optional<std::string> current = import.object.annotation(api::kProgress);
-  const std::optional<int> raised = raised_progress(
-      current ? std::optional<std::string_view>(*current) : std::nullopt, percent);
+  const std::optional<int> raised =
+      raised_progress(current ? std::optional<std::string_view>(*current) : std::nullopt, percent);
   if (!raised) return {};
   return annotate(api::kProgress, fmt::format("{}", *raised));
 }
@@ -119,9 +122,9 @@ Result<void> Pass::add_finalizer(std::string_view name) {
   if (import.object.has_finalizer(name)) return {};
   std::vector<std::string> finalizers = import.object.finalizers();
   finalizers.emplace_back(name);
-  return patch({{"metadata",
-                 {{"finalizers", finalizers},
-                  {"resourceVersion", import.object.resource_version()}}}});
+  return patch(
+      {{"metadata",
+        {{"finalizers", finalizers}, {"resourceVersion", import.object.resource_version()}}}});
 }
 
 Result<void> Pass::drop_finalizers(const std::vector<std::string_view>& names) {

@@ -7,10 +7,14 @@ namespace vmferry::imports {
 namespace {
 
 nlohmann::json to_json(const PlannedDisk& disk) {
-  return {{"sourceId", disk.source_id},         {"name", disk.name},
-          {"claim", disk.claim},                {"storageClass", disk.storage_class},
-          {"volumeMode", disk.volume_mode},     {"accessMode", disk.access_mode},
-          {"sizeBytes", disk.size_bytes},       {"requestBytes", disk.request_bytes}};
+  return {{"sourceId", disk.source_id},
+          {"name", disk.name},
+          {"claim", disk.claim},
+          {"storageClass", disk.storage_class},
+          {"volumeMode", disk.volume_mode},
+          {"accessMode", disk.access_mode},
+          {"sizeBytes", disk.size_bytes},
+          {"requestBytes", disk.request_bytes}};
 }
 
 PlannedDisk disk_from_json(const nlohmann::json& json) {

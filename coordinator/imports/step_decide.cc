@@ -32,8 +32,8 @@ Result<StepResult> blocked(Pass& pass, std::string_view reason, const std::strin
 
 // Whether another import of the namespace has decided for the same name and still works on it.
 Result<std::optional<std::string>> import_with_name(Pass& pass, const std::string& vm_name) {
-  const kube::ObjectList list = TRY(pass.parts.reader.list(kube::types::kVirtualMachineImport,
-                                                           {.ns = pass.key().ns, .label_selector = {}}, pass.stop));
+  const kube::ObjectList list = TRY(pass.parts.reader.list(
+      kube::types::kVirtualMachineImport, {.ns = pass.key().ns, .label_selector = {}}, pass.stop));
   for (const kube::Object& object : list.items) {
     if (object.uid() == pass.uid()) continue;
     const auto other = api::parse_import(object);
@@ -70,8 +70,7 @@ Result<OsMaps> os_maps(Pass& pass) {
                                 ? pass.parts.settings.config_namespace
                                 : pass.config.os_config_map_namespace,
                             pass.config.os_config_map_name};
-  const kube::Object user =
-      TRY(pass.parts.reader.get(kube::types::kConfigMap, key, pass.stop));
+  const kube::Object user = TRY(pass.parts.reader.get(kube::types::kConfigMap, key, pass.stop));
   return overlay_os_maps(std::move(maps), user);
 }
 
@@ -208,7 +207,8 @@ Result<StepResult> decide_plan(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
   const SourceVm& vm = *pass.memory.vm;
   const ProgressProfile profile = design_profile(false);
-  pass.set_processing("VMTemplateMatching", "Looking for a template for the source VM's operating system");
+  pass.set_processing("VMTemplateMatching",
+                      "Looking for a template for the source VM's operating system");
   TRY(pass.save_status(true));
   TRY(pass.raise_progress(profile.start));
 
@@ -233,23 +233,24 @@ Result<StepResult> decide_plan(Pass& pass) {
                                        .claims = claims,
                                        .data_volumes = false});
   plan.vm = built.json();
-  const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, built,
-                                                 {.dry_run = true}, pass.stop);
+  const auto accepted =
+      pass.parts.writer.create(kube::types::kVirtualMachine, built, {.dry_run = true}, pass.stop);
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
     if (is_retryable(accepted.error().kind())) return accepted.error();
     return StepResult::failed("VMCreationFailed", "VMCreationFailed", accepted.error());
   }
 
   // From here on the plan counts, not what it was made from.
-  const auto kept = pass.parts.writer.create(kube::types::kConfigMap, kube::Object(plan_object(pass, plan)), {}, pass.stop);
+  const auto kept = pass.parts.writer.create(kube::types::kConfigMap,
+                                             kube::Object(plan_object(pass, plan)), {}, pass.stop);
   if (!kept && kept.error().kind() != ErrorKind::AlreadyExists) return kept.error();
   if (!kept) return load_plan(pass);  // made just before a crash
   pass.memory.plan = std::move(plan);
   pass.import.status.target_vm_name = pass.memory.plan->vm_name;
   pass.import.status.disks = initial_disks(*pass.memory.plan);
-  pass.set_processing("CreatingTargetVM", fmt::format("Virtual machine '{}' is planned; {}",
-                                                      pass.memory.plan->vm_name,
-                                                      pass.memory.plan->template_note));
+  pass.set_processing("CreatingTargetVM",
+                      fmt::format("Virtual machine '{}' is planned; {}", pass.memory.plan->vm_name,
+                                  pass.memory.plan->template_note));
   TRY(pass.save_status(true));
   TRY(pass.raise_progress(profile.vm_built));
   pass.event(kube::EventSeverity::Normal, "ImportScheduled",

@@ -13,9 +13,12 @@ constexpr std::chrono::seconds kStartPoll{15};
 constexpr std::chrono::minutes kStartLimit{10};
 
 nlohmann::json reference_json(const kube::OwnerReference& owner) {
-  return {{"apiVersion", owner.api_version}, {"kind", owner.kind},
-          {"name", owner.name},              {"uid", owner.uid},
-          {"controller", owner.controller},  {"blockOwnerDeletion", owner.block_owner_deletion}};
+  return {{"apiVersion", owner.api_version},
+          {"kind", owner.kind},
+          {"name", owner.name},
+          {"uid", owner.uid},
+          {"controller", owner.controller},
+          {"blockOwnerDeletion", owner.block_owner_deletion}};
 }
 
 // Sets the owners of an object that may have gone meanwhile.
@@ -50,8 +53,8 @@ kube::ObjectKey vm_key(const Pass& pass) { return {pass.key().ns, pass.memory.pl
 }  // namespace
 
 Result<StepResult> create_vm(Pass& pass) {
-  auto existing =
-      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, vm_key(pass), pass.stop));
+  auto existing = TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine,
+                                          vm_key(pass), pass.stop));
   if (existing && !existing->controlled_by(pass.uid())) {
     pass.set_condition("Valid", "False", "DuplicateTargetVMName",
                        fmt::format("VirtualMachine '{}' was made by somebody else while the disks "
@@ -61,7 +64,8 @@ Result<StepResult> create_vm(Pass& pass) {
     return StepResult::again(kNameRetry);
   }
   if (!existing) {
-    pass.set_processing("CreatingTargetVM", fmt::format("Creating virtual machine '{}'", vm_key(pass).to_string()));
+    pass.set_processing("CreatingTargetVM",
+                        fmt::format("Creating virtual machine '{}'", vm_key(pass).to_string()));
     TRY(pass.save_status(true));
     auto created = pass.parts.writer.create(kube::types::kVirtualMachine,
                                             kube::Object(pass.memory.plan->vm), {}, pass.stop);
@@ -124,14 +128,16 @@ Result<StepResult> finish_import(Pass& pass) {
   TRY(set_owners(pass, kube::types::kVirtualMachine, vm_key(pass), {}));
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");
-  const bool started = api::should_start(pass.import.spec, initial) && !pass.parts.settings.embedded;
+  const bool started =
+      api::should_start(pass.import.spec, initial) && !pass.parts.settings.embedded;
   std::uint64_t moved = 0;
   for (const api::DiskStatus& disk : pass.import.status.disks) moved += disk.moved_bytes;
-  const std::string text =
-      fmt::format("Virtual machine '{}' is {}: {} disks, {} moved and verified", vm_key(pass).to_string(),
-                  started ? "running" : "ready", pass.import.status.disks.size(), human_bytes(moved));
+  const std::string text = fmt::format(
+      "Virtual machine '{}' is {}: {} disks, {} moved and verified", vm_key(pass).to_string(),
+      started ? "running" : "ready", pass.import.status.disks.size(), human_bytes(moved));
   pass.set_condition("Processing", "True", "ProcessingCompleted", text);
-  pass.set_condition("Succeeded", "True", started ? "VirtualMachineRunning" : "VirtualMachineReady", text);
+  pass.set_condition("Succeeded", "True", started ? "VirtualMachineRunning" : "VirtualMachineReady",
+                     text);
   TRY(pass.raise_progress(design_profile(false).done));
   TRY(pass.save_status(true));
   pass.event(kube::EventSeverity::Normal, "ImportSucceeded", text);
@@ -148,12 +154,13 @@ Result<bool> clean_up_finished(Pass& pass) {
       pass.parts.fleet.forget(pass.job_of(disk));
       pass.parts.renewals.lock()->erase(pass.job_of(disk));
     }
-    const auto removed = pass.parts.writer.remove(
-        kube::types::kConfigMap, {pass.key().ns, plan_config_map_name(pass.uid())},
-        kube::Propagation::Background, {}, pass.stop);
+    const auto removed = pass.parts.writer.remove(kube::types::kConfigMap,
+                                                  {pass.key().ns, plan_config_map_name(pass.uid())},
+                                                  kube::Propagation::Background, {}, pass.stop);
     if (!removed && removed.error().kind() != ErrorKind::NotFound) return removed.error();
   }
-  TRY(pass.drop_finalizers({api::kCancelledFinalizer, api::kRestoreFinalizer, api::kCleanupFinalizer}));
+  TRY(pass.drop_finalizers(
+      {api::kCancelledFinalizer, api::kRestoreFinalizer, api::kCleanupFinalizer}));
   return true;
 }
 

@@ -60,7 +60,8 @@ Result<StepResult> stop_source(Pass& pass) {
   if (power == PowerState::Down) return reread_stopped(pass);
 
   pass.memory.vm_read_after_stop = false;
-  TRY(pass.add_finalizer(api::kRestoreFinalizer));  // before the request: it may act at any time (W6)
+  TRY(pass.add_finalizer(
+      api::kRestoreFinalizer));  // before the request: it may act at any time (W6)
   const WallTime now = pass.parts.clock.wall();
   const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
   if (!asked_at) {
@@ -71,9 +72,9 @@ Result<StepResult> stop_source(Pass& pass) {
     TRY(pass.provider->request_stop(id, false, pass.stop));
   } else if (now - *asked_at > pass.parts.settings.stop_limit) {
     const auto entry = find_catalogue_entry(code::kShutdownTimeout);
-    pass.set_processing(
-        "Pending", fmt::format("The source VM has not shut down since {} [{}]; {}",
-                               pass.ledger.stop_requested_at, entry->code, entry->remedy));
+    pass.set_processing("Pending",
+                        fmt::format("The source VM has not shut down since {} [{}]; {}",
+                                    pass.ledger.stop_requested_at, entry->code, entry->remedy));
     TRY(pass.save_status(true));
   }
   return StepResult::again(kStopPoll);
@@ -94,7 +95,8 @@ Result<StepResult> make_claims(Pass& pass) {
     if (const auto tracker = labels.find(std::string(api::kTracker)); tracker != labels.end()) {
       spec.labels[tracker->first] = tracker->second;
     }
-    for (const char* network : {"k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"}) {
+    for (const char* network :
+         {"k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"}) {
       const auto value = pass.import.object.annotation(network);
       if (value && !value->empty()) spec.annotations[network] = *value;
     }

@@ -17,7 +17,9 @@ std::string text_of(const Error& error) {
   return text;
 }
 
-bool in_progress(const Pass& pass) { return pass.import.object.annotation(api::kProgress).has_value(); }
+bool in_progress(const Pass& pass) {
+  return pass.import.object.annotation(api::kProgress).has_value();
+}
 
 // Before anything was done, a wrong secret or endpoint ends the import (lifecycle.md 5, step 6);
 // afterwards it is reported and tried again.

@@ -19,11 +19,12 @@ bool stop_transfers(Pass& pass) {
 
 Result<void> remove_vm(Pass& pass) {
   const kube::ObjectKey key{pass.key().ns, pass.memory.plan->vm_name};
-  const auto vm = TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
+  const auto vm =
+      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
   if (!vm || !vm->controlled_by(pass.uid())) return {};
-  const auto removed = pass.parts.writer.remove(kube::types::kVirtualMachine, key,
-                                                kube::Propagation::Background,
-                                                {.uid = vm->uid(), .resource_version = {}}, pass.stop);
+  const auto removed =
+      pass.parts.writer.remove(kube::types::kVirtualMachine, key, kube::Propagation::Background,
+                               {.uid = vm->uid(), .resource_version = {}}, pass.stop);
   if (!removed && removed.error().kind() != ErrorKind::NotFound) return removed.error();
   return {};
 }
@@ -69,8 +70,7 @@ Result<bool> restore_power(Pass& pass) {
 }
 
 Result<bool> clean_source(Pass& pass) {
-  if (pass.ledger.openings.empty() &&
-      !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
+  if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
   TRY(obtain_provider(pass));
@@ -102,14 +102,16 @@ Result<bool> undo(Pass& pass) {
     pass.log.error("source not cleaned up, given up", {{"why", why}});
     pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
                fmt::format("Gave up cleaning up the source: {}; check the source VM's power state "
-                           "and its disks' transfers by hand", why));
+                           "and its disks' transfers by hand",
+                           why));
     pass.ledger.openings.clear();
     TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
   }
 
   TRY(remove_vm(pass));
   if (!TRY(remove_claims(pass))) return false;
-  for (const PlannedDisk& disk : pass.memory.plan->disks) pass.parts.fleet.forget(pass.job_of(disk));
+  for (const PlannedDisk& disk : pass.memory.plan->disks)
+    pass.parts.fleet.forget(pass.job_of(disk));
   return true;
 }
 
