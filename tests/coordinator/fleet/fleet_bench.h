@@ -66,7 +66,9 @@ class FleetBench {
     ASSERT_TRUE(keys);
     allowed_.insert(keys->public_key);
   }
-  void start_agent(const std::string& name, const std::vector<std::string>& more = {}) {
+  // `state`: the agent whose state directory it uses; empty: its own.
+  void start_agent(const std::string& name, const std::vector<std::string>& more = {},
+                   const std::string& state = "") {
     std::vector<std::string> words = {agent_program(),
                                       "--coordinator",
                                       address_,
@@ -79,7 +81,7 @@ class FleetBench {
                                       "--node",
                                       "node-" + name,
                                       "--state",
-                                      root_ + "/state-" + name};
+                                      root_ + "/state-" + (state.empty() ? name : state)};
     words.insert(words.end(), more.begin(), more.end());
     const pid_t pid = ::fork();
     if (pid == 0) {

@@ -24,6 +24,11 @@ class FleetTest : public testing::Test {
     for (int i = 1; i <= agents; ++i) bench.allow_agent("agent-" + std::to_string(i));
     bench.start_fleet();
     for (int i = 1; i <= agents; ++i) bench.start_agent("agent-" + std::to_string(i), more);
+    ASSERT_TRUE(bench.eventually(5s, [&] {
+      const std::vector<AgentView> views = bench.fleet().agents();
+      return std::count_if(views.begin(), views.end(), [](const auto& v) { return v.connected; }) ==
+             agents;
+    }));
   }
   void expect_copied(const TransferRequest& request) {
     const TransferView view = bench.view(request.job);
@@ -281,11 +286,7 @@ TEST_F(FleetTest, AStrangerChangesNothing) {
 
 TEST_F(FleetTest, ASecondAgentWithTheSameStateDoesNotStart) {
   start(1);
-  ASSERT_TRUE(bench.eventually(5s, [&] {
-    const std::vector<AgentView> agents = bench.fleet().agents();
-    return agents.size() == 1 && agents[0].connected;
-  }));
-  bench.start_agent("agent-2", {"--state", bench.path("state-agent-1")});
+  bench.start_agent("agent-2", {}, "agent-1");
   EXPECT_NE(bench.wait_for_agent("agent-2"), 0);
 }
 
