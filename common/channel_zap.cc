@@ -71,9 +71,9 @@ Result<std::unique_ptr<Doorman>> Doorman::start(void* context,
 }
 
 Result<void> Doorman::watch(void* socket) {
-  constexpr int kFailures = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_MONITOR_STOPPED;
-  if (zmq_socket_monitor(socket, kEvents, kFailures) != 0) return zmq_error("cannot monitor");
+  constexpr int kSeen = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                        ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_MONITOR_STOPPED;
+  if (zmq_socket_monitor(socket, kEvents, kSeen) != 0) return zmq_error("cannot monitor");
   void* events = zmq_socket(context_, ZMQ_PAIR);
   if (events == nullptr) return zmq_error("cannot make the monitor socket");
   if (zmq_connect(events, kEvents) != 0) {
@@ -101,7 +101,10 @@ void Doorman::serve(void* questions) {
       if (zmq_z85_encode(text.data(), raw.data(), raw.size()) != nullptr) key = text.data();
     }
     const bool welcome = frames->size() == 7 && may_enter((*frames)[5], key);
-    if (!welcome) ++refused_;
+    if (!welcome) {
+      ++turned_away_;
+      ++refused_;
+    }
     const std::string request = frames->size() > 1 ? (*frames)[1] : "";
     send_frames(questions, {"1.0", request, welcome ? "200" : "400", welcome ? "OK" : "not known",
                             welcome ? key : "", ""});
@@ -110,13 +113,27 @@ void Doorman::serve(void* questions) {
 }
 
 void Doorman::count_failures(void* events) {
-  // An event: 16 bits of its number and 32 of its value, then the address.
+  // An event: 16 bits of its number and 32 of its value, then the address. Not every failure has an
+  // event of its own (a peer that does not speak ZMTP has none), so what counts is a connection
+  // that ends before its handshake did. Success does not tell its fd: any waiting one will do, as
+  // only the number matters.
+  std::set<std::uint32_t> waiting;
   while (const std::optional<std::vector<std::string>> frames = receive_frames(events)) {
     std::uint16_t number = 0;
-    if (frames->empty() || frames->front().size() < sizeof number) continue;
+    std::uint32_t value = 0;
+    if (frames->empty() || frames->front().size() < sizeof number + sizeof value) continue;
     std::memcpy(&number, frames->front().data(), sizeof number);
+    std::memcpy(&value, frames->front().data() + sizeof number, sizeof value);
     if (number == ZMQ_EVENT_MONITOR_STOPPED) break;
-    ++refused_;
+    if (number == ZMQ_EVENT_ACCEPTED) waiting.insert(value);
+    if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && !waiting.empty()) waiting.erase(waiting.begin());
+    if (number != ZMQ_EVENT_DISCONNECTED || waiting.erase(value) == 0) continue;
+    // Those that were turned away for their key are counted already.
+    if (turned_away_ > 0) {
+      --turned_away_;
+    } else {
+      ++refused_;
+    }
   }
   zmq_close(events);
 }

@@ -31,11 +31,11 @@ class Doorman {
   explicit Doorman(std::optional<std::set<std::string>> allowed) : allowed_(std::move(allowed)) {}
   void serve(void* questions);
   void count_failures(void* events);
-  // The answer's status, text and user id for one question. The user id is the key.
   bool may_enter(const std::string& mechanism, const std::string& key) const;
 
   const std::optional<std::set<std::string>> allowed_;
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> turned_away_{0};  // of refused_: whose connection has not ended yet
   void* context_ = nullptr;
   std::jthread answering_;
   std::jthread watching_;
