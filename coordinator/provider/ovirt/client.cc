@@ -92,10 +92,12 @@ Result<ClientOptions> client_options(const ProviderCredentials& credentials) {
   return options;
 }
 
-// An HTTP connection for one request, kept alive for the next.
+// An HTTP connection for one request, kept alive for the next. `fresh` demands a new one: on one
+// that the engine has just closed, libcurl sends any request a second time, and the engine may have
+// carried out the first.
 class Client::Lease {
  public:
-  explicit Lease(Client& owner) : owner_(owner) {}
+  Lease(Client& owner, bool fresh) : owner_(owner), fresh_(fresh) {}
   ~Lease() {
     if (!client_) return;
     auto idle = owner_.idle_.lock();
@@ -105,7 +107,7 @@ class Client::Lease {
   Lease& operator=(const Lease&) = delete;
 
   Result<HttpClient*> client() {
-    {
+    if (!fresh_) {
       auto idle = owner_.idle_.lock();
       if (!idle->empty()) {
         client_ = std::move(idle->back());
@@ -123,6 +125,7 @@ class Client::Lease {
 
  private:
   Client& owner_;
+  const bool fresh_;
   std::unique_ptr<HttpClient> client_;
 };
 
@@ -210,7 +213,7 @@ Result<HttpResponse> Client::send_signed(HttpRequest& request, std::stop_token s
 }
 
 Result<HttpResponse> Client::send(const HttpRequest& request, std::stop_token stop) {
-  Lease lease(*this);
+  Lease lease(*this, request.method != "GET");
   HttpClient* const client = TRY(lease.client());
   Result<HttpResponse> response = client->send(request, stop);
   if (response || !response.error().code().empty()) return response;

@@ -81,15 +81,11 @@ Result<std::string> ImageTransfers::open(const std::string& disk_id, const std::
     return disk_locked(disk, fmt::format("its status is '{}'", *disk.status));
   }
   Result<std::string> created = create(disk, owner, stop);
-  if (created || (created.error().kind() != ErrorKind::Unavailable &&
-                  created.error().kind() != ErrorKind::DeadlineExceeded)) {
-    return created;
-  }
-  // The answer may be lost though the engine carried it out (source-ovirt.md 3.2).
-  if (created.error().code() == code::kSourceUnreachable) {
-    const Result<std::optional<ImageTransfer>> ours = find_ours(disk_id, stop);
-    if (ours && *ours) return (*ours)->id;
-  }
+  const bool is_lost = !created && created.error().code() == code::kSourceUnreachable;
+  if (!is_lost) return created;
+  // The engine may have carried out the request though its answer is lost (source-ovirt.md 3.2).
+  const Result<std::optional<ImageTransfer>> ours = find_ours(disk_id, stop);
+  if (ours && *ours) return (*ours)->id;
   return created;
 }
 

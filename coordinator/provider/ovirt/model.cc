@@ -132,7 +132,7 @@ void parse_hardware(const Element& vm, Vm& result) {
   result.console = vm.boolean("console.enabled");
   result.tpm = vm.boolean("tpm_enabled");
   result.rng_source = vm.text("rng_device.source");
-  if (!result.rng_source && vm.child("rng_device")) result.rng_source = "";
+  result.has_rng = static_cast<bool>(vm.child("rng_device"));
   result.serial_policy = vm.text("serial_number.policy");
   result.serial_value = vm.text("serial_number.value");
   result.display_type = vm.text("display.type");

@@ -132,6 +132,7 @@ struct Vm {
   bool has_migration = false;
   Number migration_downtime, io_threads;
   Flag usb, soundcard, console, tpm, start_paused, tunnel_migration, has_illegal_images;
+  bool has_rng = false;
   Text rng_source;
   Text serial_policy, serial_value;
   std::optional<std::size_t> sso_methods;  // how many; unset: no <sso>

@@ -8,8 +8,8 @@ namespace {
 
 // The engine has no machine codes: these are the words it uses for what passes by itself
 // (source-ovirt.md 1.3).
-constexpr auto kBusyWords = std::to_array<std::string_view>(
-    {"locked", "in progress", "is being", "currently being", "try again"});
+constexpr auto kBusyWords =
+    std::to_array<std::string_view>({"locked", "in progress", "is being", "currently being"});
 
 std::string lower(std::string_view text) {
   std::string result(text);

@@ -160,7 +160,7 @@ void translate_hardware(const Vm& vm, SourceVm& result) {
   result.high_availability = vm.high_availability.value_or(false);
   result.live_migratable = vm.affinity.value_or("") == "migratable";
   result.eviction = eviction_of(vm);
-  result.has_rng = vm.rng_source.has_value();
+  result.has_rng = vm.has_rng;
   result.watchdog_action = watchdog_action(vm);
   result.has_tpm = vm.tpm.value_or(false);
   result.has_sound = vm.soundcard.value_or(false);
