@@ -78,7 +78,10 @@ class AgentChannel {
   Result<std::vector<protocol::Message>> receive(std::chrono::milliseconds timeout,
                                                  const std::vector<int>& wake_fds,
                                                  std::size_t most = 256);
-  Result<void> send(const protocol::Message& message);  // Unavailable when the queue is full
+  // Unavailable when the queue is full or there is no connection now.
+  Result<void> send(const protocol::Message& message);
+  std::uint64_t garbage_count() const;  // undecodable messages so far
+  std::string last_garbage() const;
 
  private:
   struct Impl;

@@ -83,6 +83,7 @@ struct Heartbeat {
   double bytes_per_second = 0;
   double load = 0;              // 1-minute load average
   std::vector<JobStatus> jobs;  // absolute progress of every job: lost ones do not matter
+  std::uint64_t sequence = 0;   // comes back in the HeartbeatAck
   friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
 
@@ -154,15 +155,17 @@ struct Welcome {
   std::uint32_t version = kVersion;
   std::string coordinator;  // random per process: another one means say Hello again
   std::chrono::milliseconds heartbeat_every{1000};
-  // Without a message from the coordinator for this long the agent stops writing and closes its
-  // targets; the coordinator waits longer before it gives a disk to another.
+  // So long after it *sent* the last Heartbeat that was acknowledged, the agent stops writing and
+  // closes its targets; the coordinator waits longer, from when it heard that Heartbeat, before it
+  // gives a disk to another. Counted from the sending, a late acknowledgement cannot stretch it.
   std::chrono::milliseconds lease{10'000};
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
 
-// Answer to every Heartbeat: extends the lease.
+// Answer to every Heartbeat: the lease runs anew from when that Heartbeat was sent.
 struct HeartbeatAck {
   std::string coordinator;
+  std::uint64_t sequence = 0;
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
 
@@ -193,11 +196,13 @@ struct Assign {
   friend bool operator==(const Assign&, const Assign&) = default;
 };
 
+// `chunks` of the JournalUpdates so far, in order, as many as fit into kMaxJournalPartBytes.
+// `part` counts from 0; part 0 makes the agent forget parts that it holds of this job.
 struct AssignJournal {
   JobId job;
   Attempt attempt = 0;
   std::uint32_t part = 0;
-  std::string chunks;
+  std::vector<std::string> chunks;
   friend bool operator==(const AssignJournal&, const AssignJournal&) = default;
 };
 

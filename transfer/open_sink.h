@@ -15,11 +15,14 @@ struct SinkOptions {
   bool resume = false;       // keep what is there; nothing is known to be zero
   bool preallocate = false;  // thick file
   bool direct_io = true;     // falls back to buffered where refused
+  std::uint64_t data_bytes = 0;  // of size_bytes, known to be written: checked against free space
 };
 
 // Opens and locks the target: a second opener gets Unavailable with VMF-DST-BUSY. Checks free space
 // or device size first (VMF-DST-TOO-SMALL, VMF-DST-FULL). Without `resume` old content of a file is
-// dropped; a device's is overwritten or zeroed by the copy. Symlinks are refused (VMF-DST-UNSAFE).
+// dropped; a device's is overwritten or zeroed by the copy. Symlinks are refused (VMF-DST-UNSAFE),
+// but for "/proc/self/fd/N" of a directory or device that the caller opened and proved itself.
+// With `resume`: NotFound when the file is absent, DataLoss when it has another size.
 Result<std::unique_ptr<DiskSink>> open_sink(const SinkOptions& options);
 
 // Discards everything: for measuring the source. Its read_back is Unimplemented.

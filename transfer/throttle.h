@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <set>
 #include <stop_token>
 
 #include "common/clock.h"
@@ -37,6 +38,9 @@ class Throttle {
   std::uint64_t rate() const;
 
  private:
+  Result<void> acquire_here(std::uint64_t bytes, const std::stop_token& stop);
+  void serve_next();
+
   const Clock& clock_;
   Throttle* parent_;
   mutable std::mutex mutex_;
@@ -44,6 +48,7 @@ class Throttle {
   TokenBucket bucket_;
   std::uint64_t next_ticket_ = 0;
   std::uint64_t serving_ = 0;
+  std::set<std::uint64_t> abandoned_;  // tickets whose owners were stopped
 };
 
 }  // namespace vmferry

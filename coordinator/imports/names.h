@@ -16,6 +16,9 @@ bool is_dns1123_subdomain(std::string_view text);
 Result<std::string> normalize_name(std::string_view text);   // subdomain; dots of a valid one kept
 Result<std::string> normalize_label(std::string_view text);  // label, at most 63
 std::string shorten(std::string_view text);                  // upstream's rule, at most 63
+// At most 63 like shorten(), but ending in a hash of the whole text: names that differ stay
+// different. Used for everything new; shorten() finds what an older release made.
+std::string shorten_unique(std::string_view text);
 // Any text as a valid label value (may be empty); the exact text belongs into an annotation.
 std::string label_value(std::string_view text);
 // "1Gi", "1610612736": upstream's FormatBytes.

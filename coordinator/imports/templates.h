@@ -12,7 +12,8 @@ namespace vmferry::imports {
 struct TemplateMatch {
   kube::Object object;  // the Template
   std::string os, workload, flavor;
-  std::string why;  // one sentence for the status: which labels matched, what was passed over
+  std::string label_os;  // the OS label that matched: os itself, or what it fell back to
+  std::string why;       // one sentence for the status: which labels matched, what was passed over
 };
 
 // The common template for the OS and the source's workload (os-and-templates.md 3): deterministic.

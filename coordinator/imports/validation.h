@@ -15,9 +15,17 @@ namespace vmferry::imports {
 // items without selector, types and modes outside their enums, ... (validation.md 8). Empty: fine.
 std::vector<Finding> check_request(const api::VirtualMachineImport& import);
 
+// The same of the external mapping's section that the import uses (ADM-6 to ADM-13, ADM-20).
+std::vector<Finding> check_resource_mapping(const api::ResourceMapping& mapping,
+                                            ProviderKind provider);
+
 // Network and storage mapping against source and cluster (validation.md 4-6), in rule order.
 std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& mappings,
                                     const ClusterFacts& facts, const std::string& import_ns);
+
+// The source's memory against the rule "minimal-required-memory" of the template that was found
+// (validation.md 2.1).
+std::vector<Finding> check_template(const SourceVm& vm, const kube::Object& template_object);
 
 // Levels as the configuration overrides them.
 std::vector<Finding> apply_overrides(std::vector<Finding> findings,

@@ -19,6 +19,7 @@ struct BuildInput {
   std::string os;                   // common OS name; empty if unknown
   std::vector<std::string> claims;  // claim name per vm.disks entry, same order
   bool data_volumes = false;        // reference DataVolumes (CDI) instead of claims
+  bool converted = false;           // virt-v2v has put virtio drivers into the guest
 };
 
 // The KubeVirt VirtualMachine (kubevirt.io/v1): base merged with what the source determines

@@ -1,0 +1,205 @@
+#include "agent/agent.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <utility>
+
+#include "common/bytes.h"
+#include "common/catalogue.h"
+#include "common/fd.h"
+
+// The loop and what it sends. What it does with messages and events: agent_messages.cc,
+// agent_jobs.cc.
+namespace vmferry {
+namespace {
+
+constexpr std::chrono::milliseconds kHelloEvery{1000};
+constexpr std::chrono::milliseconds kFarewell{2800};     // the promise is 3 s
+constexpr std::chrono::milliseconds kFencingTime{2500};  // copy_disk stops within 2 s
+constexpr std::chrono::hours kKeepJournals{14 * 24};
+constexpr const char* kBuild = "vmferry 0.1.0";
+
+double load_average() {
+  std::array<double, 1> load{};
+  return ::getloadavg(load.data(), 1) == 1 ? load[0] : 0;
+}
+
+}  // namespace
+
+Agent::Agent(AgentOptions options, JobStore store, std::unique_ptr<AgentChannel> channel,
+             const Clock& clock, const Logger& log)
+    : options_(std::move(options)),
+      store_(std::move(store)),
+      channel_(std::move(channel)),
+      clock_(clock),
+      log_(log.with({{"agent", options_.id.value}})),
+      incarnation_(random_hex_id()),
+      throttle_(clock, options_.limit_bytes_per_second) {}
+
+Result<std::unique_ptr<Agent>> Agent::create(AgentOptions options, const Clock& clock,
+                                             const Logger& log) {
+  if (options.id.empty()) return Error(ErrorKind::InvalidArgument, "an agent needs an id");
+  if (options.slots == 0) return Error(ErrorKind::InvalidArgument, "an agent needs a slot");
+  JobStore store = TRY(JobStore::open(options.state_directory));
+  const int pruned = TRY(store.prune(kKeepJournals));
+  if (pruned > 0) log.info("old journals removed", {{"count", pruned}});
+  std::unique_ptr<AgentChannel> channel = TRY(AgentChannel::connect(
+      {.address = options.coordinator, .server_key = options.server_key, .keys = options.keys}));
+  return std::unique_ptr<Agent>(
+      new Agent(std::move(options), std::move(store), std::move(channel), clock, log));
+}
+
+Result<void> Agent::run(std::stop_token stop) {
+  const WakeFd stop_fd;
+  const std::stop_callback wake(stop, [&] { stop_fd.signal(); });
+  const std::vector<int> always{events_.wake_fd(), stop_fd.get()};
+  const std::vector<int> leaving{events_.wake_fd()};  // stop_fd stays readable
+  log_.info("agent started", {{"node", options_.node}});
+  while (true) {
+    const std::vector<protocol::Message> messages =
+        TRY(channel_->receive(timeout(), stopping_ ? leaving : always));
+    for (const protocol::Message& message : messages) handle(message);
+    for (JobEvent& event : events_.take_all()) {
+      std::visit([this](auto&& e) { on(std::move(e)); }, std::move(event));
+    }
+    if (channel_->garbage_count() != garbage_seen_) {
+      garbage_seen_ = channel_->garbage_count();
+      log_.warn("unreadable message dropped", {{"reason", channel_->last_garbage()}});
+    }
+    if (stop.stop_requested() && !stopping_) {
+      stopping_ = clock_.steady();
+      log_.info("agent stops", {{"jobs", static_cast<int>(busy_slots())}});
+      for (auto& [job, task] : tasks_) {
+        task.next.reset();
+        stop_task(task, StopReason::AgentStops);
+      }
+    }
+    tick();
+    if (stopping_ && farewell_done()) return {};
+  }
+}
+
+std::chrono::milliseconds Agent::timeout() const {
+  const SteadyTime now = clock_.steady();
+  SteadyTime next = coordinator_.empty() ? hello_sent_ + kHelloEvery : next_heartbeat_;
+  if (lease_.end() && busy_slots() > 0 && !fenced_) next = std::min(next, *lease_.end());
+  if (stopping_) next = std::min(next, now + std::chrono::milliseconds(50));
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - now);
+  return std::clamp(wait, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
+}
+
+bool Agent::farewell_done() const {
+  // Outcomes stay until the coordinator stored them; without it, it will learn from our absence.
+  return tasks_.empty() || clock_.steady() - *stopping_ > kFarewell;
+}
+
+void Agent::tick() {
+  const SteadyTime now = clock_.steady();
+  check_lease(now);
+  if (coordinator_.empty()) {
+    if (now >= hello_sent_ + kHelloEvery) say_hello();
+    return;
+  }
+  if (now >= next_heartbeat_) {
+    next_heartbeat_ = now + heartbeat_every_;
+    say_heartbeat();
+    for (auto& [job, task] : tasks_) report(task);
+  }
+}
+
+void Agent::check_lease(SteadyTime now) {
+  if (lease_.valid(now)) {
+    fenced_ = false;
+    return;
+  }
+  const bool any_running = std::any_of(tasks_.begin(), tasks_.end(),
+                                       [](const auto& t) { return t.second.job != nullptr; });
+  if (!any_running) return;
+  if (!fenced_) {
+    fenced_ = true;
+    log_.warn("lost the coordinator; jobs stop writing",
+              {{"jobs", static_cast<int>(busy_slots())}});
+    for (auto& [job, task] : tasks_) {
+      task.next.reset();
+      stop_task(task, StopReason::LeaseLost);
+    }
+  } else if (lease_.end() && now > *lease_.end() + kFencingTime) {
+    log_.error("a job does not stop writing after the lease; leaving");
+    if (!options_.cannot_fence) std::_Exit(70);
+    options_.cannot_fence();
+  }
+}
+
+void Agent::say_hello() {
+  hello_sent_ = clock_.steady();
+  hello_outstanding_ = true;
+  protocol::Hello hello;
+  hello.agent = options_.id;
+  hello.incarnation = incarnation_;
+  hello.node = options_.node;
+  hello.token = options_.token;
+  hello.slots = options_.slots;
+  hello.jobs = statuses();
+  hello.build = kBuild;
+  send(hello);
+}
+
+void Agent::say_heartbeat() {
+  protocol::Heartbeat heartbeat;
+  heartbeat.agent = options_.id;
+  heartbeat.incarnation = incarnation_;
+  const bool full = draining_ || stopping_ || busy_slots() >= options_.slots;
+  heartbeat.free_slots = full ? 0 : options_.slots - busy_slots();
+  heartbeat.load = load_average();
+  heartbeat.jobs = statuses();
+  for (const protocol::JobStatus& status : heartbeat.jobs) {
+    if (status.phase == protocol::JobPhase::Copying) {
+      heartbeat.bytes_per_second += status.bytes_per_second;
+    }
+  }
+  heartbeat.sequence = ++heartbeat_sequence_;
+  lease_.sent(heartbeat.sequence, clock_.steady());
+  send(heartbeat);
+}
+
+std::vector<protocol::JobStatus> Agent::statuses() {
+  std::vector<protocol::JobStatus> all;
+  for (auto& [job, task] : tasks_) {
+    if (task.job) task.status = task.job->status();
+    all.push_back(task.status);
+  }
+  return all;
+}
+
+void Agent::report(Task& task) {
+  const SteadyTime now = clock_.steady();
+  for (const protocol::JournalUpdate& update : task.outbox.due(now, task.outcome.has_value())) {
+    send(update);
+  }
+  if (task.outcome) send(*task.outcome);
+  if (!task.job) return;
+  if (const std::optional<Renewal::Question> question = task.job->renewal().pending()) {
+    send(protocol::RenewRequest{task.job->id(), task.attempt, question->sequence, question->why});
+  }
+}
+
+// A message that does not leave is no failure: everything is said again with the next heartbeat.
+void Agent::send(const protocol::Message& message) {
+  if (const Result<void> sent = channel_->send(message); !sent) {
+    log_.debug("message not sent",
+               {{"kind", protocol::kind_of(message)}, {"error", sent.error().message()}});
+  }
+}
+
+std::uint32_t Agent::busy_slots() const {
+  return static_cast<std::uint32_t>(std::count_if(
+      tasks_.begin(), tasks_.end(), [](const auto& t) { return t.second.job || t.second.next; }));
+}
+
+void Agent::apply_limit(std::uint64_t asked) {
+  const std::uint64_t own = options_.limit_bytes_per_second;
+  throttle_.set_rate(own == 0 || asked == 0 ? std::max(own, asked) : std::min(own, asked));
+}
+
+}  // namespace vmferry

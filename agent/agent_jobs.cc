@@ -1,0 +1,134 @@
+#include <utility>
+
+#include "agent/agent.h"
+#include "common/catalogue.h"
+
+// The life of the agent's jobs: started, heard of, stopped, ended.
+namespace vmferry {
+
+Agent::Task* Agent::running(const JobId& job, protocol::Attempt attempt) {
+  const auto found = tasks_.find(job);
+  if (found == tasks_.end() || !found->second.job || found->second.attempt != attempt) {
+    return nullptr;
+  }
+  return &found->second;
+}
+
+void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal) {
+  const JobId job = assign.job;
+  Task& task = tasks_[job];
+  task = Task{};
+  task.attempt = assign.attempt;
+  task.outbox = JournalOutbox(job, assign.attempt);
+  task.log = log_.with({{"job", job.value},
+                        {"import", assign.import_key},
+                        {"disk", assign.disk},
+                        {"attempt", std::uint64_t{assign.attempt}}});
+  task.status.job = job;
+  task.status.attempt = assign.attempt;
+  Result<std::string> journal_path = store_.prepare(job);
+  if (!journal_path) {
+    task.log.error("cannot keep a journal", journal_path.error());
+    task.status.phase = protocol::JobPhase::Failed;
+    task.outcome = protocol::Failed{job, assign.attempt, task.status,
+                                    protocol::WireError::from(journal_path.error())};
+    return report(task);
+  }
+  Job::Environment environment;
+  environment.source.nbdkit_program = options_.nbdkit_program;
+  environment.source.vddk_libdir = options_.vddk_libdir;
+  environment.source.vddk_stand_in = options_.vddk_stand_in;
+  environment.source.scratch_directory = store_.paths().scratch();
+  environment.journal_path = *std::move(journal_path);
+  environment.agent_throttle = &throttle_;
+  environment.events = &events_;
+  environment.clock = &clock_;
+  environment.log = task.log;
+  task.log.info("job started", {{"target", assign.target.name}});
+  task.job = std::make_unique<Job>(std::move(assign), std::move(journal), std::move(environment));
+}
+
+void Agent::stop_task(Task& task, StopReason reason) {
+  if (!task.job) return;
+  // The first reason stands, but for a cancellation: nobody waits for the outcome then.
+  if (task.reason == StopReason::None || reason == StopReason::Cancelled) task.reason = reason;
+  task.job->stop();
+}
+
+void Agent::remove_files(const JobId& job) {
+  if (const Result<void> removed = store_.remove(job); !removed) {
+    log_.warn("cannot remove a job's files", removed.error(), {{"job", job.value}});
+  }
+}
+
+void Agent::on(JobOpened event) {
+  Task* task = running(event.job, event.attempt);
+  if (task == nullptr) return;
+  task->outbox.opened(std::move(event.epoch), std::move(event.identity), event.started_over);
+  report(*task);
+}
+
+void Agent::on(JobDurable event) {
+  Task* task = running(event.job, event.attempt);
+  if (task == nullptr) return;
+  task->outbox.add(event.chunks);
+  report(*task);
+}
+
+void Agent::on(const JobAsks& event) {
+  const auto found = tasks_.find(event.job);
+  if (found != tasks_.end()) report(found->second);
+}
+
+void Agent::on(JobEnded event) {
+  Task* task = running(event.job, event.attempt);
+  if (task == nullptr) return;
+  task->status = task->job->status();
+  task->status.bytes_per_second = 0;
+  task->status.note.clear();
+  task->job.reset();
+  if (task->next) {
+    NextAttempt next = *std::move(task->next);
+    // The lease may have ended meanwhile; the coordinator then assigns it again.
+    const bool start = lease_.valid(clock_.steady()) && !stopping_;
+    tasks_.erase(event.job);
+    if (start) start_task(std::move(next.assign), std::move(next.journal));
+    return;
+  }
+  if (task->reason == StopReason::Cancelled) {
+    task->log.info("job cancelled");
+    tasks_.erase(event.job);
+    remove_files(event.job);
+    return send(protocol::Cancelled{event.job, event.attempt});
+  }
+  if (event.result) {
+    const CopyResult& result = *event.result;
+    task->status.phase = protocol::JobPhase::Done;
+    protocol::Done done;
+    done.job = event.job;
+    done.attempt = event.attempt;
+    done.status = task->status;
+    done.digest = result.digest;
+    done.verified = result.verified;
+    done.source_digest_matched = result.source_digest_matched;
+    done.seconds = result.seconds;
+    done.verify_seconds = result.verify_seconds;
+    task->log.info("job done", {{"bytes", task->status.moved_bytes}, {"seconds", result.seconds}});
+    task->outcome = std::move(done);
+  } else {
+    Error error = std::move(event.result).error();
+    if (task->reason == StopReason::LeaseLost) {
+      error = Error(ErrorKind::Unavailable, code::kAgentLost,
+                    "the agent lost the coordinator and stopped writing");
+    } else if (task->reason == StopReason::AgentStops) {
+      error = Error(ErrorKind::Unavailable, code::kAgentLost, "agent stops");
+    }
+    task->log.warn("job failed", error);
+    task->status.phase = protocol::JobPhase::Failed;
+    task->outcome =
+        protocol::Failed{event.job, event.attempt, task->status, protocol::WireError::from(error)};
+  }
+  report(*task);
+}
+
+}  // namespace vmferry

@@ -1,0 +1,148 @@
+#include <poll.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "agent/agent.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/fd.h"
+#include "common/log.h"
+
+namespace vmferry {
+namespace {
+
+constexpr const char* kExample = R"text(Example:
+  vmferry-agent --coordinator tcp://10.0.0.1:7401 --server-key "$(cat coordinator.key.pub)" \
+      --key-file /var/lib/vmferry/agent.key --id agent-1 --node node-1 \
+      --state /var/lib/vmferry/agent-1 --slots 4 --limit 200M)text";
+
+struct Arguments {
+  AgentOptions options;
+  std::string key_file;
+  std::string limit;
+  std::string token_file;
+};
+
+void describe(CLI::App& app, Arguments& arguments) {
+  AgentOptions& options = arguments.options;
+  app.footer(kExample);
+  app.add_option("--coordinator", options.coordinator, "Coordinator's address, tcp://host:port")
+      ->required();
+  app.add_option("--server-key", options.server_key, "Coordinator's public CURVE key (Z85)")
+      ->required();
+  app.add_option("--key-file", arguments.key_file,
+                 "Own secret CURVE key (mode 0600); made with FILE.pub when absent")
+      ->required();
+  app.add_option("--id", options.id.value, "Name of this agent, unique")->required();
+  app.add_option("--node", options.node, "Node (machine) that this agent runs on");
+  app.add_option("--state", options.state_directory, "Directory for journals; one per agent")
+      ->required();
+  app.add_option("--slots", options.slots, "Disks copied at once")->capture_default_str();
+  app.add_option("--limit", arguments.limit, "Bytes per second of all disks together, e.g. 200M");
+  app.add_option("--token-file", arguments.token_file, "Service-account token (Kubernetes)");
+  app.add_option("--nbdkit", options.nbdkit_program, "nbdkit program")->capture_default_str();
+  app.add_option("--vddk-libdir", options.vddk_libdir, "Directory of VDDK, with lib64/ inside");
+  app.add_option("--vddk-stand-in", options.vddk_stand_in,
+                 "nbdkit plugin and arguments in VDDK's place, for tests and demos; once per word "
+                 "or one JSON array");
+}
+
+Result<void> complete(Arguments& arguments) {
+  AgentOptions& options = arguments.options;
+  if (!arguments.limit.empty()) {
+    options.limit_bytes_per_second = TRY(parse_size(arguments.limit));
+  }
+  if (!arguments.token_file.empty()) options.token = TRY(read_file(arguments.token_file, 65536));
+  if (options.vddk_stand_in.size() == 1) {
+    const std::string text = options.vddk_stand_in.front();
+    if (text.starts_with('[')) {
+      const nlohmann::json words = nlohmann::json::parse(text, nullptr, false);
+      options.vddk_stand_in.clear();
+      for (const nlohmann::json& word : words.is_array() ? words : nlohmann::json::array()) {
+        if (word.is_string()) options.vddk_stand_in.push_back(word.get<std::string>());
+      }
+      if (options.vddk_stand_in.empty()) {
+        return Error(ErrorKind::InvalidArgument, "--vddk-stand-in is no JSON array of strings");
+      }
+    } else if (text.find(' ') != std::string::npos) {
+      options.vddk_stand_in.clear();
+      for (std::size_t from = 0; from < text.size();) {
+        const std::size_t to = std::min(text.find(' ', from), text.size());
+        if (to > from) options.vddk_stand_in.push_back(text.substr(from, to - from));
+        from = to + 1;
+      }
+    }
+  }
+  options.keys = TRY(CurveKeys::load_or_create(arguments.key_file));
+  return {};
+}
+
+// Where the signal handler leaves word for the thread that may act on it. Handlers rather than a
+// blocked mask: a mask would be inherited by nbdkit, which then could not be ended with SIGTERM.
+const WakeFd* stop_word = nullptr;
+
+void leave_word(int) {
+  const int saved = errno;
+  stop_word->signal();
+  errno = saved;
+}
+
+Result<void> run(Arguments& arguments, const Logger& log) {
+  TRY(complete(arguments));
+  const SystemClock clock;
+  const std::unique_ptr<Agent> agent = TRY(Agent::create(std::move(arguments.options), clock, log));
+
+  static const WakeFd word;  // a late signal may still write to it
+  stop_word = &word;
+  struct sigaction action {};
+  action.sa_handler = leave_word;
+  action.sa_flags = SA_RESETHAND;  // a second signal is for the impatient
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  struct sigaction ignore {};
+  ignore.sa_handler = [](int) {};
+  sigaction(SIGPIPE, &ignore, nullptr);
+
+  std::stop_source stop;
+  std::atomic<bool> over{false};
+  const std::jthread waiter([&] {
+    struct pollfd readable {
+      word.get(), POLLIN, 0
+    };
+    while (::poll(&readable, 1, -1) < 0 && errno == EINTR) {
+    }
+    if (!over) stop.request_stop();
+  });
+  const Result<void> ended = agent->run(stop.get_token());
+  over = true;
+  word.signal();
+  return ended;
+}
+
+}  // namespace
+}  // namespace vmferry
+
+int main(int argc, char** argv) {
+  vmferry::Arguments arguments;
+  CLI::App app("Copies virtual disks as a VMFerry coordinator tells it to.", "vmferry-agent");
+  vmferry::describe(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  const vmferry::Logger log = vmferry::make_stderr_logger("vmferry-agent");
+  const vmferry::Result<void> ended = vmferry::run(arguments, log);
+  if (!ended) {
+    std::fprintf(stderr, "vmferry-agent: %s\n", vmferry::to_string(ended.error()).c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,199 @@
+#include "coordinator/coordinator.h"
+
+#include <filesystem>
+
+#include "common/process_lock.h"
+#include "coordinator/dashboard/status_server.h"
+#include "coordinator/embedded/manifest_writer.h"
+#include "coordinator/embedded/store.h"
+#include "coordinator/fleet/fleet.h"
+#include "coordinator/imports/import_reconciler.h"
+#include "coordinator/kube/apply.h"
+#include "coordinator/kube/controller.h"
+#include "coordinator/kube/informer.h"
+#include "coordinator/volumes/directories.h"
+
+namespace vmferry {
+namespace {
+
+using embedded::Home;
+
+// The class that stands where nobody applied one: the home's own directory, the default.
+kube::Object standard_class() {
+  return kube::Object(
+      nlohmann::json{{"apiVersion", "storage.k8s.io/v1"},
+                     {"kind", "StorageClass"},
+                     {"metadata",
+                      {{"name", "standard"},
+                       {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
+                     {"provisioner", "vmferry.io/directory"},
+                     {"parameters", {{"path", "volumes"}}}});
+}
+
+Result<void> ensure_storage_class(embedded::Store& store) {
+  const kube::ObjectList classes = TRY(store.list(kube::types::kStorageClass, {}, {}));
+  if (!classes.items.empty()) return {};
+  TRY(store.create(kube::types::kStorageClass, standard_class(), {}, {}));
+  return {};
+}
+
+// The keys of the agents that `vmferry up` made: nobody else gets past the handshake.
+Result<std::set<std::string>> agent_keys(const Home& home) {
+  std::set<std::string> keys;
+  std::error_code failure;
+  for (const auto& entry : std::filesystem::directory_iterator(home.agent_keys(), failure)) {
+    if (entry.path().extension() != ".pub") continue;
+    std::string key = TRY(read_file(entry.path().string(), 256));
+    while (!key.empty() && (key.back() == '\n' || key.back() == ' ')) key.pop_back();
+    keys.insert(std::move(key));
+  }
+  if (failure) {
+    return make_error(ErrorKind::Internal, "cannot read '{}': {}", home.agent_keys(),
+                      failure.message());
+  }
+  return keys;
+}
+
+// On the port of the last run if it is free, so that agents find their coordinator again.
+Result<std::unique_ptr<Fleet>> start_fleet(const Home& home, Fleet::Options options,
+                                           const Clock& clock, const Logger& log) {
+  if (const auto last = embedded::read_address(home)) {
+    options.bind = last->address;
+    auto fleet = Fleet::start(options, clock, log);
+    if (fleet) return fleet;
+    log.warn("the last port is taken, using another", fleet.error());
+  }
+  options.bind = "tcp://127.0.0.1:*";
+  return Fleet::start(options, clock, log);
+}
+
+}  // namespace
+
+struct Coordinator::Parts {
+  UniqueFd lock;
+  std::unique_ptr<embedded::Store> store;
+  std::unique_ptr<Volumes> volumes;
+  std::unique_ptr<ProviderPool> providers;
+  Guarded<std::map<JobId, imports::Renewal>> renewals;
+  kube::WorkQueue queue{
+      Backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(30)}};
+  std::unique_ptr<Fleet> fleet;
+  std::unique_ptr<kube::EventRecorder> events;
+  std::unique_ptr<imports::ImportReconciler> reconciler;
+  std::unique_ptr<kube::Controller> controller;
+  std::vector<std::unique_ptr<kube::Informer>> informers;
+  std::unique_ptr<embedded::ManifestWriter> manifests;
+  std::unique_ptr<dashboard::StatusServer> status;
+  std::jthread sweeper;
+
+  Result<DiskEndpoint> renew(const JobId& job, std::stop_token stop);
+  void enqueue_namespace(const kube::Object& changed);
+};
+
+// On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
+Result<DiskEndpoint> Coordinator::Parts::renew(const JobId& job, std::stop_token stop) {
+  std::optional<imports::Renewal> renewal;
+  {
+    auto known = renewals.lock();
+    if (const auto found = known->find(job); found != known->end()) renewal = found->second;
+  }
+  if (!renewal) {
+    return make_error(ErrorKind::NotFound, "no opening of disk '{}' is known (yet)", job.value);
+  }
+  DiskEndpoint endpoint =
+      TRY(renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop));
+  if (renewal->vddk) endpoint.kind = SourceKind::NbdkitVddk;
+  return endpoint;
+}
+
+// What an import refers to has changed: its namespace's imports look again.
+void Coordinator::Parts::enqueue_namespace(const kube::Object& changed) {
+  const auto imports_there = store->list(kube::types::kVirtualMachineImport,
+                                         {.ns = changed.ns(), .label_selector = {}}, {});
+  if (!imports_there) return;  // every unfinished import comes back by itself anyway
+  for (const kube::Object& object : imports_there->items) queue.add(object.key().to_string());
+}
+
+Coordinator::Coordinator(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Coordinator::~Coordinator() {
+  // Nothing may reconcile or renew while its parts go.
+  parts_->status.reset();
+  parts_->sweeper = {};
+  parts_->informers.clear();
+  parts_->manifests.reset();
+  parts_->controller.reset();
+  parts_->fleet.reset();
+}
+
+Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
+                                                        const CoordinatorOptions& options,
+                                                        const Clock& clock, const Logger& log) {
+  TRY(home.prepare());
+  auto parts = std::make_unique<Parts>();
+  Parts* const p = parts.get();
+  parts->lock = TRY(lock_process_file(home.run() + "/coordinator.lock"));
+  parts->store = TRY(embedded::Store::open(home.store(), clock));
+  TRY(ensure_storage_class(*parts->store));
+  auto directories = std::make_unique<volumes::DirectoryVolumes>(*parts->store, *parts->store, home.path());
+  volumes::DirectoryVolumes* const sweepable = directories.get();
+  parts->volumes = std::move(directories);
+  parts->providers = std::make_unique<ProviderPool>(make_provider, log);
+
+  Fleet::Options fleet;
+  fleet.state_directory = home.fleet();
+  fleet.keys = TRY(CurveKeys::load_or_create(home.keys() + "/coordinator"));
+  fleet.allowed_agents = TRY(agent_keys(home));
+  fleet.heartbeat_every = options.heartbeat;
+  fleet.lease = options.lease;
+  fleet.agent_limit_bytes_per_second = options.agent_limit_bytes_per_second;
+  fleet.renew = [p](const JobId& job, std::stop_token stop) { return p->renew(job, stop); };
+  fleet.changed = [p](const std::string& import_key) { p->queue.add(import_key); };
+  const std::string public_key = fleet.keys.public_key;
+  parts->fleet = TRY(start_fleet(home, std::move(fleet), clock, log));
+  TRY(embedded::write_address(home, {parts->fleet->address(), public_key}));
+
+  parts->events = std::make_unique<kube::EventRecorder>(*parts->store, *parts->store, clock, log);
+  parts->reconciler = std::make_unique<imports::ImportReconciler>(
+      imports::ReconcilerParts{.reader = *parts->store,
+                               .writer = *parts->store,
+                               .volumes = *parts->volumes,
+                               .fleet = *parts->fleet,
+                               .providers = *parts->providers,
+                               .events = *parts->events,
+                               .clock = clock,
+                               .log = log,
+                               .settings = {.embedded = true, .vddk = options.vddk},
+                               .renewals = parts->renewals});
+  parts->controller = std::make_unique<kube::Controller>(
+      parts->queue,
+      [p](const kube::ObjectKey& key, std::stop_token stop) {
+        return p->reconciler->reconcile(key, stop);
+      },
+      options.workers, log);
+
+  const auto follow = [&](const kube::ResourceType& type, auto handler) {
+    parts->informers.push_back(std::make_unique<kube::Informer>(
+        *parts->store, type, kube::Informer::Handlers{handler, handler}, clock, log));
+  };
+  follow(kube::types::kVirtualMachineImport,
+         [p](const kube::Object& object) { p->queue.add(object.key().to_string()); });
+  for (const kube::ResourceType* type : {&kube::types::kSecret, &kube::types::kResourceMapping,
+                                         &kube::types::kStorageClass, &kube::types::kTemplate}) {
+    follow(*type, [p](const kube::Object& object) { p->enqueue_namespace(object); });
+  }
+  parts->manifests =
+      std::make_unique<embedded::ManifestWriter>(*parts->store, home.volumes(), clock, log);
+  // Data of claims whose objects the garbage collection removed.
+  parts->sweeper = std::jthread([sweepable, &clock, log](std::stop_token stop) {
+    do {
+      if (const auto swept = sweepable->sweep(stop); !swept)
+        log.warn("sweep of claims failed", swept.error());
+    } while (clock.sleep(std::chrono::seconds(5), stop));
+  });
+  parts->status = TRY(dashboard::StatusServer::start(home.socket(), *parts->fleet, log));
+  log.info("coordinator is ready", {{"address", parts->fleet->address()}, {"home", home.path()}});
+  return std::unique_ptr<Coordinator>(new Coordinator(std::move(parts)));
+}
+
+}  // namespace vmferry

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "common/channel.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mailbox.h"
+#include "coordinator/fleet/fleet.h"
+#include "coordinator/fleet/job_table.h"
+#include "coordinator/fleet/journal_store.h"
+#include "coordinator/fleet/renewals.h"
+
+namespace vmferry {
+
+// The thread that owns the channel and the fleet's files: brings messages and time to the table and
+// carries out its effects. The table is shared with the API's callers under a lock that is held for
+// memory work only.
+class FleetLoop {
+ public:
+  FleetLoop(Fleet::Options options, JournalStore store, std::vector<JobRecord> records,
+            std::unique_ptr<CoordinatorChannel> channel, const Clock& clock, const Logger& log);
+  ~FleetLoop();
+
+  const std::string& address() const { return address_; }
+
+  // Calls `work(table, now, effects)` under the lock and has its effects carried out by the loop.
+  template <typename Work>
+  auto with_table(Work work) {
+    struct Wake {
+      const WakeFd& fd;
+      ~Wake() { fd.signal(); }
+    } wake{wake_};
+    const std::lock_guard lock(mutex_);
+    return work(table_, clock_.steady(), effects_);
+  }
+  template <typename Work>
+  auto read_table(Work work) const {
+    const std::lock_guard lock(mutex_);
+    return work(table_, clock_.steady());
+  }
+
+ private:
+  void run(std::stop_token stop);
+  void carry_out(Effects effects);
+  // False when it failed, so that what depends on it is left out.
+  bool carry_out_one(Effect& effect);
+  bool done(const SaveRecord& effect);
+  bool done(const RemoveJob& effect);
+  bool done(const SendMessage& effect);
+  bool done(SendAssign& effect);
+  bool done(const StoreJournal& effect);
+  bool done(const DistrustTarget& effect);
+  bool done(AskRenewal& effect);
+  bool done(const TellChange& effect);
+  bool done(const TellLog& effect);
+  bool send(const std::string& peer, const protocol::Message& message);
+  void tell_strangers();
+
+  const Clock& clock_;
+  const Logger log_;
+  const ChangeHandler changed_;
+  const JournalStore store_;
+  const std::unique_ptr<CoordinatorChannel> channel_;
+  const std::string address_;
+  WakeFd wake_;
+  mutable std::mutex mutex_;
+  JobTable table_;   // guarded by mutex_
+  Effects effects_;  // guarded by mutex_: what the loop has still to do, in order
+  std::set<std::string> changes_;
+  std::uint64_t garbage_seen_ = 0;
+  std::uint64_t refused_seen_ = 0;
+  Mailbox<RenewalAnswer> answers_;
+  Renewals renewals_;
+  std::jthread thread_;
+};
+
+}  // namespace vmferry

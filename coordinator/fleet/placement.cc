@@ -1,0 +1,224 @@
+#include "coordinator/fleet/placement.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+
+namespace vmferry {
+namespace {
+
+// Jobs in use of each capped thing.
+class Usage {
+ public:
+  explicit Usage(const PlacementLimits& limits) : limits_(limits) {}
+
+  template <typename Job>
+  void add(const Job& job) {
+    ++datastores_[job.datastore];
+    ++providers_[job.provider];
+    ++hosts_[job.source_host];
+  }
+  // The name of what is used up; empty: there is room.
+  std::string full(const PlacementJob& job) const {
+    if (is_full(datastores_, job.datastore, limits_.jobs_per_datastore)) {
+      return "datastore " + job.datastore;
+    }
+    if (is_full(providers_, job.provider, limits_.jobs_per_provider)) {
+      return "provider " + job.provider;
+    }
+    if (is_full(hosts_, job.source_host, limits_.jobs_per_source_host)) {
+      return "source host " + job.source_host;
+    }
+    return "";
+  }
+
+ private:
+  using Counts = std::unordered_map<std::string, int>;
+  static bool is_full(const Counts& counts, const std::string& name, int limit) {
+    if (limit <= 0 || name.empty()) return false;
+    const auto found = counts.find(name);
+    return found != counts.end() && found->second >= limit;
+  }
+
+  PlacementLimits limits_;
+  Counts datastores_;
+  Counts providers_;
+  Counts hosts_;
+};
+
+// The agents with free slots, and how the running jobs lie on them.
+class Slots {
+ public:
+  Slots(const std::vector<PlacementAgent>& agents, const std::vector<PlacementRunning>& running)
+      : agents_(agents) {
+    for (std::size_t i = 0; i < agents_.size(); ++i) {
+      index_[agents_[i].id.value] = i;
+      if (agents_[i].free_slots > 0) {
+        by_node_[agents_[i].node].push_back(i);
+        free_.push_back(i);
+      }
+    }
+    load_.resize(agents_.size());
+    for (const PlacementRunning& job : running) {
+      const auto agent = index_.find(job.agent.value);
+      if (agent == index_.end()) continue;
+      ++load_[agent->second];
+      ++imports_[job.import_key][agent->second];
+    }
+  }
+
+  bool none_free() const { return free_.empty(); }
+
+  std::optional<std::size_t> best_for(const PlacementJob& job) const {
+    std::optional<std::size_t> best;
+    const auto import = imports_.find(job.import_key);
+    const auto rank = [&](std::size_t i) {
+      int same_import = 0;
+      if (import != imports_.end()) {
+        const auto on_agent = import->second.find(i);
+        if (on_agent != import->second.end()) same_import = on_agent->second;
+      }
+      return std::tuple(job.avoid.contains(agents_[i].id), same_import, load_[i],
+                        std::numeric_limits<std::uint32_t>::max() - agents_[i].free_slots,
+                        agents_[i].id);
+    };
+    const auto consider = [&](const std::vector<std::size_t>& candidates) {
+      for (const std::size_t i : candidates) {
+        if (agents_[i].free_slots == 0 || job.blocked.contains(agents_[i].id)) continue;
+        if (!best || rank(i) < rank(*best)) best = i;
+      }
+    };
+    if (job.nodes.empty()) {
+      consider(free_);
+    } else {
+      for (const std::string& node : job.nodes) {
+        const auto found = by_node_.find(node);
+        if (found != by_node_.end()) consider(found->second);
+      }
+    }
+    return best;
+  }
+
+  const AgentId& take(std::size_t agent, const PlacementJob& job) {
+    ++load_[agent];
+    ++imports_[job.import_key][agent];
+    if (--agents_[agent].free_slots == 0) {
+      std::erase(free_, agent);
+      std::erase(by_node_[agents_[agent].node], agent);
+    }
+    return agents_[agent].id;
+  }
+
+ private:
+  std::vector<PlacementAgent> agents_;
+  std::unordered_map<std::string, std::size_t> index_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_node_;
+  std::vector<std::size_t> free_;
+  std::vector<std::uint32_t> load_;
+  std::unordered_map<std::string, std::unordered_map<std::size_t, int>> imports_;
+};
+
+// The stretch of the queue that belongs to one namespace and priority, and how far it is looked at.
+struct Lane {
+  std::string ns;
+  std::size_t next = 0;
+  std::size_t end = 0;
+};
+
+// Inactive namespaces are dropped and new ones start level with the least served.
+void level(NamespaceBytes& served, const std::set<std::string>& active) {
+  std::erase_if(served, [&](const auto& entry) { return !active.contains(entry.first); });
+  std::uint64_t least = 0;
+  if (!served.empty()) {
+    least = std::min_element(served.begin(), served.end(), [](const auto& a, const auto& b) {
+              return a.second < b.second;
+            })->second;
+  }
+  for (const std::string& ns : active) served.try_emplace(ns, least);
+}
+
+}  // namespace
+
+bool PlacementOrder::operator()(const PlacementJob* a, const PlacementJob* b) const {
+  // Larger first within an import: its last disk shall not trail.
+  return std::tie(b->priority, a->ns, a->arrival, a->import_key, b->size_bytes, a->job) <
+         std::tie(a->priority, b->ns, b->arrival, b->import_key, a->size_bytes, b->job);
+}
+
+std::vector<Assignment> place(const std::vector<const PlacementJob*>& queue,
+                              const std::vector<PlacementAgent>& agents,
+                              const std::vector<PlacementRunning>& running,
+                              const PlacementLimits& limits, NamespaceBytes& served) {
+  std::vector<Assignment> assignments;
+  Slots slots(agents, running);
+  Usage usage(limits);
+  std::set<std::string> active;
+  for (const PlacementRunning& job : running) {
+    usage.add(job);
+    active.insert(job.ns);
+  }
+  for (std::size_t i = 0; i < queue.size(); ++i) {
+    if (i == 0 || queue[i]->ns != queue[i - 1]->ns) active.insert(queue[i]->ns);
+  }
+  level(served, active);
+
+  for (std::size_t from = 0; from < queue.size() && !slots.none_free();) {
+    // All lanes of one priority.
+    std::vector<Lane> lanes;
+    std::size_t to = from;
+    for (; to < queue.size() && queue[to]->priority == queue[from]->priority; ++to) {
+      if (lanes.empty() || lanes.back().ns != queue[to]->ns)
+        lanes.push_back({queue[to]->ns, to, to});
+      lanes.back().end = to + 1;
+    }
+    from = to;
+    // While caps only fill up, a job that cannot go now cannot go later in this round: each is
+    // looked at once.
+    while (!lanes.empty() && !slots.none_free()) {
+      const auto lane = std::min_element(
+          lanes.begin(), lanes.end(),
+          [&](const auto& a, const auto& b) { return served[a.ns] < served[b.ns]; });
+      bool assigned = false;
+      while (lane->next < lane->end && !assigned) {
+        const PlacementJob& job = *queue[lane->next++];
+        if (!usage.full(job).empty()) continue;
+        const std::optional<std::size_t> agent = slots.best_for(job);
+        if (!agent) continue;
+        assignments.push_back({&job, slots.take(*agent, job)});
+        usage.add(job);
+        served[job.ns] += std::max<std::uint64_t>(job.size_bytes, 1);
+        assigned = true;
+      }
+      if (!assigned) lanes.erase(lane);
+    }
+  }
+  return assignments;
+}
+
+std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgent>& agents,
+                        const std::vector<PlacementRunning>& running,
+                        const PlacementLimits& limits) {
+  if (agents.empty()) return "no agent is connected";
+  bool reachable = false;
+  bool free = false;
+  for (const PlacementAgent& agent : agents) {
+    const bool here = job.nodes.empty() ||
+                      std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
+    reachable = reachable || here;
+    free = free || (here && agent.free_slots > 0 && !job.blocked.contains(agent.id));
+  }
+  if (!reachable) {
+    std::string names;
+    for (const std::string& node : job.nodes) names += (names.empty() ? "" : ", ") + node;
+    return "no agent on a node that reaches the target (" + names + ")";
+  }
+  Usage usage(limits);
+  for (const PlacementRunning& other : running) usage.add(other);
+  if (const std::string what = usage.full(job); !what.empty()) return "limit of " + what;
+  return free ? "its turn" : "no free slot";
+}
+
+}  // namespace vmferry

@@ -1,0 +1,52 @@
+#include "coordinator/imports/disk_overrides.h"
+
+#include <algorithm>
+
+#include "common/catalogue.h"
+#include "coordinator/api/import.h"
+
+namespace vmferry::imports {
+namespace {
+
+bool is_nbd(const std::string& url) {
+  constexpr std::string_view kSchemes[] = {"nbd://", "nbds://", "nbd+unix://", "nbds+unix://"};
+  return std::ranges::any_of(kSchemes,
+                             [&](std::string_view scheme) { return url.starts_with(scheme); });
+}
+
+Error bad(std::string_view why) {
+  return coded_error(ErrorKind::InvalidArgument, code::kManifest, "annotation '{}': {}",
+                     api::kDiskSources, why);
+}
+
+}  // namespace
+
+Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk) {
+  const auto text = import.annotation(api::kDiskSources);
+  if (!text) return DiskOverride{};
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
+  if (!json.is_object()) return bad("is not a JSON object of disk names to sources");
+  auto item = json.find(disk.id);
+  if (item == json.end()) item = json.find(disk.name);
+  if (item == json.end()) item = json.find("*");
+  if (item == json.end()) return DiskOverride{};
+
+  if (item->is_string() && *item == "vddk") return DiskOverride{.endpoint = {}, .vddk = true};
+  DiskEndpoint endpoint;
+  endpoint.kind = SourceKind::Nbd;
+  if (item->is_string()) {
+    endpoint.url = item->get<std::string>();
+  } else if (item->is_object() && item->contains("url") && (*item)["url"].is_string()) {
+    endpoint.url = (*item)["url"].get<std::string>();
+    if (const auto ca = item->find("ca"); ca != item->end() && ca->is_string()) {
+      endpoint.trust.ca_pem = TRY(parse_ca_certificates(ca->get<std::string>()));
+    }
+  }
+  if (!is_nbd(endpoint.url)) {
+    return bad(fmt::format("disk '{}' needs \"vddk\" or an NBD URI such as nbd://host:10809/export",
+                           disk.name));
+  }
+  return DiskOverride{.endpoint = std::move(endpoint), .vddk = false};
+}
+
+}  // namespace vmferry::imports

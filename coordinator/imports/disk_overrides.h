@@ -1,0 +1,28 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "common/endpoint.h"
+#include "common/result.h"
+#include "coordinator/kube/object.h"
+#include "coordinator/provider/source_vm.h"
+
+namespace vmferry::imports {
+
+// Annotation on an import: ask the oVirt server for its own digest of each disk and compare.
+inline constexpr std::string_view kCompareSourceDigest =
+    "vmimport.v2v.kubevirt.io/compare-source-digest";
+
+// How a user wants one disk to be read instead of the provider's own way.
+struct DiskOverride {
+  std::optional<DiskEndpoint> endpoint;  // an NBD server that serves the same bytes
+  bool vddk = false;                     // through nbdkit's vddk plugin
+};
+
+// From annotation vmimport.v2v.kubevirt.io/disk-sources, a JSON object of disk id or name ("*": all
+// others) to an NBD URI, to {"url": URI, "ca": PEM}, or to "vddk". For sites whose storage array
+// or replica can serve a disk faster than the hypervisor. InvalidArgument tells what is wrong.
+Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk);
+
+}  // namespace vmferry::imports

@@ -1,0 +1,124 @@
+#include "coordinator/imports/import_reconciler.h"
+
+#include "common/catalogue.h"
+#include "coordinator/imports/progress.h"
+#include "coordinator/imports/steps.h"
+
+namespace vmferry::imports {
+namespace {
+
+constexpr std::chrono::seconds kUndoPoll{1};
+
+constexpr Step kSteps[] = {
+    {"claim import", claim_import},     {"check spec", check_spec},
+    {"connect source", connect_source}, {"load plan", load_plan},
+    {"read source", read_source},       {"validate", validate_import},
+    {"decide plan", decide_plan},       {"stop source", stop_source},
+    {"make claims", make_claims},       {"move disks", move_disks},
+    {"create VM", create_vm},           {"start VM", start_vm},
+    {"finish", finish_import},
+};
+
+// An error that will be tried again must still be visible to whoever looks (W10).
+Result<void> show_error(Pass& pass, const Error& error) {
+  if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return {};
+  std::string text = error.message();
+  if (const auto entry = find_catalogue_entry(error.code())) {
+    text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
+  }
+  if (pass.import.object.annotation(api::kProgress))
+    pass.set_processing("Pending", "Trying again: " + text);
+  return pass.save_status(true);
+}
+
+}  // namespace
+
+std::span<const Step> import_steps() { return kSteps; }
+
+std::shared_ptr<ImportMemory> ImportReconciler::memory_of(const std::string& uid) {
+  auto memories = memories_.lock();
+  std::shared_ptr<ImportMemory>& memory = (*memories)[uid];
+  if (!memory) memory = std::make_shared<ImportMemory>();
+  return memory;
+}
+
+Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
+                                                  std::stop_token stop) {
+  const auto object =
+      TRY(kube::get_if_exists(parts_.reader, kube::types::kVirtualMachineImport, key, stop));
+  if (!object) return kube::Outcome{};
+  const auto memory = memory_of(object->uid());
+  auto import = api::parse_import(*object);
+  if (!import) {
+    parts_.log.error("import cannot be read", import.error(), {{"import", key.to_string()}});
+    return kube::Outcome{};  // a corrected object brings it back
+  }
+  Pass pass(parts_, *std::move(import), TRY(ledger_of(*object)), *memory, stop);
+
+  const bool has_succeeded =
+      api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr;
+  if (has_succeeded) {
+    TRY(clean_up_finished(pass));
+    memories_.lock()->erase(pass.uid());
+    return kube::Outcome{};
+  }
+  if (object->deleting()) return go_away(pass);
+  if (!pass.ledger.failure_reason.empty()) return undo_failure(pass);
+  return go_on(pass);
+}
+
+Result<kube::Outcome> ImportReconciler::go_on(Pass& pass) {
+  for (const Step& step : kSteps) {
+    auto result = step.run(pass);
+    if (!result) {
+      Error error = std::move(result).error();
+      TRY(show_error(pass, error));
+      return std::move(error).with_context(step.name);
+    }
+    if (result->kind == StepResult::Kind::Again) return kube::Outcome{result->after};
+    if (result->kind == StepResult::Kind::Failed) return fail(pass, *result);
+  }
+  TRY(clean_up_finished(pass));
+  memories_.lock()->erase(pass.uid());
+  return kube::Outcome{};
+}
+
+// The failure is written down before anything is undone, so that a crash goes on undoing.
+Result<kube::Outcome> ImportReconciler::fail(Pass& pass, const StepResult& failure) {
+  pass.log.error("import failed", {{"phase", failure.reason}, {"text", failure.message}});
+  pass.ledger.failure_reason = failure.reason;
+  pass.ledger.failure_message = failure.message;
+  TRY(pass.save_ledger());
+  if (!failure.event_reason.empty()) {
+    pass.event(kube::EventSeverity::Warning, failure.event_reason, failure.message);
+  }
+  return undo_failure(pass);
+}
+
+Result<kube::Outcome> ImportReconciler::undo_failure(Pass& pass) {
+  if (pass.import.object.annotation(api::kProgress)) {
+    pass.set_condition("Processing", "False", "ProcessingFailed", pass.ledger.failure_message);
+    TRY(pass.save_status(true));
+  }
+  if (!TRY(undo(pass))) return kube::Outcome{kUndoPoll};
+
+  pass.import.status.data_volumes.clear();
+  pass.set_condition("Succeeded", "False", pass.ledger.failure_reason, pass.ledger.failure_message);
+  if (pass.import.object.annotation(api::kProgress)) {
+    TRY(pass.raise_progress(design_profile(false).done));
+  }
+  TRY(pass.save_status(true));
+  TRY(clean_up_finished(pass));
+  memories_.lock()->erase(pass.uid());
+  return kube::Outcome{};
+}
+
+// Deleted before it ended: everything it made goes, then the import itself.
+Result<kube::Outcome> ImportReconciler::go_away(Pass& pass) {
+  if (!TRY(undo(pass))) return kube::Outcome{kUndoPoll};
+  TRY(clean_up_finished(pass));
+  memories_.lock()->erase(pass.uid());
+  return kube::Outcome{};
+}
+
+}  // namespace vmferry::imports

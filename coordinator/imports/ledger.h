@@ -1,0 +1,32 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+#include "coordinator/kube/object.h"
+
+namespace vmferry::imports {
+
+// The side effects of one import that must be undone exactly once, written down before each is
+// made. Kept in an annotation of the import.
+struct Ledger {
+  // Source disk id -> handle of its opening on the source; an empty handle: intended, and perhaps
+  // made just before a crash.
+  std::map<std::string, std::string> openings;
+  std::string stop_requested_at;   // RFC 3339; the source was asked to shut down
+  std::string undo_started_at;     // RFC 3339; failure or deletion is being cleaned up
+  // A terminal failure that is being cleaned up; becomes Succeeded=False when that is done.
+  std::string failure_reason, failure_message;
+
+  bool empty() const { return *this == Ledger{}; }
+  friend bool operator==(const Ledger&, const Ledger&) = default;
+};
+
+// From the import's annotation; absent is empty. DataLoss when somebody damaged it.
+Result<Ledger> ledger_of(const kube::Object& import);
+std::string to_text(const Ledger& ledger);
+
+}  // namespace vmferry::imports

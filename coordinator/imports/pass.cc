@@ -1,0 +1,139 @@
+#include "coordinator/imports/pass.h"
+
+#include <algorithm>
+
+#include "common/catalogue.h"
+#include "coordinator/imports/progress.h"
+
+namespace vmferry::imports {
+namespace {
+
+// A status without what changes all the time: equal ones need no prompt write.
+nlohmann::json without_counters(nlohmann::json status) {
+  for (auto& disk : status["disks"]) {
+    for (const char* counter : {"bytesMoved", "bytesPerSecond", "bytesToMove", "lastError"})
+      disk.erase(counter);
+  }
+  for (auto& condition : status["conditions"]) {
+    condition.erase("lastHeartbeatTime");
+    if (condition.value("reason", "") == "CopyingDisks") condition.erase("message");
+  }
+  return status;
+}
+
+}  // namespace
+
+StepResult StepResult::failed(std::string_view reason, std::string_view event_reason,
+                              const Error& error) {
+  std::string message = error.message();
+  if (const auto entry = find_catalogue_entry(error.code())) {
+    message += fmt::format(" [{}]; {}", entry->code, entry->remedy);
+  }
+  return {.kind = Kind::Failed,
+          .after = {},
+          .reason = std::string(reason),
+          .event_reason = std::string(event_reason),
+          .message = std::move(message)};
+}
+
+Pass::Pass(ReconcilerParts& the_parts, api::VirtualMachineImport the_import, Ledger the_ledger,
+           ImportMemory& the_memory, std::stop_token the_stop)
+    : parts(the_parts),
+      import(std::move(the_import)),
+      ledger(std::move(the_ledger)),
+      memory(the_memory),
+      stop(std::move(the_stop)),
+      log(the_parts.log.with({{"import", import.object.key().to_string()}})),
+      key_(import.object.key()),
+      uid_(import.object.uid()),
+      written_status_(api::status_to_json(import.status)) {}
+
+ProviderKind Pass::provider_kind() const {
+  return import.spec.ovirt ? ProviderKind::Ovirt : ProviderKind::Vmware;
+}
+
+const api::SourceSection& Pass::source() const {
+  return import.spec.ovirt ? *import.spec.ovirt : *import.spec.vmware;
+}
+
+kube::OwnerReference Pass::owner() const {
+  return {.api_version = kube::types::kVirtualMachineImport.api_version,
+          .kind = kube::types::kVirtualMachineImport.kind,
+          .name = key_.name,
+          .uid = uid_,
+          .controller = true,
+          .block_owner_deletion = true};
+}
+
+void Pass::set_condition(std::string_view type, std::string_view status, std::string_view reason,
+                         std::string_view message) {
+  const api::Condition* existing = api::find_condition(import.status.conditions, type);
+  const bool same = existing != nullptr && existing->status == status &&
+                    existing->reason == reason && existing->message == message;
+  // A heartbeat alone would turn every pass into a write.
+  if (same) return;
+  api::upsert_condition(import.status.conditions, type, status, reason, message,
+                        parts.clock.wall());
+}
+
+void Pass::event(kube::EventSeverity severity, std::string_view reason, std::string_view message) {
+  parts.events.record(import.object, severity, reason, message, stop);
+}
+
+Result<void> Pass::save_status(bool urgent) {
+  const nlohmann::json status = api::status_to_json(import.status);
+  if (status == written_status_) return {};
+  const bool only_counters = without_counters(status) == without_counters(written_status_);
+  const SteadyTime now = parts.clock.steady();
+  if (!urgent && only_counters && now - memory.status_written < parts.settings.status_every) {
+    return {};
+  }
+  import.object = TRY(parts.writer.patch_status(kube::types::kVirtualMachineImport, key_,
+                                                {{ "status",
+                                                   status }},
+                                                stop));
+  written_status_ = status;
+  memory.status_written = now;
+  return {};
+}
+
+Result<void> Pass::patch(const nlohmann::json& merge_patch) {
+  import.object =
+      TRY(parts.writer.patch(kube::types::kVirtualMachineImport, key_, merge_patch, {}, stop));
+  return {};
+}
+
+Result<void> Pass::annotate(std::string_view name, std::string_view value) {
+  if (import.object.annotation(name) == value) return {};
+  return patch({{"metadata", {{"annotations", {{std::string(name), value}}}}}});
+}
+
+Result<void> Pass::raise_progress(int percent) {
+  const std::optional<std::string> current = import.object.annotation(api::kProgress);
+  const std::optional<int> raised =
+      raised_progress(current ? std::optional<std::string_view>(*current) : std::nullopt, percent);
+  if (!raised) return {};
+  return annotate(api::kProgress, fmt::format("{}", *raised));
+}
+
+Result<void> Pass::save_ledger() { return annotate(api::kLedger, to_text(ledger)); }
+
+Result<void> Pass::add_finalizer(std::string_view name) {
+  if (import.object.has_finalizer(name)) return {};
+  std::vector<std::string> finalizers = import.object.finalizers();
+  finalizers.emplace_back(name);
+  return patch(
+      {{"metadata",
+        {{"finalizers", finalizers}, {"resourceVersion", import.object.resource_version()}}}});
+}
+
+Result<void> Pass::drop_finalizers(const std::vector<std::string_view>& names) {
+  std::vector<std::string> left = import.object.finalizers();
+  const auto dropped = std::erase_if(
+      left, [&](const std::string& name) { return std::ranges::find(names, name) != names.end(); });
+  if (dropped == 0) return {};
+  return patch({{"metadata",
+                 {{"finalizers", left}, {"resourceVersion", import.object.resource_version()}}}});
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,138 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "common/clock.h"
+#include "common/guarded.h"
+#include "common/log.h"
+#include "coordinator/api/config.h"
+#include "coordinator/api/import.h"
+#include "coordinator/fleet/fleet.h"
+#include "coordinator/imports/cluster_facts.h"
+#include "coordinator/imports/ledger.h"
+#include "coordinator/imports/plan.h"
+#include "coordinator/kube/events.h"
+#include "coordinator/kube/reader.h"
+#include "coordinator/kube/writer.h"
+#include "coordinator/provider/pool.h"
+#include "coordinator/provider/provider.h"
+#include "coordinator/volumes/volumes.h"
+
+namespace vmferry::imports {
+
+struct ReconcilerSettings {
+  bool embedded = true;             // no KubeVirt runs here: a VM is a manifest, and never "runs"
+  std::string config_namespace = "vmferry";
+  bool vddk = false;                // read VMware disks through nbdkit's vddk plugin
+  std::chrono::seconds stop_limit{300};       // for the source to shut down, then it is told
+  std::chrono::seconds undo_limit{300};       // for a source that cannot be cleaned up
+  std::chrono::seconds locked_limit{900};     // for a disk locked by somebody else
+  std::chrono::milliseconds status_every{2000};  // at most one progress write in that time
+};
+
+// The opened parts that a running transfer's credentials can be renewed from.
+struct Renewal {
+  std::shared_ptr<Provider> provider;
+  SourceVm vm;
+  SourceDisk disk;
+  std::string handle;
+  bool vddk = false;
+};
+
+// What the reconciler works with; owned by the coordinator's main.
+struct ReconcilerParts {
+  kube::Reader& reader;
+  kube::Writer& writer;
+  Volumes& volumes;
+  Fleet& fleet;
+  ProviderPool& providers;
+  kube::EventRecorder& events;
+  const Clock& clock;
+  Logger log;
+  ReconcilerSettings settings;
+  Guarded<std::map<JobId, Renewal>>& renewals;
+};
+
+// What is remembered of an import between passes. Losing it costs a read, never correctness.
+struct ImportMemory {
+  std::optional<SourceVm> vm;
+  bool vm_read_after_stop = false;
+  std::optional<ImportPlan> plan;
+  int connection_failures = 0;
+  SteadyTime status_written{};
+  std::map<std::string, DiskEndpoint> endpoints;  // by source disk id
+  std::map<std::string, SteadyTime> locked_since;
+};
+
+// How a step ended: done, or come back later, or the import has failed for good.
+struct StepResult {
+  enum class Kind { Done, Again, Failed };
+  Kind kind = Kind::Done;
+  std::chrono::nanoseconds after{};
+  std::string reason, event_reason, message;  // Failed
+
+  static StepResult done() { return {}; }
+  static StepResult again(std::chrono::nanoseconds after) {
+    return {.kind = Kind::Again, .after = after, .reason = {}, .event_reason = {}, .message = {}};
+  }
+  static StepResult failed(std::string_view reason, std::string_view event_reason,
+                           const Error& error);
+};
+
+// One pass over one import: the object as read, what is known of its source, and the writes that
+// every step needs. Belongs to one worker.
+class Pass {
+ public:
+  Pass(ReconcilerParts& parts, api::VirtualMachineImport import, Ledger ledger,
+       ImportMemory& memory, std::stop_token stop);
+
+  ReconcilerParts& parts;
+  api::VirtualMachineImport import;
+  Ledger ledger;
+  ImportMemory& memory;
+  std::stop_token stop;
+  Logger log;
+
+  // Filled by the early steps.
+  std::shared_ptr<Provider> provider;
+  std::optional<ProviderCredentials> credentials;
+  api::Mappings mappings;
+  api::ControllerConfig config;
+  ClusterFacts facts;
+
+  const kube::ObjectKey& key() const { return key_; }
+  const std::string& uid() const { return uid_; }
+  ProviderKind provider_kind() const;
+  const api::SourceSection& source() const;
+  JobId job_of(const PlannedDisk& disk) const { return JobId{uid_ + "/" + disk.claim}; }
+  kube::OwnerReference owner() const;
+
+  void set_condition(std::string_view type, std::string_view status, std::string_view reason,
+                     std::string_view message);
+  void set_processing(std::string_view reason, std::string_view message) {
+    set_condition("Processing", "True", reason, message);
+  }
+  void event(kube::EventSeverity severity, std::string_view reason, std::string_view message);
+
+  // Writes the status if it changed; a mere change of counters not more often than settings allow.
+  Result<void> save_status(bool urgent);
+  Result<void> raise_progress(int percent);
+  Result<void> save_ledger();
+  Result<void> annotate(std::string_view name, std::string_view value);
+  Result<void> add_finalizer(std::string_view name);
+  Result<void> drop_finalizers(const std::vector<std::string_view>& names);
+
+ private:
+  Result<void> patch(const nlohmann::json& merge_patch);
+
+  kube::ObjectKey key_;
+  std::string uid_;
+  nlohmann::json written_status_;
+};
+
+}  // namespace vmferry::imports

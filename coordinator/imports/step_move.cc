@@ -1,0 +1,131 @@
+#include <algorithm>
+
+#include "common/bytes.h"
+#include "common/catalogue.h"
+#include "coordinator/imports/disk_moves.h"
+#include "coordinator/imports/progress.h"
+#include "coordinator/imports/steps.h"
+
+namespace vmferry::imports {
+namespace {
+
+constexpr std::chrono::seconds kStopPoll{2};
+constexpr std::chrono::seconds kDiskPoll{1};
+
+std::string word_of(PowerState state) { return state == PowerState::Up ? "up" : "down"; }
+
+// The disks that were planned must still be there, with the size they had.
+Result<void> check_unchanged(const ImportPlan& plan, const SourceVm& vm) {
+  for (const PlannedDisk& planned : plan.disks) {
+    const auto found = std::ranges::find(vm.disks, planned.source_id, &SourceDisk::id);
+    if (found == vm.disks.end()) {
+      return coded_error(ErrorKind::NotFound, code::kDiskMissing,
+                         "disk '{}' ({}) is no longer part of the source VM", planned.name,
+                         planned.source_id);
+    }
+    if (found->size_bytes != planned.size_bytes) {
+      return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                         "disk '{}' had {} bytes when the import was planned and has {} now",
+                         planned.name, planned.size_bytes, found->size_bytes);
+    }
+  }
+  return {};
+}
+
+// Reads the VM once more after it has stopped: only now are its disks final.
+Result<StepResult> reread_stopped(Pass& pass) {
+  if (pass.memory.vm_read_after_stop) return StepResult::done();
+  pass.memory.vm.reset();
+  const StepResult read = TRY(read_source(pass));
+  if (read.kind != StepResult::Kind::Done) return read;
+  if (const auto unchanged = check_unchanged(*pass.memory.plan, *pass.memory.vm); !unchanged) {
+    return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", unchanged.error());
+  }
+  pass.memory.vm_read_after_stop = true;
+  return StepResult::done();
+}
+
+}  // namespace
+
+Result<StepResult> stop_source(Pass& pass) {
+  const std::string& id = pass.memory.plan->source_native_id;
+  const PowerState power = TRY(pass.provider->power_state(id, pass.stop));
+  if (!pass.import.object.annotation(api::kInitialState)) {
+    if (power != PowerState::Up && power != PowerState::Down) {
+      return coded_error(ErrorKind::Unavailable, code::kVmState,
+                         "source VM is neither running nor stopped ({})", to_string(power));
+    }
+    TRY(pass.annotate(api::kInitialState, word_of(power)));
+  }
+  if (power == PowerState::Down) return reread_stopped(pass);
+
+  pass.memory.vm_read_after_stop = false;
+  TRY(pass.add_finalizer(
+      api::kRestoreFinalizer));  // before the request: it may act at any time (W6)
+  const WallTime now = pass.parts.clock.wall();
+  const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
+  if (!asked_at) {
+    pass.set_processing("Pending", "Shutting down the source VM");
+    TRY(pass.save_status(true));
+    pass.ledger.stop_requested_at = to_rfc3339(now);
+    TRY(pass.save_ledger());
+    TRY(pass.provider->request_stop(id, false, pass.stop));
+  } else if (now - *asked_at > pass.parts.settings.stop_limit) {
+    const auto entry = find_catalogue_entry(code::kShutdownTimeout);
+    pass.set_processing("Pending",
+                        fmt::format("The source VM has not shut down since {} [{}]; {}",
+                                    pass.ledger.stop_requested_at, entry->code, entry->remedy));
+    TRY(pass.save_status(true));
+  }
+  return StepResult::again(kStopPoll);
+}
+
+Result<StepResult> make_claims(Pass& pass) {
+  for (const PlannedDisk& disk : pass.memory.plan->disks) {
+    ClaimSpec spec;
+    spec.key = {pass.key().ns, disk.claim};
+    spec.storage_class = disk.storage_class;
+    spec.access_mode = disk.access_mode;
+    spec.volume_mode = disk.volume_mode == "Block" ? VolumeMode::Block : VolumeMode::Filesystem;
+    spec.request_bytes = disk.request_bytes;
+    spec.disk_bytes = disk.size_bytes;
+    spec.owner = pass.owner();
+    spec.labels[std::string(api::kImportUid)] = pass.uid();
+    const auto labels = pass.import.object.labels();
+    if (const auto tracker = labels.find(std::string(api::kTracker)); tracker != labels.end()) {
+      spec.labels[tracker->first] = tracker->second;
+    }
+    for (const char* network :
+         {"k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"}) {
+      const auto value = pass.import.object.annotation(network);
+      if (value && !value->empty()) spec.annotations[network] = *value;
+    }
+    auto made = pass.parts.volumes.ensure_claim(spec, pass.stop);
+    if (!made) {
+      const Error error = std::move(made).error().with_context(
+          fmt::format("disk '{}', claim '{}'", disk.name, spec.key.to_string()));
+      if (is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled) return error;
+      return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
+    }
+    auto& names = pass.import.status.data_volumes;
+    if (std::ranges::find(names, disk.claim) == names.end()) names.push_back(disk.claim);
+  }
+  TRY(pass.save_status(false));
+  return StepResult::done();
+}
+
+Result<StepResult> move_disks(Pass& pass) {
+  const ProgressProfile profile = design_profile(false);
+  MoveTotals totals;
+  for (std::size_t i = 0; i < pass.memory.plan->disks.size(); ++i) {
+    const StepResult moved = TRY(move_disk(pass, i, totals));
+    if (moved.kind == StepResult::Kind::Failed) return moved;
+  }
+  TRY(pass.raise_progress(copy_progress(profile, totals.moved_bytes, totals.to_move_bytes)));
+  pass.set_processing("CopyingDisks", describe(totals));
+  TRY(pass.save_status(totals.done == totals.disks));
+  if (totals.done == totals.disks) return StepResult::done();
+  return StepResult::again(kDiskPoll);
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,120 @@
+#include "common/catalogue.h"
+#include "coordinator/api/credentials.h"
+#include "coordinator/imports/steps.h"
+#include "coordinator/imports/validation.h"
+
+namespace vmferry::imports {
+namespace {
+
+constexpr std::chrono::seconds kBlockedRetry{5};  // lifecycle.md 11
+constexpr int kConnectionTries = 3;               // a blip must not end a new import
+
+std::string text_of(const Error& error) {
+  std::string text = error.message();
+  if (const auto entry = find_catalogue_entry(error.code())) {
+    text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
+  }
+  return text;
+}
+
+bool in_progress(const Pass& pass) {
+  return pass.import.object.annotation(api::kProgress).has_value();
+}
+
+// Before anything was done, a wrong secret or endpoint ends the import (lifecycle.md 5, step 6);
+// afterwards it is reported and tried again.
+Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& error) {
+  pass.set_condition("Valid", "False", reason, text_of(error));
+  if (in_progress(pass)) {
+    TRY(pass.save_status(true));
+    return error;
+  }
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_of(error));
+  return StepResult::failed("ValidationFailed", "", error);
+}
+
+}  // namespace
+
+Result<StepResult> claim_import(Pass& pass) {
+  TRY(pass.add_finalizer(api::kCleanupFinalizer));
+  if (!in_progress(pass)) TRY(pass.add_finalizer(api::kCancelledFinalizer));
+  return StepResult::done();
+}
+
+Result<StepResult> check_spec(Pass& pass) {
+  const std::vector<Finding> findings = check_request(pass.import);
+  std::string text;
+  std::string_view reason = "UninitializedProvider";
+  for (const Finding& finding : findings) {
+    if (finding.level != FindingLevel::Block) continue;
+    if (!text.empty()) text += ", ";
+    text += finding.text;
+    if (!finding.remedy.empty()) text += "; " + finding.remedy;
+    if (finding.rule.find("targetVmName") != std::string::npos) reason = "InvalidTargetVMName";
+  }
+  if (text.empty()) return StepResult::done();
+  pass.set_condition("Valid", "False", reason, text);
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
+  TRY(pass.save_status(true));
+  return StepResult::again(kBlockedRetry);
+}
+
+Result<void> obtain_provider(Pass& pass) {
+  if (pass.provider) return {};
+  const api::ObjectIdentifier& id = pass.import.spec.credentials_secret;
+  const kube::ObjectKey key{id.ns.value_or(pass.key().ns), id.name};
+  const auto secret =
+      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kSecret, key, pass.stop));
+  if (!secret) {
+    return coded_error(ErrorKind::NotFound, code::kSecretMissing, "secret '{}' does not exist",
+                       key.to_string());
+  }
+  auto credentials = api::parse_credentials(pass.provider_kind(), *secret);
+  if (!credentials) {
+    return std::move(credentials).error().with_context(fmt::format("secret '{}'", key.to_string()));
+  }
+  pass.credentials = *std::move(credentials);
+  pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
+  return {};
+}
+
+Result<StepResult> connect_source(Pass& pass) {
+  if (auto obtained = obtain_provider(pass); !obtained) {
+    const Error error = std::move(obtained).error();
+    if (error.code() == code::kSecretMissing) return refuse(pass, "SecretNotFound", error);
+    if (error.kind() == ErrorKind::InvalidArgument) {
+      return refuse(pass, "UninitializedProvider", error);
+    }
+    return error;
+  }
+  if (in_progress(pass)) return StepResult::done();
+
+  auto connected = pass.provider->check_connection(pass.stop);
+  if (connected) {
+    pass.memory.connection_failures = 0;
+    return StepResult::done();
+  }
+  const Error error = std::move(connected).error();
+  if (error.kind() == ErrorKind::Canceled) return error;
+  if (is_retryable(error.kind()) && ++pass.memory.connection_failures < kConnectionTries) {
+    pass.set_condition("Valid", "False", "UnreachableProvider", text_of(error));
+    TRY(pass.save_status(true));
+    return StepResult::again(std::chrono::seconds(pass.memory.connection_failures));
+  }
+  pass.parts.providers.drop(*pass.credentials);
+  return refuse(pass, "UnreachableProvider", error);
+}
+
+Result<StepResult> load_plan(Pass& pass) {
+  if (pass.memory.plan) return StepResult::done();
+  const kube::ObjectKey key{pass.key().ns, plan_config_map_name(pass.uid())};
+  const auto stored =
+      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kConfigMap, key, pass.stop));
+  if (!stored) return StepResult::done();
+  const auto text = stored->json().value("/data/plan"_json_pointer, std::string());
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  pass.memory.plan = TRY(plan_from_json(json));
+  return StepResult::done();
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "coordinator/imports/pass.h"
+
+// The import, step by step (design 4, lifecycle.md 0). Every step is idempotent: it reads what is
+// there, does what is missing and answers whether the next one may run. None waits.
+namespace vmferry::imports {
+
+struct Step {
+  std::string_view name;
+  Result<StepResult> (*run)(Pass&);
+};
+
+// In the order in which they run.
+std::span<const Step> import_steps();
+
+// step_prepare.cc
+Result<StepResult> claim_import(Pass& pass);        // finalizers: nothing of ours is lost
+Result<StepResult> check_spec(Pass& pass);          // the request alone
+Result<StepResult> connect_source(Pass& pass);      // credentials, connection
+Result<StepResult> load_plan(Pass& pass);           // the decided plan, if there is one
+// step_decide.cc
+Result<StepResult> read_source(Pass& pass);         // source VM and cluster facts
+Result<StepResult> validate_import(Pass& pass);     // findings -> conditions
+Result<StepResult> decide_plan(Pass& pass);         // OS, template, VM, claims: kept from here on
+// step_move.cc
+Result<StepResult> stop_source(Pass& pass);
+Result<StepResult> make_claims(Pass& pass);
+Result<StepResult> move_disks(Pass& pass);
+// step_finish.cc
+Result<StepResult> create_vm(Pass& pass);
+Result<StepResult> start_vm(Pass& pass);
+Result<StepResult> finish_import(Pass& pass);
+
+// What is left to do for an import that has Succeeded; true when nothing is.
+Result<bool> clean_up_finished(Pass& pass);
+
+// undo.cc: removes, by ledger and plan, everything that the import made, and restores the source.
+// True when all of it is gone; false: call again soon.
+Result<bool> undo(Pass& pass);
+
+// The provider of this import's secret; shared by connect_source and undo.
+Result<void> obtain_provider(Pass& pass);
+
+}  // namespace vmferry::imports

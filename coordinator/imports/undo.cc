@@ -1,0 +1,118 @@
+#include "common/catalogue.h"
+#include "coordinator/imports/steps.h"
+
+namespace vmferry::imports {
+namespace {
+
+// How long a guest may take to begin the shutdown that it was asked for.
+constexpr std::chrono::seconds kShutdownGrace{60};
+
+// Transfers end first: nothing else may be removed while an agent could still write.
+bool stop_transfers(Pass& pass) {
+  bool all_stopped = true;
+  for (const PlannedDisk& disk : pass.memory.plan->disks) {
+    all_stopped = pass.parts.fleet.cancel(pass.job_of(disk)) && all_stopped;
+    pass.parts.renewals.lock()->erase(pass.job_of(disk));
+  }
+  return all_stopped;
+}
+
+Result<void> remove_vm(Pass& pass) {
+  const kube::ObjectKey key{pass.key().ns, pass.memory.plan->vm_name};
+  const auto vm =
+      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
+  if (!vm || !vm->controlled_by(pass.uid())) return {};
+  const auto removed =
+      pass.parts.writer.remove(kube::types::kVirtualMachine, key, kube::Propagation::Background,
+                               {.uid = vm->uid(), .resource_version = {}}, pass.stop);
+  if (!removed && removed.error().kind() != ErrorKind::NotFound) return removed.error();
+  return {};
+}
+
+Result<bool> remove_claims(Pass& pass) {
+  for (const PlannedDisk& disk : pass.memory.plan->disks) {
+    const kube::ObjectKey claim{pass.key().ns, disk.claim};
+    if (!TRY(pass.parts.volumes.release(claim, pass.stop))) return false;
+    TRY(pass.parts.volumes.remove_claim(claim, pass.uid(), pass.stop));
+  }
+  return true;
+}
+
+// Ends what was opened at the source, entry by entry, each crossed off as it is gone.
+Result<bool> close_openings(Pass& pass) {
+  const auto openings = pass.ledger.openings;
+  for (const auto& [disk, handle] : openings) {
+    const bool gone = TRY(pass.provider->release_disk(handle, disk, pass.uid(), false, pass.stop));
+    if (!gone) return false;
+    pass.ledger.openings.erase(disk);
+    TRY(pass.save_ledger());
+  }
+  return true;
+}
+
+Result<bool> restore_power(Pass& pass) {
+  if (!pass.import.object.has_finalizer(api::kRestoreFinalizer)) return true;
+  if (pass.import.object.annotation(api::kInitialState) == "up") {
+    const std::string& id = pass.memory.plan->source_native_id;
+    // A shutdown that we asked for may still be under way: starting is only right once it is down.
+    const PowerState power = TRY(pass.provider->power_state(id, pass.stop));
+    if (power == PowerState::Changing) return false;
+    const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
+    const bool may_still_stop = asked_at && pass.parts.clock.wall() - *asked_at < kShutdownGrace;
+    if (power == PowerState::Up && may_still_stop) return false;
+    auto started = pass.provider->start(id, pass.stop);
+    if (!started && started.error().code() == code::kDiskLocked) return false;
+    if (!started) return std::move(started).error();
+    pass.event(kube::EventSeverity::Normal, "SourceRestored", "The source VM was started again");
+  }
+  TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
+  return true;
+}
+
+Result<bool> clean_source(Pass& pass) {
+  if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
+    return true;
+  }
+  TRY(obtain_provider(pass));
+  if (!TRY(close_openings(pass))) return false;
+  return restore_power(pass);
+}
+
+// The source may be gone for ever; it must not hold the import for ever.
+bool is_given_up(const Pass& pass) {
+  const auto since = parse_rfc3339(pass.ledger.undo_started_at);
+  return since && pass.parts.clock.wall() - *since > pass.parts.settings.undo_limit;
+}
+
+}  // namespace
+
+Result<bool> undo(Pass& pass) {
+  TRY(load_plan(pass));
+  if (!pass.memory.plan) return true;  // nothing was made before the plan
+  if (pass.ledger.undo_started_at.empty()) {
+    pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());
+    TRY(pass.save_ledger());
+  }
+  if (!stop_transfers(pass)) return false;
+
+  auto source_clean = clean_source(pass);
+  if (!source_clean || !*source_clean) {
+    if (!is_given_up(pass)) return source_clean;
+    const std::string why = source_clean ? "it is still busy" : source_clean.error().message();
+    pass.log.error("source not cleaned up, given up", {{"why", why}});
+    pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
+               fmt::format("Gave up cleaning up the source: {}; check the source VM's power state "
+                           "and its disks' transfers by hand",
+                           why));
+    pass.ledger.openings.clear();
+    TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
+  }
+
+  TRY(remove_vm(pass));
+  if (!TRY(remove_claims(pass))) return false;
+  for (const PlannedDisk& disk : pass.memory.plan->disks)
+    pass.parts.fleet.forget(pass.job_of(disk));
+  return true;
+}
+
+}  // namespace vmferry::imports

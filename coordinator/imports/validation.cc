@@ -1,0 +1,97 @@
+#include "coordinator/imports/validation.h"
+
+#include <algorithm>
+
+#include "coordinator/imports/rules.h"
+#include "coordinator/imports/validation_parts.h"
+
+namespace vmferry::imports {
+
+namespace {
+
+std::optional<FindingLevel> parse_level(std::string_view text) {
+  for (const FindingLevel level : {FindingLevel::Log, FindingLevel::Warn, FindingLevel::Block}) {
+    if (text == to_string(level)) return level;
+  }
+  return std::nullopt;
+}
+
+// The reasons and words of one condition (api.md 5.1).
+struct Outcome {
+  const char* type;
+  const char* completed;
+  const char* warned;
+  const char* blocked;
+  const char* success;
+};
+
+constexpr Outcome kOvirtValid = {"Valid", "ValidationCompleted", "ValidationReportedWarnings",
+                                 "IncompleteMappingRules", "The import can be carried out"};
+constexpr Outcome kVmwareValid = {"Valid", "ValidationCompleted", "ValidationReportedWarnings",
+                                  "ValidationFailed", "The import can be carried out"};
+constexpr Outcome kRules = {"MappingRulesVerified", "MappingRulesVerificationCompleted",
+                            "MappingRulesVerificationReportedWarnings",
+                            "MappingRulesVerificationFailed",
+                            "The source VM can be mapped to the target"};
+
+// Blocks first, then warnings, so that nothing is hidden.
+api::Condition condition_from(const std::vector<Finding>& findings, FindingGroup group,
+                              const Outcome& outcome, std::string_view between) {
+  std::vector<std::string> texts;
+  const auto collect = [&](FindingLevel level) {
+    for (const Finding& finding : findings) {
+      if (finding.group != group || finding.level != level) continue;
+      const bool with_remedy = level == FindingLevel::Block && !finding.remedy.empty();
+      texts.push_back(with_remedy ? fmt::format("{}: {}", finding.text, finding.remedy)
+                                  : finding.text);
+    }
+    return texts.size();
+  };
+  const std::size_t blocks = collect(FindingLevel::Block);
+  const std::size_t all = collect(FindingLevel::Warn);
+
+  api::Condition condition;
+  condition.type = outcome.type;
+  condition.status = blocks > 0 ? "False" : "True";
+  condition.reason = blocks > 0 ? outcome.blocked : all > 0 ? outcome.warned : outcome.completed;
+  condition.message = all > 0 ? fmt::format("{}", fmt::join(texts, between)) : outcome.success;
+  return condition;
+}
+
+}  // namespace
+
+std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& mappings,
+                                    const ClusterFacts& facts, const std::string& import_ns) {
+  std::vector<Finding> findings = check_networks(vm, mappings, facts, import_ns);
+  std::ranges::move(check_storage(vm, mappings, facts), std::back_inserter(findings));
+  return findings;
+}
+
+std::vector<Finding> apply_overrides(std::vector<Finding> findings,
+                                     const api::ControllerConfig& config) {
+  for (Finding& finding : findings) {
+    if (config.time_zone_blocks && finding.rule == "vm.timezone") {
+      finding.level = FindingLevel::Block;
+    }
+    const auto wanted = config.severity_overrides.find(finding.rule);
+    if (wanted == config.severity_overrides.end()) continue;
+    const std::optional<FindingLevel> level = parse_level(wanted->second);
+    if (!level) continue;
+    // Some blocks stand for imports that cannot work; those can only be raised.
+    const Rule* rule = find_rule(finding.rule);
+    if (rule != nullptr && !rule->overridable && *level < finding.level) continue;
+    finding.level = *level;
+  }
+  return findings;
+}
+
+std::vector<api::Condition> conditions_from(const std::vector<Finding>& findings,
+                                            ProviderKind provider) {
+  const bool ovirt = provider == ProviderKind::Ovirt;
+  const std::string_view between = ovirt ? ", " : "; ";
+  return {
+      condition_from(findings, FindingGroup::Mapping, ovirt ? kOvirtValid : kVmwareValid, between),
+      condition_from(findings, FindingGroup::Rules, kRules, between)};
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,95 @@
+#include <set>
+
+#include "coordinator/imports/validation_parts.h"
+
+namespace vmferry::imports {
+
+namespace {
+
+std::string known_classes(const ClusterFacts& facts) {
+  if (facts.storage_classes.empty()) return "the cluster has none";
+  std::vector<std::string> names;
+  for (const auto& [name, storage_class] : facts.storage_classes) names.push_back(name);
+  return fmt::format("the cluster has: {}", fmt::join(names, ", "));
+}
+
+// Ready YAML that gives the disk's storage a class.
+std::string storage_snippet(const SourceVm& vm, const SourceDisk& disk,
+                            const std::string& storage_class) {
+  const bool by_storage = !disk.storage_name.empty() || !disk.storage_id.empty();
+  const std::string& name = by_storage ? disk.storage_name : disk.name;
+  const std::string& id = by_storage ? disk.storage_id : disk.id;
+  return fmt::format(
+      "add to spec.source.{}.mappings:\n{}:\n- source: {{{}: {}}}\n  target: {{name: {}}}",
+      to_string(vm.provider), by_storage ? "storageMappings" : "diskMappings",
+      name.empty() ? "id" : "name", yaml_quoted(name.empty() ? id : name),
+      yaml_quoted(storage_class));
+}
+
+std::string suggested_class(const ClusterFacts& facts) {
+  return facts.storage_classes.empty() ? "STORAGE-CLASS" : facts.storage_classes.begin()->first;
+}
+
+void check_default(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
+                   const ClusterFacts& facts, std::vector<Finding>& findings) {
+  if (disks.empty()) return;
+  const std::string rule = rule_id(vm.provider, "storage.target.default");
+  const std::vector<std::string> defaults = facts.default_classes();
+  if (defaults.size() == 1) {
+    for (const SourceDisk* disk : disks) {
+      findings.push_back({rule, FindingLevel::Warn, FindingGroup::Mapping,
+                          fmt::format("disk {} goes to the default storage class '{}'",
+                                      named(disk->name, disk->id), defaults.front()),
+                          storage_snippet(vm, *disk, defaults.front())});
+    }
+    return;
+  }
+  std::vector<std::string> names;
+  for (const SourceDisk* disk : disks) names.push_back(named(disk->name, disk->id));
+  const std::string problem = defaults.empty()
+                                  ? "the cluster has no default one"
+                                  : fmt::format("the cluster has {} default ones ({})",
+                                                defaults.size(), fmt::join(defaults, ", "));
+  findings.push_back({rule, FindingLevel::Block, FindingGroup::Mapping,
+                      fmt::format("no storage class is mapped for disk {}, and {}",
+                                  fmt::join(names, ", "), problem),
+                      fmt::format("annotate exactly one StorageClass with "
+                                  "storageclass.kubernetes.io/is-default-class: \"true\", or {}",
+                                  storage_snippet(vm, *disks.front(), suggested_class(facts)))});
+}
+
+}  // namespace
+
+std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mappings,
+                                   const ClusterFacts& facts) {
+  std::vector<Finding> findings;
+  std::vector<const SourceDisk*> to_default;
+  std::set<std::tuple<std::string, std::string, std::string>> domains;  // reported once each
+  for (const SourceDisk& disk : vm.disks) {
+    const StorageChoice choice = resolve_storage(mappings, vm, disk);
+    if (choice.storage_class.empty()) {
+      to_default.push_back(&disk);
+      continue;
+    }
+    if (facts.storage_classes.contains(choice.storage_class)) continue;
+    const bool by_disk = choice.by == MappedBy::Disk;
+    if (!by_disk &&
+        !domains.insert({disk.storage_name, disk.storage_id, choice.storage_class}).second) {
+      continue;
+    }
+    const std::string source =
+        by_disk ? "disk " + named(disk.name, disk.id)
+                : fmt::format("{} {}",
+                              vm.provider == ProviderKind::Ovirt ? "storage domain" : "datastore",
+                              named(disk.storage_name, disk.storage_id));
+    findings.push_back(
+        {rule_id(vm.provider, by_disk ? "disk.target" : "storage.target"), FindingLevel::Block,
+         FindingGroup::Mapping,
+         fmt::format("storage class '{}' for {} does not exist", choice.storage_class, source),
+         fmt::format("create it or map to one that exists ({})", known_classes(facts))});
+  }
+  check_default(vm, to_default, facts, findings);
+  return findings;
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,43 @@
+#include "coordinator/provider/source_vm.h"
+
+namespace vmferry {
+
+std::string_view to_string(ProviderKind kind) {
+  switch (kind) {
+    case ProviderKind::Ovirt:
+      return "ovirt";
+    case ProviderKind::Vmware:
+      return "vmware";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(FindingLevel level) {
+  switch (level) {
+    case FindingLevel::Log:
+      return "log";
+    case FindingLevel::Warn:
+      return "warn";
+    case FindingLevel::Block:
+      return "block";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(PowerState state) {
+  switch (state) {
+    case PowerState::Up:
+      return "up";
+    case PowerState::Down:
+      return "down";
+    case PowerState::Suspended:
+      return "suspended";
+    case PowerState::Changing:
+      return "changing";
+    case PowerState::Unknown:
+      return "unknown";
+  }
+  return "unknown";
+}
+
+}  // namespace vmferry

@@ -1,0 +1,103 @@
+#include "coordinator/provider/vmware/datastore_files.h"
+
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "common/catalogue.h"
+#include "coordinator/provider/vmware/translate.h"
+
+namespace vmferry::vmware {
+namespace {
+
+constexpr std::size_t kMostDescriptorBytes = 64u << 10;
+constexpr std::chrono::milliseconds kTimeout{30'000};
+
+Error status_error(int status, const std::string& file) {
+  if (status == 404) {
+    return coded_error(ErrorKind::NotFound, code::kDiskMissing,
+                       "file '{}' does not exist on the server; check the VM's disks in the "
+                       "vSphere client, and that the account may browse the datastore",
+                       file);
+  }
+  if (status == 403) {
+    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
+                       "the account may not read file '{}'; it needs Datastore.Browse and "
+                       "Datastore.FileManagement",
+                       file);
+  }
+  // hostd answers 500 for a file that somebody holds open.
+  if (status == 500) {
+    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
+                       "the server cannot open file '{}': a running VM, a backup or a snapshot "
+                       "may hold it",
+                       file);
+  }
+  return coded_error(status >= 500 ? ErrorKind::Unavailable : ErrorKind::InvalidArgument,
+                     status >= 500 ? code::kSourceUnreachable : code::kSourceProtocol,
+                     "the server answered HTTP status {} for file '{}'", status, file);
+}
+
+std::optional<std::uint64_t> content_length(const HttpResponse& response) {
+  const std::string* text = response.header("content-length");
+  if (text == nullptr) return std::nullopt;
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+Result<DatastoreFiles::Answer> DatastoreFiles::ask(Exchange& exchange, const std::string& method,
+                                                   const std::string& file,
+                                                   const std::string& datacenter) {
+  std::optional<bool> known;
+  {
+    auto twice = twice_.lock();
+    const auto it = twice->find(datacenter);
+    if (it != twice->end()) known = it->second;
+  }
+  for (const bool twice : {known.value_or(false), true}) {
+    HttpRequest request;
+    request.method = method;
+    request.url = folder_url(origin_, datastore_of(file), path_of(file), datacenter, twice);
+    request.total_timeout = kTimeout;
+    request.max_response_bytes = kMostDescriptorBytes;
+    HttpResponse response = TRY(exchange.http(request));
+    if (response.status == 404 && !known && !twice) continue;  // try the other spelling
+    if (response.status != 200) return status_error(response.status, file);
+    if (!known) (*twice_.lock())[datacenter] = twice;
+    return Answer{request.url, std::move(response)};
+  }
+  return status_error(404, file);
+}
+
+Result<FlatFile> DatastoreFiles::locate(Exchange& exchange, const Device& disk,
+                                        const std::string& datacenter) {
+  const std::string& file = disk.backing.file;
+  const Answer text = TRY(ask(exchange, "GET", file, datacenter));
+  Result<VmdkDescriptor> descriptor = parse_vmdk_descriptor(text.response.body);
+  if (!descriptor) return std::move(descriptor).error().with_context("file '" + file + "'");
+  Result<FlatExtent> extent = flat_extent(*descriptor, disk.capacity_bytes);
+  if (!extent) return std::move(extent).error().with_context("file '" + file + "'");
+
+  const std::string flat = sibling(file, extent->name);
+  const Answer head = TRY(ask(exchange, "HEAD", flat, datacenter));
+  const std::optional<std::uint64_t> size = content_length(head.response);
+  if (size != extent->size_bytes) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "file '{}' is {} bytes long, its descriptor says {} bytes", flat,
+                       size ? std::to_string(*size) : "an unknown number of", extent->size_bytes);
+  }
+  FlatFile found;
+  found.url = head.url;
+  found.size_bytes = *size;
+  if (const std::string* modified = head.response.header("last-modified")) {
+    found.modified = *modified;
+  }
+  found.content_id = descriptor->cid;
+  return found;
+}
+
+}  // namespace vmferry::vmware

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/endpoint.h"
+#include "common/result.h"
+#include "coordinator/provider/vmware/client.h"
+#include "coordinator/provider/vmware/model.h"
+#include "coordinator/provider/vmware/vmdk_descriptor.h"
+
+// Which way leads to a disk's bytes, and the endpoint that says so to an agent (source-vmware.md 5,
+// 6). Pure: the files on the datastore are read by datastore_files.h.
+namespace vmferry::vmware {
+
+enum class AccessPath { FlatFile, Vddk, None };
+
+struct AccessChoice {
+  AccessPath path = AccessPath::None;
+  std::string reason;  // why this way; for None, why there is no way
+  std::string remedy;  // None: what to do
+  friend bool operator==(const AccessChoice&, const AccessChoice&) = default;
+};
+
+// `vddk`: an agent with VMware's disk library may be used. Without it only flat files can be read:
+// a delta, a raw device or an encrypted disk would give bytes that are not the guest's.
+AccessChoice choose_access(const Device& disk, bool vddk);
+
+// True when the file name says that the disk is a snapshot's delta: "name-000001.vmdk".
+bool has_delta_name(std::string_view file);
+
+// "https://host/folder/dir/name.vmdk?dcPath=DC&dsName=ds"; with `twice` the query values are
+// encoded twice, as vCenter wants names that it escapes itself (source-vmware.md 6.1).
+std::string folder_url(std::string_view origin, std::string_view datastore,
+                       std::string_view path_in_datastore, std::string_view datacenter, bool twice);
+
+// A file beside `file` in the same directory of the same datastore: "[ds] dir/b" for "[ds] dir/a".
+std::string sibling(std::string_view file, std::string_view name);
+
+// The one extent to read and its length in bytes, checked against the disk's capacity.
+// InvalidArgument with VMF-SRC-DISK-UNSUPPORTED for deltas, several extents, sparse ones;
+// DataLoss with VMF-SRC-CHANGED when the sizes differ.
+struct FlatExtent {
+  std::string name;
+  std::uint64_t size_bytes = 0;
+  friend bool operator==(const FlatExtent&, const FlatExtent&) = default;
+};
+Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t capacity_bytes);
+
+// What was found out about a disk that is read as a flat file.
+struct FlatFile {
+  std::string url;
+  std::uint64_t size_bytes = 0;
+  std::string modified;  // Last-Modified of the flat file
+  std::string content_id;
+};
+DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
+                           const Device& disk, const FlatFile& file);
+
+}  // namespace vmferry::vmware

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <vector>
+
+#include "coordinator/provider/source_vm.h"
+#include "coordinator/provider/vmware/model.h"
+
+// VMware's rules about the VM, its cards and its disks (validation.md 6 and 6.2). Pure. Rules that
+// need the mapping, the cluster or the template are not here: the provider knows none of them.
+namespace vmferry::vmware {
+
+// For a cold import: the VM's findings in the order of the spec's table, then NICs, then disks.
+std::vector<Finding> find_problems(const VmModel& vm);
+
+// What a warm import demands beyond that: change tracking, no independent disks, tracking older
+// than the snapshots.
+std::vector<Finding> find_warm_problems(const VmModel& vm);
+
+// About the connection: a certificate that is trusted by CA only (vmware.api.thumbprint).
+std::vector<Finding> find_connection_problems(bool has_thumbprint);
+
+// Marks the disks that a blocking disk rule names.
+void mark_untransferable(const VmModel& vm, SourceVm& out);
+
+}  // namespace vmferry::vmware

@@ -1,0 +1,90 @@
+#include "coordinator/imports/ledger.h"
+
+#include <gtest/gtest.h>
+
+#include "coordinator/api/import.h"
+#include "coordinator/imports/disk_overrides.h"
+#include "coordinator/imports/plan.h"
+
+namespace vmferry::imports {
+namespace {
+
+kube::Object import_with(std::string_view annotation, std::string_view value) {
+  return kube::Object(nlohmann::json{
+      {"metadata",
+       {{"name", "web"}, {"annotations", {{std::string(annotation), std::string(value)}}}}}});
+}
+
+TEST(LedgerTest, SurvivesItsText) {
+  const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
+                      .stop_requested_at = "2026-01-31T12:00:00Z",
+                      .undo_started_at = {},
+                      .failure_reason = "DataVolumeCreationFailed",
+                      .failure_message = "disk 'boot': full"};
+  const auto read = ledger_of(import_with(api::kLedger, to_text(ledger)));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(*read, ledger);
+}
+
+TEST(LedgerTest, AbsentIsEmptyAndDamagedIsAnError) {
+  EXPECT_TRUE(ledger_of(kube::Object())->empty());
+  for (const std::string_view damaged : {"{", "[]", R"({"openings": 7})"}) {
+    const auto read = ledger_of(import_with(api::kLedger, damaged));
+    EXPECT_FALSE(read) << damaged;
+  }
+}
+
+TEST(PlanTest, SurvivesItsJson) {
+  const ImportPlan plan{.vm_name = "web",
+                        .source_native_id = "vm-42",
+                        .template_note = "rhel8",
+                        .disks = {{.source_id = "d1",
+                                   .name = "Hard disk 1",
+                                   .claim = "uid-2000",
+                                   .storage_class = "fast",
+                                   .volume_mode = "Block",
+                                   .access_mode = "ReadWriteMany",
+                                   .size_bytes = 1u << 30,
+                                   .request_bytes = 1u << 30}},
+                        .vm = {{"kind", "VirtualMachine"}}};
+  const auto read = plan_from_json(to_json(plan));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(*read, plan);
+  EXPECT_FALSE(plan_from_json(nlohmann::json::object()));
+  EXPECT_FALSE(plan_from_json(nlohmann::json("text")));
+}
+
+TEST(DiskOverrideTest, IsChosenByIdThenNameThenStar) {
+  SourceDisk disk;
+  disk.id = "2000";
+  disk.name = "Hard disk 1";
+  const struct {
+    std::string_view text, url;
+    bool vddk;
+  } cases[] = {
+      {R"({"2000": "nbd://h/a", "Hard disk 1": "nbd://h/b"})", "nbd://h/a", false},
+      {R"({"Hard disk 1": {"url": "nbd+unix:///x?socket=/s"}, "*": "vddk"})",
+       "nbd+unix:///x?socket=/s", false},
+      {R"({"*": "vddk"})", "", true},
+      {R"({"other": "vddk"})", "", false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    const auto chosen = disk_override(import_with(api::kDiskSources, c.text), disk);
+    ASSERT_TRUE(chosen);
+    EXPECT_EQ(chosen->vddk, c.vddk);
+    EXPECT_EQ(chosen->endpoint ? chosen->endpoint->url : "", c.url);
+  }
+}
+
+TEST(DiskOverrideTest, RefusesWhatIsNoNbdSource) {
+  SourceDisk disk;
+  disk.id = "d";
+  for (const std::string_view text : {"garbage", "[]", R"({"d": "https://host/disk"})",
+                                      R"({"d": 7})", R"({"d": "file:///etc/shadow"})"}) {
+    EXPECT_FALSE(disk_override(import_with(api::kDiskSources, text), disk)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace vmferry::imports

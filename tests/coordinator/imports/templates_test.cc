@@ -1,0 +1,242 @@
+#include "coordinator/imports/templates.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/imports/os_maps.h"
+#include "coordinator/imports/template_processing.h"
+#include "coordinator/imports/template_search.h"
+#include "coordinator/imports/validation.h"
+
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+namespace vmferry::imports {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+kube::Object make(const std::string& name, const std::vector<std::string>& marks,
+                  const std::string& created = "2024-01-01T00:00:00Z") {
+  json labels = json::object();
+  for (const std::string& mark : marks) labels[mark] = "true";
+  return kube::Object(json{{"metadata",
+                            {{"name", name},
+                             {"namespace", "openshift"},
+                             {"creationTimestamp", created},
+                             {"labels", labels}}}});
+}
+
+std::vector<std::string> marks(const std::string& os, const std::string& workload,
+                               const std::string& flavor) {
+  return {std::string(kOsLabel) + os, std::string(kWorkloadLabel) + workload,
+          std::string(kFlavorLabel) + flavor};
+}
+
+SourceVm ovirt_vm(std::string workload = "server") {
+  SourceVm vm{.provider = ProviderKind::Ovirt};
+  vm.workload = std::move(workload);
+  vm.architecture = "x86_64";
+  return vm;
+}
+
+std::string found(const std::vector<kube::Object>& templates, const std::string& os,
+                  const SourceVm& vm) {
+  const Result<TemplateMatch> match = find_template(templates, os, vm);
+  return match ? match->object.name() : "";
+}
+
+TEST(FindTemplateTest, PrefersTheNewest) {
+  const auto m = marks("rhel8.1", "server", "medium");
+  EXPECT_EQ(found({make("a", m)}, "rhel8.1", ovirt_vm()), "a");                // OS-30
+  EXPECT_EQ(found({make("b", m), make("a", m)}, "rhel8.1", ovirt_vm()), "a");  // OS-31
+  EXPECT_EQ(found({make("a", m), make("b", m, "2024-01-01T00:01:00Z")}, "rhel8.1", ovirt_vm()),
+            "b");  // OS-32
+}
+
+TEST(FindTemplateTest, SearchesWorkloadsAndFlavors) {
+  const SourceVm vmware{.provider = ProviderKind::Vmware};
+  const auto all = [](const std::string& workload, const std::string& flavor) {
+    return make(workload + "-" + flavor, marks("win10", workload, flavor));
+  };
+  const std::vector<kube::Object> four = {all("desktop", "medium"), all("server", "medium"),
+                                          all("desktop", "small"), all("server", "small")};
+  EXPECT_EQ(found(four, "win10", vmware), "server-small");  // OS-36
+  EXPECT_EQ(found({all("desktop", "medium"), all("desktop", "small")}, "win10", vmware),
+            "desktop-small");  // OS-37
+  EXPECT_EQ(found({all("desktop", "medium"), all("server", "medium")}, "win10", vmware),
+            "server-medium");                                                             // OS-38
+  EXPECT_THAT(find_template({}, "win10", vmware).error().message(), HasSubstr("win10"));  // OS-39
+  EXPECT_EQ(find_template({}, "win10", vmware).error().kind(), ErrorKind::NotFound);
+  EXPECT_THAT(workload_flavors(ovirt_vm("high_performance")).front(),
+              testing::Pair("highperformance", "medium"));           // OS-34
+  EXPECT_EQ(workload_flavors(ovirt_vm()).front().second, "medium");  // OS-35
+  EXPECT_EQ(found({all("desktop", "large")}, "win10", ovirt_vm()), "desktop-large");
+}
+
+TEST(FindTemplateTest, FallsBackWithinTheMajorRelease) {
+  EXPECT_THAT(
+      os_candidates("centos8.5.2111", {"centos8.4", "centos8.10", "centos9.0"}),
+      ElementsAre("centos8.5.2111", "centos8.5", "centos8.10", "centos8", "centos", "linux"));
+  EXPECT_THAT(os_candidates("rhel8", {"rhel8.9", "rhel8.10", "rhel10.0"}),
+              ElementsAre("rhel8", "rhel8.10", "rhel", "linux"));
+  EXPECT_THAT(os_candidates("fedora-unknown", {"fedora40", "fedora41"}),
+              ElementsAre("fedora-unknown", "fedora41", "fedora", "linux"));
+  EXPECT_THAT(os_candidates("win2k12r2", {"win2k19"}), ElementsAre("win2k12r2", "windows"));
+  const auto match =
+      find_template({make("a", marks("rhel8.9", "server", "medium"))}, "rhel8.1", ovirt_vm());
+  ASSERT_TRUE(match);
+  EXPECT_EQ(match->os, "rhel8.1");
+  EXPECT_EQ(match->label_os, "rhel8.9");
+  EXPECT_THAT(match->why, HasSubstr("no template is made for 'rhel8.1'"));
+}
+
+TEST(FindTemplateTest, PassesOverDeprecatedAndForeignOnes) {
+  const auto m = marks("rhel8.1", "server", "medium");
+  kube::Object old = make("a-old", m);
+  old.json()["metadata"]["annotations"]["template.kubevirt.io/deprecated"] = "true";
+  kube::Object arm = make("a-arm", m);
+  arm.json()["metadata"]["labels"]["template.kubevirt.io/architecture"] = "arm64";
+  EXPECT_EQ(found({old, arm, make("z", m)}, "rhel8.1", ovirt_vm()), "z");
+  EXPECT_FALSE(find_template({old, arm}, "rhel8.1", ovirt_vm()));
+}
+
+kube::Object parameterised() {
+  kube::Object object =
+      make("win2k12r2-server-medium-v0.7.0", marks("win2k12r2", "server", "medium"));
+  object.json()["metadata"]["namespace"] = "kubevirt-hyperconverged";
+  object.json()["metadata"]["annotations"]["name.os.template.kubevirt.io/win2k12r2"] =
+      "Windows 2012 R2";
+  object.json()["parameters"] =
+      json::parse(R"([{"name":"NAME","generate":"expression","from":"win-[a-z0-9]{6}"},
+    {"name":"PVCNAME","required":true}, {"name":"CORES","value":"4"}])");
+  object.json()["objects"] = json::parse(R"([{"kind":"ConfigMap"},
+    {"apiVersion":"kubevirt.io/v1alpha3","kind":"VirtualMachine",
+     "metadata":{"name":"${NAME}","labels":{"app":"${NAME}","vm.kubevirt.io/template":"older",
+       "vm.kubevirt.io/template.revision":"1","vm.kubevirt.io/template.version":"v1"},
+       "annotations":{"pvc":"${PVCNAME}","literal":"$${NAME} ${UNKNOWN}"}},
+     "spec":{"runStrategy":"Halted","dataVolumeTemplates":[{}],"template":{
+       "metadata":{"labels":{"kubevirt.io/domain":"${NAME}","kubevirt.io/size":"medium"}},
+       "spec":{"networks":[{}],"volumes":[{}],
+       "domain":{"cpu":{"cores":"${{CORES}}"},"devices":{"disks":[{}],"rng":{}}}}}}}])");
+  return object;
+}
+
+TEST(ProcessTemplateTest, ExpandsAndLabels) {  // OS-40, OS-42, OS-44, OS-47
+  const auto vm =
+      process_template({parameterised(), "win2k12r2", "server", "medium", "win2k12r2", ""}, "myvm");
+  ASSERT_TRUE(vm) << to_string(vm.error());
+  EXPECT_EQ(vm->name(), "myvm");
+  EXPECT_EQ(vm->api_version(), "kubevirt.io/v1");
+  const json expected_labels = {{"app", "myvm"},
+                                {"flavor.template.kubevirt.io/medium", "true"},
+                                {"os.template.kubevirt.io/win2k12r2", "true"},
+                                {"workload.template.kubevirt.io/server", "true"},
+                                {"vm.kubevirt.io/template", "win2k12r2-server-medium-v0.7.0"},
+                                {"vm.kubevirt.io/template.namespace", "kubevirt-hyperconverged"},
+                                {"vm.kubevirt.io/template.revision", "1"},
+                                {"vm.kubevirt.io/template.version", "v1"}};
+  EXPECT_EQ(vm->json()["metadata"]["labels"], expected_labels);
+  const json pod_labels = {{"flavor.template.kubevirt.io/medium", "true"},
+                           {"os.template.kubevirt.io/win2k12r2", "true"},
+                           {"workload.template.kubevirt.io/server", "true"},
+                           {"kubevirt.io/domain", "myvm"},
+                           {"kubevirt.io/size", "medium"},
+                           {"vm.kubevirt.io/name", "myvm"}};
+  EXPECT_EQ(vm->json()["spec"]["template"]["metadata"]["labels"], pod_labels);
+  EXPECT_EQ(vm->annotation("name.os.template.kubevirt.io/win2k12r2"), "Windows 2012 R2");
+  EXPECT_EQ(vm->annotation("pvc"), "other");
+  EXPECT_EQ(vm->annotation("literal"), "$myvm ${UNKNOWN}");
+  const json& spec = vm->json()["spec"];
+  EXPECT_FALSE(spec.contains("running") || spec.contains("dataVolumeTemplates"));
+  const json& pod = spec["template"]["spec"];
+  EXPECT_FALSE(pod.contains("volumes") || pod.contains("networks"));
+  EXPECT_EQ(pod["domain"], json::parse(R"({"cpu":{"cores":4},"devices":{"rng":{}}})"));
+}
+
+TEST(ProcessTemplateTest, Os45LeavesNameToItsGenerator) {
+  const auto vm = process_template({parameterised(), "win2k12r2", "server", "medium", "", ""}, "");
+  ASSERT_TRUE(vm);
+  EXPECT_THAT(vm->name(), testing::MatchesRegex("win-[a-z0-9]+"));
+  EXPECT_EQ(vm->name().size(), 10u);
+}
+
+TEST(ProcessTemplateTest, Os46NeedsAVirtualMachine) {
+  const auto vm = process_template({make("t", {}), "os", "server", "small", "", ""}, "vm");
+  ASSERT_FALSE(vm);
+  EXPECT_EQ(vm.error().kind(), ErrorKind::InvalidArgument);
+}
+
+TEST(GenerateValueTest, KnowsRangesAndClasses) {
+  const RandomBelow last = [](std::uint32_t limit) { return limit - 1; };
+  struct Case {
+    const char *from, *expected;  // empty: an error
+  };
+  const Case cases[] = {
+      {"[a-c]{3}", "ccc"}, {"x-[0-9]{2}-[A-Z]{1}y", "x-99-Zy"},
+      {"[\\w]{2}", "__"},  {"[\\d]{1}", "9"},
+      {"[\\a]{1}", "9"},   {"[\\A]{1}", "`"},
+      {"[abc]{1}", "c"},   {"plain", "plain"},
+      {"[a-z]{256}", ""},  {"[a-z]{0}", ""},
+      {"[z-a]{2}", ""},    {"[a-z]", ""},
+      {"[]{2}", ""},       {"[\\q]{2}", ""},
+      {"[a-z]{x}", ""},    {"[a-z", ""},
+      {"[a-z]{3", ""},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.from);
+    const Result<std::string> value = generate_value(c.from, last);
+    EXPECT_EQ(value ? *value : "", c.expected);
+  }
+  EXPECT_NE(*generate_value("[\\w]{64}", system_random()),
+            *generate_value("[\\w]{64}", system_random()));
+}
+
+TEST(EmptyBaseVmTest, Os51HasItsLabels) {
+  const json vm = empty_base_vm("myvm").json();
+  EXPECT_EQ(vm["metadata"]["labels"], (json{{"app", "myvm"}}));
+  EXPECT_EQ(vm["spec"]["template"]["metadata"]["labels"],
+            (json{{"kubevirt.io/domain", "myvm"}, {"vm.kubevirt.io/name", "myvm"}}));
+}
+
+TEST(BuiltinTemplatesTest, ServeEveryOsOfTheMaps) {
+  const std::vector<kube::Object> templates = builtin_templates();
+  SourceVm vm{.provider = ProviderKind::Vmware};
+  std::vector<std::string> systems = {"windows",  "rhel8",  "debian12", "ubuntu24.04",
+                                      "fedora41", "sles15", "slackware"};
+  for (const OsMapEntry& entry : upstream_os_info()) systems.emplace_back(entry.value);
+  for (const OsMapEntry& entry : added_os_info()) systems.emplace_back(entry.value);
+  for (const std::string& os : systems) {
+    SCOPED_TRACE(os);
+    const auto match = find_template(templates, os, vm);
+    ASSERT_TRUE(match);
+    const bool windows = os.starts_with("win");
+    EXPECT_EQ(match->object.name().starts_with("vmferry-windows"), windows);
+    const auto made = process_template(*match, "vm");
+    ASSERT_TRUE(made) << to_string(made.error());
+    const json& domain = made->json()["spec"]["template"]["spec"]["domain"];
+    EXPECT_EQ(domain.contains("clock"), windows);
+    EXPECT_EQ(domain["devices"].contains("tpm"),
+              os == "win11" || os == "win2k22" || os == "win2k25");
+  }
+}
+
+TEST(CheckTemplateTest, Val31WantsTheTemplatesMemory) {
+  kube::Object object = parameterised();
+  const char* rules = R"([{"name":"minimal-required-memory","rule":"integer","min":1610612736},
+                          {"name":"minimal-required-memory","min":"jsonpath::x"}])";
+  object.json()["metadata"]["annotations"]["validations"] = rules;
+  SourceVm vm = ovirt_vm();
+  vm.memory_bytes = 12 << 20;
+  ASSERT_EQ(check_template(vm, object).size(), 1u);
+  EXPECT_EQ(check_template(vm, object)[0].rule, "vm.memory template.requests");
+  vm.memory_bytes = std::uint64_t{2} << 30;
+  EXPECT_TRUE(check_template(vm, object).empty());
+  object.json()["objects"][1]["metadata"]["annotations"]["vm.kubevirt.io/validations"] = "rubbish";
+  EXPECT_TRUE(check_template(vm, object).empty());
+}
+
+}  // namespace
+}  // namespace vmferry::imports

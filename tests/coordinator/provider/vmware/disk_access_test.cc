@@ -1,0 +1,197 @@
+#include "coordinator/provider/vmware/disk_access.h"
+
+#include <gtest/gtest.h>
+
+#include "common/catalogue.h"
+#include "tests/coordinator/provider/vmware/recorded.h"
+
+namespace vmferry::vmware {
+namespace {
+
+Device flat_disk(std::string file = "[ds] vm/vm.vmdk") {
+  Device disk;
+  disk.type = "VirtualDisk";
+  disk.key = 2000;
+  disk.backing.type = "VirtualDiskFlatVer2BackingInfo";
+  disk.backing.file = std::move(file);
+  disk.backing.uuid = "6000C29a";
+  disk.capacity_bytes = 4096;
+  return disk;
+}
+
+TEST(DiskAccessTest, ChoosesThePathThatGivesTheCurrentContent) {
+  const auto with = [](auto change) {
+    Device disk = flat_disk();
+    change(disk.backing);
+    return disk;
+  };
+  const struct {
+    std::string name;
+    Device disk;
+    AccessPath without_vddk, with_vddk;
+  } cases[] = {
+      {"flat", flat_disk(), AccessPath::FlatFile, AccessPath::FlatFile},
+      {"a name that only looks like a delta", flat_disk("[ds] vm/vm-0000012.vmdk"),
+       AccessPath::FlatFile, AccessPath::FlatFile},
+      {"delta by name", flat_disk("[ds] vm/vm-000001.vmdk"), AccessPath::None, AccessPath::Vddk},
+      {"delta by parent", with([](Backing& b) { b.parents = 1; }), AccessPath::None,
+       AccessPath::Vddk},
+      {"seSparse", with([](Backing& b) { b.type = "VirtualDiskSeSparseBackingInfo"; }),
+       AccessPath::None, AccessPath::Vddk},
+      {"encrypted", with([](Backing& b) { b.key_id = "k"; }), AccessPath::None, AccessPath::Vddk},
+      {"hosted sparse", with([](Backing& b) { b.type = "VirtualDiskSparseVer2BackingInfo"; }),
+       AccessPath::None, AccessPath::Vddk},
+      {"physical RDM", with([](Backing& b) {
+         b.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
+         b.compatibility_mode = "physicalMode";
+       }),
+       AccessPath::None, AccessPath::None},
+      {"VW-37 no file", with([](Backing& b) { b = {}; }), AccessPath::None, AccessPath::None},
+      {"independent", with([](Backing& b) { b.disk_mode = "independent_persistent"; }),
+       AccessPath::FlatFile, AccessPath::FlatFile},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const AccessChoice without = choose_access(c.disk, false);
+    EXPECT_EQ(without.path, c.without_vddk);
+    EXPECT_FALSE(without.reason.empty());
+    EXPECT_EQ(without.remedy.empty(), without.path != AccessPath::None);
+    EXPECT_EQ(choose_access(c.disk, true).path, c.with_vddk);
+  }
+}
+
+TEST(DiskAccessTest, Edge34EncodesPathsOnceAndNamesOnceOrTwice) {
+  EXPECT_EQ(folder_url("https://vc:443", "my ds", "dir (1)/a b.vmdk", "Site A/DC", false),
+            "https://vc:443/folder/dir%20%281%29/a%20b.vmdk?dcPath=Site%20A%2FDC&dsName=my%20ds");
+  EXPECT_EQ(folder_url("https://vc:443", "my ds", "d/a.vmdk", "Site A/DC", true),
+            "https://vc:443/folder/d/a.vmdk?dcPath=Site%2520A%252FDC&dsName=my%2520ds");
+}
+
+TEST(DiskAccessTest, FindsTheNeighbourOfADescriptor) {
+  EXPECT_EQ(sibling("[ds] a/b/c.vmdk", "c-flat.vmdk"), "[ds] a/b/c-flat.vmdk");
+  EXPECT_EQ(sibling("[ds] c.vmdk", "c-flat.vmdk"), "[ds] c-flat.vmdk");
+  EXPECT_EQ(sibling("[d/s] c.vmdk", "c-flat.vmdk"), "[d/s] c-flat.vmdk");
+}
+
+VmdkDescriptor descriptor(std::vector<VmdkExtent> extents, std::string parent = "ffffffff") {
+  VmdkDescriptor d;
+  d.cid = "0a1b2c3d";
+  d.parent_cid = std::move(parent);
+  d.create_type = "vmfs";
+  d.extents = std::move(extents);
+  return d;
+}
+
+TEST(DiskAccessTest, TakesOneFlatExtentOfTheRightSizeOnly) {
+  const VmdkExtent good{"RW", 8, "VMFS", "vm-flat.vmdk", 0};
+  const auto extent = flat_extent(descriptor({good}), 4096);
+  ASSERT_TRUE(extent.ok());
+  EXPECT_EQ(*extent, (FlatExtent{"vm-flat.vmdk", 4096}));
+
+  const struct {
+    std::string name;
+    VmdkDescriptor descriptor;
+    std::string_view code;
+  } cases[] = {
+      {"a parent", descriptor({good}, "deadbeef"), code::kDiskUnsupported},
+      {"two extents", descriptor({good, good}), code::kDiskUnsupported},
+      {"a sparse extent", descriptor({{"RW", 8, "VMFSSPARSE", "a", 0}}), code::kDiskUnsupported},
+      {"an offset", descriptor({{"RW", 8, "FLAT", "a", 63}}), code::kDiskUnsupported},
+      {"a zero extent", descriptor({{"RW", 8, "ZERO", "", 0}}), code::kDiskUnsupported},
+      {"another directory", descriptor({{"RW", 8, "FLAT", "../x/a", 0}}), code::kDiskUnsupported},
+      {"edge 33 another size", descriptor({{"RW", 9, "FLAT", "a", 0}}), code::kSourceChanged},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto refused = flat_extent(c.descriptor, 4096);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), c.code);
+  }
+}
+
+TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
+  ClientOptions account;
+  account.origin = "https://vc:443";
+  account.host = "vc";
+  account.username = "user";
+  account.password = SecretString("pw");
+  account.trust.thumbprint = std::string(59, 'A');
+  Session session;
+  session.content.api_type = "VirtualCenter";
+  session.content.instance_uuid = "vc-uuid";
+  session.cookie = SecretString("vmware_soap_session=\"52a0\"");
+  VmModel vm;
+  vm.ref = {"VirtualMachine", "vm-42"};
+  vm.instance_uuid = "vm-uuid";
+  vm.change_version = "v1";
+  const FlatFile file{"https://vc:443/folder/x", 4096, "Sat, 31 Jan 2026 10:00:00 GMT", "0a1b"};
+
+  DiskEndpoint endpoint = make_endpoint(account, session, vm, flat_disk(), file);
+  EXPECT_EQ(endpoint.kind, SourceKind::HttpRange);
+  EXPECT_EQ(endpoint.cookie.reveal(), "vmware_soap_session=\"52a0\"");
+  EXPECT_EQ(endpoint.size_bytes, 4096u);
+  EXPECT_EQ(endpoint.max_connections, 2);
+  EXPECT_EQ(endpoint.request_bytes, 16u << 20);
+  EXPECT_EQ(endpoint.vddk.server, "vc");
+  EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'A'));
+  EXPECT_EQ(endpoint.vddk.vm_moref, "vm-42");
+  EXPECT_EQ(endpoint.vddk.file, "[ds] vm/vm.vmdk");
+  const std::vector<std::pair<std::string, std::string>> identity = {
+      {"vCenter instance", "vc-uuid"},
+      {"VM instance uuid", "vm-uuid"},
+      {"disk uuid", "6000C29a"},
+      {"content id", "0a1b"},
+      {"change version", "v1"},
+      {"file", "[ds] vm/vm.vmdk"},
+      {"file modified", "Sat, 31 Jan 2026 10:00:00 GMT"},
+      {"file bytes", "4096"}};
+  EXPECT_EQ(endpoint.identity, identity);
+
+  session.content.api_type = "HostAgent";
+  account.trust.thumbprint = std::string(95, 'A');  // SHA-256, of no use to VDDK
+  endpoint = make_endpoint(account, session, vm, flat_disk(), file);
+  EXPECT_EQ(endpoint.max_connections, 4);
+  EXPECT_EQ(endpoint.vddk.thumbprint, "");
+}
+
+TEST(VmdkDescriptorTest, Edge27ReadsCrlfPaddingQuotedNamesAndSeveralExtents) {
+  std::string text =
+      "# Disk DescriptorFile\r\nversion=1\r\nCID=FFFFFFFE\r\n parentCID = \"ffffffff\"\r\n"
+      "createType=\"twoGbMaxExtentFlat\"\r\n\r\n# Extent description\r\n"
+      "RW 4192256 FLAT \"my disk-f001.vmdk\" 0\r\nRDONLY 2048 VMFS \"a \"quoted\" name.vmdk\" "
+      "63\r\n"
+      "NOACCESS 16 ZERO\r\nddb.adapterType = \"lsilogic\"\r\n";
+  text.append(100, '\0');
+  const auto parsed = parse_vmdk_descriptor(text);
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(parsed->cid, "fffffffe");
+  EXPECT_FALSE(parsed->has_parent());
+  EXPECT_EQ(parsed->create_type, "twoGbMaxExtentFlat");
+  const std::vector<VmdkExtent> extents = {{"RW", 4192256, "FLAT", "my disk-f001.vmdk", 0},
+                                           {"RDONLY", 2048, "VMFS", "a \"quoted\" name.vmdk", 63},
+                                           {"NOACCESS", 16, "ZERO", "", 0}};
+  EXPECT_EQ(parsed->extents, extents);
+}
+
+TEST(VmdkDescriptorTest, RefusesWhatIsNoDescriptor) {
+  const std::string cases[] = {"",
+                               "KDMV\x01",
+                               "<html>not found</html>",
+                               "CID=1\nparentCID=ffffffff\n",
+                               "RW x VMFS \"a\"\n",
+                               "RW 99999999999999999999 VMFS \"a\"\n",
+                               "RW 18446744073709551615 VMFS \"a\"\n",
+                               "RW 8 VMFS\n",
+                               "RW 8 VMFS \"\n",
+                               "RW 8 VMFS \"a\" b\n",
+                               std::string(70'000, '#')};
+  for (const std::string& text : cases) {
+    SCOPED_TRACE(text.substr(0, 40));
+    const auto parsed = parse_vmdk_descriptor(text);
+    ASSERT_FALSE(parsed.ok());
+    EXPECT_EQ(parsed.error().kind(), ErrorKind::InvalidArgument);
+  }
+}
+
+}  // namespace
+}  // namespace vmferry::vmware

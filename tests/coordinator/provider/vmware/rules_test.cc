@@ -1,0 +1,228 @@
+#include "coordinator/provider/vmware/rules.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "coordinator/provider/vmware/translate.h"
+#include "tests/coordinator/provider/vmware/recorded.h"
+
+namespace vmferry::vmware {
+namespace {
+
+// A VM with nothing to complain about.
+VmModel healthy() {
+  VmModel vm = two_disk_vm();
+  vm.connection_state = "connected";
+  return vm;
+}
+
+const Finding* find(const std::vector<Finding>& findings, const std::string& rule,
+                    FindingLevel level) {
+  const auto it = std::ranges::find_if(
+      findings, [&](const Finding& f) { return f.rule == rule && f.level == level; });
+  return it == findings.end() ? nullptr : &*it;
+}
+
+TEST(RulesTest, AHealthyVmRaisesNothing) {
+  for (const Finding& finding : find_problems(healthy())) {
+    ADD_FAILURE() << finding.rule << ": " << finding.text;
+  }
+}
+
+TEST(RulesTest, EachPredicateRaisesItsRule) {
+  const auto first_disk = [](VmModel& vm) -> Device& { return *device_of(vm, "disk-202-0"); };
+  const auto nic = [](VmModel& vm) -> Device& { return *device_of(vm, "ethernet-0"); };
+  const auto add_device = [](VmModel& vm, const char* type) {
+    Device device;
+    device.type = type;
+    device.label = "odd";
+    vm.devices.push_back(device);
+  };
+  struct Case {
+    std::string name, rule;
+    FindingLevel level;
+    std::function<void(VmModel&)> change;
+    FindingGroup group = FindingGroup::Rules;
+    bool disk_stays_transferable = true;
+  };
+  const Case cases[] = {
+      {"on without tools", "vmware.vm.tools", FindingLevel::Block,
+       [](VmModel& vm) {
+         vm.power_state = "poweredOn";
+         vm.tools_status = "toolsNotInstalled";
+       },
+       FindingGroup::Mapping},
+      {"on with old tools", "vmware.vm.tools_old", FindingLevel::Warn,
+       [](VmModel& vm) {
+         vm.power_state = "poweredOn";
+         vm.tools_status = "toolsOld";
+       }},
+      {"VW-58 suspended", "vmware.vm.power_state", FindingLevel::Block,
+       [](VmModel& vm) { vm.power_state = "suspended"; }},
+      {"template", "vmware.vm.template", FindingLevel::Block,
+       [](VmModel& vm) { vm.is_template = true; }},
+      {"inaccessible", "vmware.vm.connection_state", FindingLevel::Block,
+       [](VmModel& vm) { vm.connection_state = "inaccessible"; }},
+      {"question", "vmware.vm.question", FindingLevel::Warn,
+       [](VmModel& vm) { vm.question = "moved or copied?"; }},
+      {"fault tolerance", "vmware.vm.fault_tolerance", FindingLevel::Block,
+       [](VmModel& vm) { vm.fault_tolerance = true; }},
+      {"encrypted VM", "vmware.vm.encryption", FindingLevel::Block,
+       [](VmModel& vm) { vm.key_id = "key"; }},
+      {"edge 51 encrypted disk", "vmware.vm.encryption", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.key_id = "key"; }, FindingGroup::Rules, false},
+      {"vTPM", "vmware.vm.encryption", FindingLevel::Warn,
+       [&](VmModel& vm) { add_device(vm, "VirtualTPM"); }},
+      {"snapshots", "vmware.vm.snapshots", FindingLevel::Warn,
+       [](VmModel& vm) { vm.snapshots = 2; }},
+      {"consolidation", "vmware.vm.consolidation", FindingLevel::Warn,
+       [](VmModel& vm) { vm.consolidation_needed = true; }},
+      {"PCI passthrough", "vmware.vm.passthrough", FindingLevel::Warn,
+       [&](VmModel& vm) { add_device(vm, "VirtualPCIPassthrough"); }},
+      {"USB", "vmware.vm.passthrough", FindingLevel::Warn,
+       [&](VmModel& vm) { add_device(vm, "VirtualUSB"); }},
+      {"hot-add", "vmware.vm.hotplug", FindingLevel::Log,
+       [](VmModel& vm) { vm.memory_hot_add = true; }},
+      {"affinity", "vmware.vm.affinity", FindingLevel::Log,
+       [](VmModel& vm) { vm.cpu_affinity = true; }},
+      {"VW-05 topology", "vmware.vm.cpu_topology", FindingLevel::Warn,
+       [](VmModel& vm) {
+         vm.cpus = 6;
+         vm.cores_per_socket = 4;
+       }},
+      {"secure boot", "vmware.firmware.secureboot", FindingLevel::Log,
+       [](VmModel& vm) { vm.secure_boot = true; }},
+      {"CD image", "vmware.cdrom", FindingLevel::Log,
+       [&](VmModel& vm) {
+         add_device(vm, "VirtualCdrom");
+         vm.devices.back().backing.file = "[iso] a.iso";
+       }},
+      {"edge 5 denied property", "vmware.api.permission", FindingLevel::Warn,
+       [](VmModel& vm) { vm.denied = {"config.extraConfig"}; }},
+      {"no disk", "vmware.disk.exist", FindingLevel::Block,
+       [](VmModel& vm) { std::erase_if(vm.devices, is_disk); }},
+      {"VW-37 no file", "vmware.disk.backing", FindingLevel::Block,
+       [&](VmModel& vm) {
+         first_disk(vm).backing = {};
+         first_disk(vm).backing.type = "VirtualDiskLocalPMemBackingInfo";
+       },
+       FindingGroup::Rules, false},
+      {"sparse backing", "vmware.disk.backing", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSparseVer2BackingInfo"; },
+       FindingGroup::Rules, false},
+      {"edge 51 physical RDM", "vmware.disk.rdm", FindingLevel::Block,
+       [&](VmModel& vm) {
+         first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
+         first_disk(vm).backing.compatibility_mode = "physicalMode";
+       },
+       FindingGroup::Rules, false},
+      {"virtual RDM", "vmware.disk.rdm", FindingLevel::Warn,
+       [&](VmModel& vm) {
+         first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
+         first_disk(vm).backing.compatibility_mode = "virtualMode";
+       },
+       FindingGroup::Rules, false},
+      {"delta by name", "vmware.disk.snapshot", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.file = "[LocalDS_0] two/disk1-000003.vmdk"; },
+       FindingGroup::Rules, false},
+      {"delta by parent", "vmware.disk.snapshot", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.parents = 1; }, FindingGroup::Rules, false},
+      {"delta on VMFS6", "vmware.disk.snapshot", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSeSparseBackingInfo"; },
+       FindingGroup::Rules, false},
+      {"edge 51 multi-writer", "vmware.disk.shared", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).backing.sharing = "sharingMultiWriter"; },
+       FindingGroup::Rules, false},
+      {"shared bus", "vmware.disk.shared", FindingLevel::Block,
+       [](VmModel& vm) { device_of(vm, "pvscsi-202")->shared_bus = "physicalSharing"; },
+       FindingGroup::Rules, false},
+      {"edge 51 independent", "vmware.disk.mode", FindingLevel::Warn,
+       [&](VmModel& vm) { first_disk(vm).backing.disk_mode = "independent_persistent"; }},
+      {"no capacity", "vmware.disk.size", FindingLevel::Block,
+       [&](VmModel& vm) { first_disk(vm).capacity_bytes = 0; }, FindingGroup::Rules, false},
+      {"SR-IOV", "vmware.nic.type", FindingLevel::Warn,
+       [&](VmModel& vm) { nic(vm).type = "VirtualSriovEthernetCard"; }},
+      {"unknown card", "vmware.nic.type", FindingLevel::Warn,
+       [&](VmModel& vm) { nic(vm).type = "VirtualVmxnet9"; }},
+      {"unconnected card", "vmware.nic.connected", FindingLevel::Log,
+       [&](VmModel& vm) { nic(vm).start_connected = false; }},
+      {"VW-26 same network twice", "vmware.nic.duplicate_name", FindingLevel::Log,
+       [&](VmModel& vm) { vm.devices.push_back(nic(vm)); }},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    VmModel vm = healthy();
+    c.change(vm);
+    const std::vector<Finding> findings = find_problems(vm);
+    const Finding* finding = find(findings, c.rule, c.level);
+    ASSERT_NE(finding, nullptr);
+    EXPECT_EQ(finding->group, c.group);
+    EXPECT_FALSE(finding->text.empty());
+    EXPECT_EQ(finding->remedy.empty(), c.level == FindingLevel::Log);
+    SourceVm out = translate(vm, {});
+    mark_untransferable(vm, out);
+    for (const SourceDisk& disk : out.disks) {
+      if (disk.attachment_id == "203") {
+        EXPECT_EQ(disk.transferable, c.disk_stays_transferable);
+      }
+    }
+  }
+}
+
+TEST(RulesTest, ToolsMatterOnlyWhileTheVmIsNotOff) {
+  for (const char* status : {"toolsOk", "toolsNotInstalled", ""}) {
+    VmModel vm = healthy();
+    vm.tools_status = status;
+    EXPECT_EQ(find(find_problems(vm), "vmware.vm.tools", FindingLevel::Block), nullptr) << status;
+  }
+  VmModel on = healthy();
+  on.power_state = "poweredOn";
+  on.tools_status = "toolsOk";
+  EXPECT_TRUE(find_problems(on).empty());
+}
+
+TEST(RulesTest, WarmImportsDemandChangeTracking) {
+  VmModel vm = healthy();
+  std::vector<Finding> findings = find_warm_problems(vm);
+  const Finding* tracking = find(findings, "vmware.vm.change_tracking", FindingLevel::Block);
+  ASSERT_NE(tracking, nullptr);
+  EXPECT_EQ(tracking->group, FindingGroup::Mapping);
+  EXPECT_NE(find(findings, "vmware.disk.cbt", FindingLevel::Block), nullptr);
+
+  vm.change_tracking = true;
+  vm.extra_config = {{"scsi0:0.ctkEnabled", "true"}, {"scsi0:1.ctkEnabled", "TRUE"}};
+  EXPECT_TRUE(find_warm_problems(vm).empty());
+
+  vm.snapshots = 1;
+  device_of(vm, "disk-202-1")->backing.disk_mode = "independent_nonpersistent";
+  findings = find_warm_problems(vm);
+  EXPECT_NE(find(findings, "vmware.vm.snapshots", FindingLevel::Block), nullptr);
+  EXPECT_NE(find(findings, "vmware.disk.mode", FindingLevel::Block), nullptr);
+}
+
+TEST(RulesTest, AMissingThumbprintIsWarnedAbout) {
+  EXPECT_TRUE(find_connection_problems(true).empty());
+  EXPECT_NE(find(find_connection_problems(false), "vmware.api.thumbprint", FindingLevel::Warn),
+            nullptr);
+}
+
+TEST(RulesTest, ARichVmReportsEverythingAtOnce) {
+  const std::vector<Finding> findings = find_problems(recorded_vm("vm_vcenter.xml"));
+  const std::pair<const char*, FindingLevel> expected[] = {
+      {"vmware.vm.encryption", FindingLevel::Warn},
+      {"vmware.vm.snapshots", FindingLevel::Warn},
+      {"vmware.firmware.secureboot", FindingLevel::Log},
+      {"vmware.cdrom", FindingLevel::Log},
+      {"vmware.api.permission", FindingLevel::Warn},
+      {"vmware.nic.connected", FindingLevel::Log},
+      {"vmware.disk.snapshot", FindingLevel::Block},
+      {"vmware.disk.shared", FindingLevel::Block},
+      {"vmware.disk.mode", FindingLevel::Warn}};
+  for (const auto& [rule, level] : expected)
+    EXPECT_NE(find(findings, rule, level), nullptr) << rule;
+}
+
+}  // namespace
+}  // namespace vmferry::vmware

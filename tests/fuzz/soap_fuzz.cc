@@ -1,0 +1,34 @@
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "coordinator/provider/vmware/client.h"
+#include "coordinator/provider/vmware/disk_access.h"
+#include "coordinator/provider/vmware/model.h"
+#include "coordinator/provider/vmware/power.h"
+#include "coordinator/provider/vmware/properties.h"
+#include "coordinator/provider/vmware/rules.h"
+#include "coordinator/provider/vmware/translate.h"
+
+// Whatever a server sends, reading, translating and judging it ends. Corpus: tests/data/vmware.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace vmferry::vmware;
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  if (const auto descriptor = parse_vmdk_descriptor(text)) {
+    const auto extent = flat_extent(*descriptor, 4096);
+    static_cast<void>(extent.ok());
+  }
+  const auto reply = SoapReply::parse(text);
+  if (!reply) return 0;
+  static_cast<void>(service_content_of(*reply));
+  for (const ObjectProperties& object : objects_of(*reply)) {
+    const VmModel vm = read_vm(object);
+    vmferry::SourceVm out = translate(vm, {});
+    mark_untransferable(vm, out);
+    static_cast<void>(find_problems(vm));
+    static_cast<void>(find_warm_problems(vm));
+    static_cast<void>(read_network(object));
+    static_cast<void>(task_failure(object));
+  }
+  return 0;
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"crypto/sha1"
+	"fmt"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// bus is a kind of disk controller with the keys vSphere gives it and its disks.
+type bus struct {
+	controllerKey, firstKey int32
+	perController           int32
+	reserved                int32 // the unit taken by the controller itself, -1 when none
+	label                   string
+	make                    func(c types.VirtualController) types.BaseVirtualDevice
+}
+
+func scsi(c types.VirtualController) types.VirtualSCSIController {
+	return types.VirtualSCSIController{VirtualController: c, ScsiCtlrUnitNumber: 7,
+		SharedBus: types.VirtualSCSISharingNoSharing, HotAddRemove: types.NewBool(true)}
+}
+
+var buses = map[string]bus{
+	"pvscsi": {1000, 2000, 16, 7, "SCSI controller", func(c types.VirtualController) types.BaseVirtualDevice {
+		return &types.ParaVirtualSCSIController{VirtualSCSIController: scsi(c)}
+	}},
+	"lsilogic": {1000, 2000, 16, 7, "SCSI controller", func(c types.VirtualController) types.BaseVirtualDevice {
+		return &types.VirtualLsiLogicController{VirtualSCSIController: scsi(c)}
+	}},
+	"sata": {15000, 16000, 30, -1, "SATA controller", func(c types.VirtualController) types.BaseVirtualDevice {
+		return &types.VirtualAHCIController{VirtualSATAController: types.VirtualSATAController{VirtualController: c}}
+	}},
+	"nvme": {31000, 32000, 15, -1, "NVME controller", func(c types.VirtualController) types.BaseVirtualDevice {
+		return &types.VirtualNVMEController{VirtualController: c}
+	}},
+	"ide": {200, 3000, 2, -1, "IDE", func(c types.VirtualController) types.BaseVirtualDevice {
+		return &types.VirtualIDEController{VirtualController: c}
+	}},
+}
+
+// deviceSet grows a VM's device list.
+type deviceSet struct {
+	list        []types.BaseVirtualDevice
+	controllers []*placedController
+}
+
+type placedController struct {
+	kind string
+	base *types.VirtualController
+	next int32
+}
+
+// newDeviceSet starts from the simulator's default devices. It copies those it may change: the simulator shares them
+// between all VMs.
+func newDeviceSet(defaults []types.BaseVirtualDevice) *deviceSet {
+	s := &deviceSet{}
+	for _, d := range defaults {
+		switch c := d.(type) {
+		case *types.VirtualIDEController:
+			own := *c
+			own.Device = nil
+			s.controllers = append(s.controllers, &placedController{kind: "ide", base: &own.VirtualController})
+			d = &own
+		case *types.VirtualPCIController:
+			own := *c
+			d = &own
+		}
+		s.list = append(s.list, d)
+	}
+	return s
+}
+
+// place finds a free unit on a controller of the kind, adding a controller when the last one is full.
+func (s *deviceSet) place(kind string) (c *types.VirtualController, unit, key int32, err error) {
+	b, ok := buses[kind]
+	if !ok {
+		return nil, 0, 0, fmt.Errorf("controller %q", kind)
+	}
+	var number int32 // of controllers on this bus type so far; both SCSI kinds share their keys
+	for _, placed := range s.controllers {
+		same := buses[placed.kind].controllerKey == b.controllerKey
+		if placed.kind == kind && placed.next < b.perController {
+			unit = placed.next
+			placed.next++
+			if placed.next == b.reserved {
+				placed.next++
+			}
+			key = b.firstKey + placed.base.BusNumber*b.perController + unit
+			return placed.base, unit, key, nil
+		}
+		if same {
+			number++
+		}
+	}
+	if number == 4 || kind == "ide" {
+		return nil, 0, 0, fmt.Errorf("no room for another %s disk", kind)
+	}
+	device := b.make(types.VirtualController{
+		VirtualDevice: types.VirtualDevice{Key: b.controllerKey + number, ControllerKey: 100, UnitNumber: types.NewInt32(3 + number),
+			DeviceInfo: description(fmt.Sprintf("%s %d", b.label, number), b.label)},
+		BusNumber: number,
+	})
+	base := device.(types.BaseVirtualController).GetVirtualController()
+	s.list = append(s.list, device)
+	s.controllers = append(s.controllers, &placedController{kind: kind, base: base})
+	return s.place(kind)
+}
+
+// addDisk puts a disk on its controller; `file` is "[datastore] dir/name.vmdk".
+func (s *deviceSet) addDisk(disk bedDisk, file, uuid string, datastore types.ManagedObjectReference) (*types.VirtualDisk, error) {
+	controller, unit, key, err := s.place(disk.Controller)
+	if err != nil {
+		return nil, err
+	}
+	controller.Device = append(controller.Device, key)
+	device := &types.VirtualDisk{
+		VirtualDevice: types.VirtualDevice{
+			Key: key, ControllerKey: controller.Key, UnitNumber: types.NewInt32(unit),
+			DeviceInfo: description(disk.Label, fmt.Sprintf("%d KB", disk.Size/1024)),
+			Backing: &types.VirtualDiskFlatVer2BackingInfo{
+				VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: file, Datastore: &datastore},
+				DiskMode:                     disk.Mode, ThinProvisioned: types.NewBool(disk.Thin), WriteThrough: types.NewBool(false),
+				Split: types.NewBool(false), EagerlyScrub: types.NewBool(false), Uuid: uuid,
+				Sharing: string(types.VirtualDiskSharingSharingNone), DigestEnabled: types.NewBool(false),
+			},
+		},
+		CapacityInKB: disk.Size / 1024, CapacityInBytes: disk.Size,
+	}
+	s.list = append(s.list, device)
+	return device, nil
+}
+
+// diskUUID looks like those of vSphere: 6000C29 and noise.
+func diskUUID(vm string, index int) string {
+	h := fmt.Sprintf("%x", sha1.Sum([]byte(fmt.Sprintf("%s/disk%d", vm, index))))
+	return fmt.Sprintf("6000C29%s-%s-%s-%s-%s", h[0:1], h[1:5], h[5:9], h[9:13], h[13:25])
+}
+
+// addNIC adds a card and answers with the network it hangs on.
+func (s *deviceSet) addNIC(index int, nic bedNIC) (types.ManagedObjectReference, error) {
+	network, backing, err := findNetwork(nic.Network)
+	if err != nil {
+		return network, err
+	}
+	connected := nic.Connected == nil || *nic.Connected
+	card := types.VirtualEthernetCard{
+		VirtualDevice: types.VirtualDevice{
+			Key: 4000 + int32(index), ControllerKey: 100, UnitNumber: types.NewInt32(7 + int32(index)),
+			DeviceInfo: description(fmt.Sprintf("Network adapter %d", index+1), nic.Network),
+			Backing:    backing,
+			Connectable: &types.VirtualDeviceConnectInfo{
+				StartConnected: connected, AllowGuestControl: true, Connected: connected, Status: "ok",
+			},
+		},
+		AddressType: string(types.VirtualEthernetCardMacTypeManual), MacAddress: nic.MAC, WakeOnLanEnabled: types.NewBool(true),
+	}
+	switch nic.Type {
+	case "vmxnet3":
+		s.list = append(s.list, &types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: card}})
+	case "e1000":
+		s.list = append(s.list, &types.VirtualE1000{VirtualEthernetCard: card})
+	case "e1000e":
+		s.list = append(s.list, &types.VirtualE1000e{VirtualEthernetCard: card})
+	default:
+		return network, fmt.Errorf("nic type %q", nic.Type)
+	}
+	return network, nil
+}
+
+func findNetwork(name string) (types.ManagedObjectReference, types.BaseVirtualDeviceBackingInfo, error) {
+	for _, e := range simulator.Map.All("DistributedVirtualPortgroup") {
+		group := e.(*simulator.DistributedVirtualPortgroup)
+		if group.Name == name {
+			backing := &types.VirtualEthernetCardDistributedVirtualPortBackingInfo{}
+			backing.Port.PortgroupKey = group.Key
+			if dvs, ok := simulator.Map.Get(*group.Config.DistributedVirtualSwitch).(*simulator.DistributedVirtualSwitch); ok {
+				backing.Port.SwitchUuid = dvs.Uuid
+			}
+			return group.Self, backing, nil
+		}
+	}
+	for _, e := range simulator.Map.All("Network") {
+		if e.Entity().Name == name {
+			ref := e.Reference()
+			backing := &types.VirtualEthernetCardNetworkBackingInfo{Network: &ref}
+			backing.DeviceName = name
+			return ref, backing, nil
+		}
+	}
+	return types.ManagedObjectReference{}, nil, fmt.Errorf("no network %q", name)
+}
+
+func description(label, summary string) *types.Description {
+	return &types.Description{Label: label, Summary: summary}
+}

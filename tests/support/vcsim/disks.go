@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// writeDisk makes the two files of a flat disk: the text descriptor `base`.vmdk and `base`-flat.vmdk with the image's
+// bytes, holes kept. It answers with the flat file's path.
+func writeDisk(dir, base string, disk bedDisk, uuid string) (string, error) {
+	flat := filepath.Join(dir, base+"-flat.vmdk")
+	out, err := os.OpenFile(flat, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	if err := out.Truncate(disk.Size); err != nil {
+		return "", err
+	}
+	if disk.Image != "" {
+		if err := copySparse(out, disk.Image, disk.Size); err != nil {
+			return "", err
+		}
+	}
+	return flat, os.WriteFile(filepath.Join(dir, base+".vmdk"), []byte(descriptor(base, disk, uuid)), 0o600)
+}
+
+// copySparse copies the data of `image` and leaves its holes holes.
+func copySparse(out *os.File, image string, limit int64) error {
+	const seekData, seekHole = 3, 4
+	in, err := os.Open(image)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	end, err := in.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if end > limit {
+		return fmt.Errorf("%s has %d bytes, the disk only %d", image, end, limit)
+	}
+	for at := int64(0); at < end; {
+		data, err := in.Seek(at, seekData)
+		if errors.Is(err, syscall.ENXIO) { // nothing but hole from here on
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if at, err = in.Seek(data, seekHole); err != nil {
+			return err
+		}
+		if _, err = in.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err = out.Seek(data, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err = io.CopyN(out, in, at-data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// descriptor is what a host writes beside a flat extent of VMFS (Virtual Disk Format 5.0).
+func descriptor(base string, disk bedDisk, uuid string) string {
+	adapter := map[string]string{"ide": "ide"}[disk.Controller]
+	if adapter == "" {
+		adapter = "lsilogic"
+	}
+	content := crc32.ChecksumIEEE([]byte(uuid + base))
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=%08x\nparentCID=ffffffff\n", content&0x7fffffff)
+	fmt.Fprintf(&b, "createType=\"vmfs\"\n\n# Extent description\nRW %d VMFS \"%s-flat.vmdk\"\n\n", disk.Size/sector, base)
+	fmt.Fprintf(&b, "# The Disk Data Base \n#DDB\n\nddb.adapterType = \"%s\"\n", adapter)
+	fmt.Fprintf(&b, "ddb.geometry.cylinders = \"%d\"\nddb.geometry.heads = \"255\"\nddb.geometry.sectors = \"63\"\n",
+		disk.Size/sector/(255*63))
+	fmt.Fprintf(&b, "ddb.longContentID = \"%08x%08x%08x%08x\"\n", content, ^content, content*3, content&0x7fffffff)
+	if disk.Thin {
+		b.WriteString("ddb.thinProvisioned = \"1\"\n")
+	}
+	hex := strings.ToLower(strings.ReplaceAll(uuid, "-", ""))
+	pairs := make([]string, 0, 16)
+	for i := 0; i+2 <= len(hex); i += 2 {
+		pairs = append(pairs, hex[i:i+2])
+	}
+	fmt.Fprintf(&b, "ddb.uuid = \"%s-%s\"\n", strings.Join(pairs[:8], " "), strings.Join(pairs[8:], " "))
+	b.WriteString("ddb.virtualHWVersion = \"13\"\n")
+	return b.String()
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// inventory is the simulated vCenter and what we know of it beside the simulator.
+type inventory struct {
+	model                       *simulator.Model
+	client                      *vim25.Client // in process, always logged in
+	datacenterPath              string
+	datastoreName, datastoreDir string
+	datastore                   types.ManagedObjectReference
+	ready                       []readyVM
+	power                       *power
+}
+
+// newInventory makes one data centre with a cluster, one datastore below `root`, and exactly the VMs of the file.
+func newInventory(bed *bedFile, root string) (*inventory, error) {
+	// The simulator keeps its datastores in the temporary directory.
+	if err := os.Setenv("TMPDIR", root); err != nil {
+		return nil, err
+	}
+	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, datacenterPath: bed.Datacenter, datastoreName: bed.Datastore}
+	v.model.Machine, v.model.Datastore, v.model.Host, v.model.ClusterHost = 0, 1, 0, 2
+	if err := v.model.Create(); err != nil {
+		return nil, err
+	}
+	var err error
+	if v.client, err = vim25.NewClient(context.Background(), v.model.Service); err != nil {
+		return nil, err
+	}
+	v.power = newPower(v.client)
+	simulator.Map.AddHandler(v.power)
+
+	if err = v.nameThings(bed); err != nil {
+		return nil, err
+	}
+	for _, vm := range bed.VMs {
+		if err = v.addVM(vm); err != nil {
+			return nil, fmt.Errorf("vm %q: %w", vm.Name, err)
+		}
+	}
+	return v, nil
+}
+
+func (v *inventory) nameThings(bed *bedFile) error {
+	ds := simulator.Map.Any("Datastore").(*simulator.Datastore)
+	v.datastore, v.datastoreDir = ds.Self, ds.Info.GetDatastoreInfo().Url
+	ds.Info.GetDatastoreInfo().Name = bed.Datastore
+	simulator.Map.Update(ds, []types.PropertyChange{
+		{Name: "name", Val: bed.Datastore}, {Name: "summary.name", Val: bed.Datastore}, {Name: "summary.type", Val: "VMFS"},
+	})
+
+	dc := simulator.Map.Any("Datacenter").(*simulator.Datacenter)
+	parts := strings.Split(bed.Datacenter, "/")
+	name := escapeName(parts[len(parts)-1])
+	simulator.Map.Update(dc, []types.PropertyChange{{Name: "name", Val: name}})
+	if len(parts) == 1 {
+		return nil
+	}
+	root := simulator.Map.Get(*dc.Parent).(*simulator.Folder)
+	folder, err := v.folder(root.Self, strings.Join(parts[:len(parts)-1], "/"))
+	if err != nil {
+		return err
+	}
+	parent := simulator.Map.Get(folder).(*simulator.Folder)
+	simulator.Map.RemoveReference(root, &root.ChildEntity, dc.Self)
+	simulator.Map.AddReference(parent, &parent.ChildEntity, dc.Self)
+	dc.Parent = &folder
+	return nil
+}
+
+// folder finds or makes the path of folders below `at`.
+func (v *inventory) folder(at types.ManagedObjectReference, path string) (types.ManagedObjectReference, error) {
+	for _, name := range strings.FieldsFunc(path, func(c rune) bool { return c == '/' }) {
+		name = escapeName(name)
+		parent := simulator.Map.Get(at).(*simulator.Folder)
+		if found := simulator.Map.FindByName(name, parent.ChildEntity); found != nil {
+			at = found.Reference()
+			continue
+		}
+		made, err := object.NewFolder(v.client, at).CreateFolder(context.Background(), name)
+		if err != nil {
+			return at, err
+		}
+		at = made.Reference()
+	}
+	return at, nil
+}
+
+func (v *inventory) addVM(want bedVM) error {
+	ctx := context.Background()
+	dc := simulator.Map.Any("Datacenter").(*simulator.Datacenter)
+	folder, err := v.folder(dc.VmFolder, want.Folder)
+	if err != nil {
+		return err
+	}
+	cluster := simulator.Map.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
+
+	name := escapeName(want.Name)
+	dir, err := v.freeDir(name)
+	if err != nil {
+		return err
+	}
+	spec := types.VirtualMachineConfigSpec{
+		Name: name, GuestId: string(types.VirtualMachineGuestOsIdentifierOtherGuest), Annotation: want.Annotation,
+		Uuid: want.UUID, InstanceUuid: want.InstanceUUID, NumCPUs: want.CPUs, NumCoresPerSocket: want.CoresPerSocket,
+		MemoryMB: int64(want.MemoryMB), Firmware: want.Firmware,
+		BootOptions: &types.VirtualMachineBootOptions{EfiSecureBootEnabled: types.NewBool(want.SecureBoot)},
+		Files:       &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s] %s/%s.vmx", v.datastoreName, dir, dir)},
+	}
+	task, err := object.NewFolder(v.client, folder).CreateVM(ctx, spec,
+		object.NewResourcePool(v.client, *cluster.ResourcePool), object.NewHostSystem(v.client, cluster.Host[0]))
+	if err != nil {
+		return err
+	}
+	info, err := task.WaitForResult(ctx, nil)
+	if err != nil {
+		return err
+	}
+	vm := simulator.Map.Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+	disks, err := v.equip(vm, want, dir)
+	if err != nil {
+		return err
+	}
+	if _, err = methods.RefreshStorageInfo(ctx, v.client, &types.RefreshStorageInfo{This: vm.Self}); err != nil {
+		return err
+	}
+	v.power.know(vm.Self, want)
+	if err = v.power.set(vm.Self, want.Power); err != nil {
+		return err
+	}
+	for path, value := range want.Extra {
+		if err = setProperty(vm, path, value); err != nil {
+			return err
+		}
+	}
+	place := []string{v.datacenterPath, "vm"}
+	if want.Folder != "" {
+		place = append(place, strings.Trim(want.Folder, "/"))
+	}
+	v.ready = append(v.ready, readyVM{Name: want.Name, UUID: want.UUID, InstanceUUID: want.InstanceUUID, Moref: vm.Self.Value,
+		Path: strings.Join(append(place, name), "/"), Disks: disks})
+	return nil
+}
+
+// equip replaces the simulator's sparse configuration by what the file asks for, and writes the disks.
+func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) ([]readyDisk, error) {
+	devices := newDeviceSet(vm.Config.Hardware.Device)
+	ready := []readyDisk{}
+	for i, disk := range want.Disks {
+		base := dir
+		if i > 0 {
+			base = fmt.Sprintf("%s_%d", dir, i)
+		}
+		uuid := diskUUID(want.UUID, i)
+		flat, err := writeDisk(filepath.Join(v.datastoreDir, dir), base, disk, uuid)
+		if err != nil {
+			return nil, fmt.Errorf("disk %d: %w", i, err)
+		}
+		file := fmt.Sprintf("[%s] %s/%s.vmdk", v.datastoreName, dir, base)
+		device, err := devices.addDisk(disk, file, uuid, v.datastore)
+		if err != nil {
+			return nil, fmt.Errorf("disk %d: %w", i, err)
+		}
+		number := vm.Self.Value[strings.LastIndex(vm.Self.Value, "-")+1:]
+		device.DiskObjectId = fmt.Sprintf("%s-%d", number, device.Key)
+		ready = append(ready, readyDisk{Label: disk.Label, Key: device.Key, File: file, Path: flat})
+	}
+	vm.Network = nil
+	for i, nic := range want.NICs {
+		network, err := devices.addNIC(i, nic)
+		if err != nil {
+			return nil, err
+		}
+		simulator.Map.AddReference(vm, &vm.Network, network)
+	}
+	vm.Config.Hardware.Device = devices.list
+	vm.Config.GuestId, vm.Config.GuestFullName = want.GuestID, want.GuestFullName
+	vm.Config.ChangeTrackingEnabled = types.NewBool(false)
+	vm.Summary.Config.GuestId, vm.Summary.Config.GuestFullName = want.GuestID, want.GuestFullName
+	vm.Summary.Config.Annotation = want.Annotation
+	vm.Summary.Config.NumVirtualDisks, vm.Summary.Config.NumEthernetCards = int32(len(want.Disks)), int32(len(want.NICs))
+	return ready, nil
+}
+
+// freeDir names the VM's directory as vCenter does: a second VM of a name gets "_1".
+func (v *inventory) freeDir(name string) (string, error) {
+	clean := strings.NewReplacer("/", "_", "%", "_", `\`, "_").Replace(name)
+	dir := clean
+	for n := 1; ; n++ {
+		err := os.Mkdir(filepath.Join(v.datastoreDir, dir), 0o700)
+		if err == nil || !os.IsExist(err) {
+			return dir, err
+		}
+		dir = fmt.Sprintf("%s_%d", clean, n)
+	}
+}
+
+// vm finds a VM by managed object id, uuid, or a name that only one VM has.
+func (v *inventory) vm(which string) (types.ManagedObjectReference, error) {
+	var found []string
+	for _, vm := range v.ready {
+		if which == vm.Moref || which == vm.UUID || which == vm.InstanceUUID || which == vm.Path {
+			found = []string{vm.Moref}
+			break
+		}
+		if which == vm.Name {
+			found = append(found, vm.Moref)
+		}
+	}
+	if len(found) != 1 {
+		return types.ManagedObjectReference{}, fmt.Errorf("%d VMs are named %q", len(found), which)
+	}
+	return types.ManagedObjectReference{Type: "VirtualMachine", Value: found[0]}, nil
+}
+
+// setProperty sets "config.hardware.numCPU"-like paths of strings, booleans and numbers, absent parents included.
+func setProperty(vm *simulator.VirtualMachine, path, text string) error {
+	at := reflect.ValueOf(&vm.VirtualMachine).Elem()
+	for _, name := range strings.Split(path, ".") {
+		for at.Kind() == reflect.Ptr {
+			if at.IsNil() {
+				at.Set(reflect.New(at.Type().Elem()))
+			}
+			at = at.Elem()
+		}
+		if at.Kind() != reflect.Struct || name == "" {
+			return fmt.Errorf("extra %q: no such property", path)
+		}
+		if at = at.FieldByName(strings.ToUpper(name[:1]) + name[1:]); !at.IsValid() {
+			return fmt.Errorf("extra %q: no such property", path)
+		}
+	}
+	if at.Kind() == reflect.Ptr {
+		at.Set(reflect.New(at.Type().Elem()))
+		at = at.Elem()
+	}
+	switch at.Kind() {
+	case reflect.String:
+		at.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("extra %q: %w", path, err)
+		}
+		at.SetBool(b)
+	case reflect.Int16, reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, at.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("extra %q: %w", path, err)
+		}
+		at.SetInt(n)
+	default:
+		if at.Type() == reflect.TypeOf(types.ManagedObjectReference{}) {
+			if kind := strings.SplitN(text, ":", 2); len(kind) == 2 {
+				at.Set(reflect.ValueOf(types.ManagedObjectReference{Type: kind[0], Value: kind[1]}))
+				return nil
+			}
+		}
+		return fmt.Errorf("extra %q: a %s cannot be set", path, at.Type())
+	}
+	return nil
+}

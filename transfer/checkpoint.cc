@@ -1,0 +1,88 @@
+#include "transfer/checkpoint.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "common/catalogue.h"
+
+namespace vmferry {
+namespace {
+
+constexpr std::uint64_t kMostChunksPerRecord = 16384;  // bounds memory: found zeros come fast
+
+}  // namespace
+
+Result<void> flush_target(CopyState& state) {
+  // A flush after a failed one may succeed although data was lost (the kernel reports an error
+  // once), so the first failure stays.
+  if (state.flush_failed) {
+    return coded_error(ErrorKind::DataLoss, code::kTargetIo,
+                       "an earlier flush of the target failed");
+  }
+  Result<void> flushed = state.sink.flush();
+  if (flushed) return {};
+  state.flush_failed = true;
+  return std::move(flushed).error().with_context("flush of the target");
+}
+
+Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& fresh) {
+  std::vector<DurableChunk> chunks;
+  for (std::size_t begin = 0; begin < fresh.size(); begin += kMostChunksPerRecord) {
+    const std::size_t end = std::min(fresh.size(), begin + kMostChunksPerRecord);
+    chunks.clear();
+    std::uint64_t bytes = 0;
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::span<const std::byte> leaf = state.leaves->leaf(fresh[i]);
+      chunks.push_back({fresh[i], {leaf.begin(), leaf.end()}});
+      if (!state.durable.test(fresh[i])) bytes += chunk_range(fresh[i], state.size_bytes).length;
+    }
+    if (Result<void> recorded = state.journal->record(chunks); !recorded) {
+      return std::move(recorded).error().with_context("journal");
+    }
+    for (const DurableChunk& chunk : chunks) state.durable.set(chunk.index);
+    state.counters.durable += bytes;
+  }
+  return {};
+}
+
+Result<void> save_checkpoint(CopyState& state) {
+  // Words are read before the flush: a chunk that completes meanwhile waits for the next one.
+  std::vector<std::uint64_t> fresh;
+  const std::uint64_t count = state.done.count();
+  for (std::uint64_t at = state.done.find(true, 0, count); at < count;
+       at = state.done.find(true, at + 1, count)) {
+    if (!state.durable.test(at)) fresh.push_back(at);
+  }
+  TRY(flush_target(state));
+  if (state.journal == nullptr) return {};
+  return record_chunks(state, fresh);
+}
+
+Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
+  if (state.journal == nullptr) return {};
+  std::mutex mutex;
+  std::condition_variable_any never;
+  const auto tick = std::min(state.options.checkpoint_every, std::chrono::milliseconds(100));
+  SteadyTime saved_at = state.clock.steady();
+  std::uint64_t saved_bytes = 0;
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(mutex);
+      never.wait_for(lock, stop, tick, [] { return false; });
+    }
+    if (stop.stop_requested()) break;  // the last checkpoint is the caller's
+    const std::uint64_t completed = state.counters.completed;
+    const bool due = state.clock.steady() - saved_at >= state.options.checkpoint_every ||
+                     completed - saved_bytes >= state.options.checkpoint_bytes;
+    if (!due || completed == saved_bytes) continue;
+    TRY(save_checkpoint(state));
+    saved_at = state.clock.steady();
+    saved_bytes = completed;
+  }
+  return {};
+}
+
+}  // namespace vmferry

@@ -1,0 +1,162 @@
+#include "transfer/copy.h"
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <thread>
+
+#include "common/catalogue.h"
+#include "transfer/checkpoint.h"
+#include "transfer/copy_state.h"
+#include "transfer/copy_workers.h"
+#include "transfer/verify.h"
+#include "transfer/watch.h"
+
+namespace vmferry {
+namespace {
+
+constexpr int kMostWorkers = 64;
+
+// A thread that is stopped and joined at the end of a scope; its failure ends the transfer.
+template <typename Body>
+std::jthread start(CopyState& state, Body body) {
+  return std::jthread([&state, body = std::move(body)](std::stop_token stop) {
+    try {
+      if (Result<void> result = body(stop); !result) state.failure.set(std::move(result).error());
+    } catch (const std::exception& error) {
+      state.failure.set(make_error(ErrorKind::Internal, "transfer thread: {}", error.what()));
+    }
+  });
+}
+
+Result<void> prepare(CopyState& state) {
+  state.leaves = TRY(LeafTable::make(state.options.hash, state.size_bytes));
+  const bool resumed = state.journal != nullptr && state.journal->resumed();
+  // After an earlier attempt a chunk that is not durable may hold anything, on a file as well.
+  state.target_is_zero = state.sink.initially_zero() && !resumed;
+  if (resumed) {
+    if (state.sink.initially_zero() && state.size_bytes != 0) {
+      return coded_error(ErrorKind::DataLoss, code::kJournalInvalid,
+                         "the journal continues an earlier attempt, the target is new");
+    }
+    for (const DurableChunk& chunk : state.journal->durable()) {
+      if (chunk.index >= state.done.count() || chunk.digest.size() != state.leaves->leaf_size()) {
+        return coded_error(
+            ErrorKind::DataLoss, code::kJournalInvalid,
+            "journal names chunk {} with a digest of {} bytes on a disk of {} chunks", chunk.index,
+            chunk.digest.size(), state.done.count());
+      }
+      state.leaves->set(chunk.index, chunk.digest);
+      state.durable.set(chunk.index);
+      state.counters.durable += chunk_range(chunk.index, state.size_bytes).length;
+    }
+  }
+  int workers = state.options.workers > 0 ? state.options.workers : state.hints.workers;
+  workers = state.hints.sequential ? 1 : std::clamp(workers, 1, kMostWorkers);
+  const std::uint64_t request = std::max(kChunkBytes, state.hints.request_bytes);
+  for (int i = 0; i < workers; ++i) {
+    if (!state.buffers.emplace_back(request / kChunkBytes * kChunkBytes)) {
+      return Error(ErrorKind::ResourceExhausted, "no memory for the workers' buffers");
+    }
+  }
+  return {};
+}
+
+// Copies, flushes and records. After an error or a stop what is done is still made durable and
+// recorded, so that the next attempt starts from there; the first error is what is returned.
+Result<void> copy_stage(CopyState& state) {
+  state.counters.phase = CopyPhase::Copying;
+  {
+    const std::jthread checkpoints =
+        start(state, [&state](std::stop_token stop) { return run_checkpoints(state, stop); });
+    copy_all_chunks(state);
+  }
+  state.counters.phase = CopyPhase::Flushing;
+  const std::optional<Error> failed = state.failure.get();
+  Result<void> saved = save_checkpoint(state);
+  if (failed) {
+    if (!saved) state.log.warn("cannot save the journal after a failure", saved.error());
+    return *failed;
+  }
+  return saved;
+}
+
+Error digest_differs(const SourceDigest& theirs, const std::string& ours) {
+  return coded_error(ErrorKind::DataLoss, code::kVerifyFailed,
+                     "the source server's digest is {}:{}, what was received has {}",
+                     theirs.algorithm, theirs.hex, ours);
+}
+
+// Reads the target back while the server computes its own digest.
+Result<void> verify_stage(CopyState& state, CopyResult& result) {
+  const SteadyTime begin = state.clock.steady();
+  const std::stop_token stop = state.failure.token();
+  Result<std::optional<SourceDigest>> theirs = std::optional<SourceDigest>{};
+  {
+    std::jthread asking;
+    if (state.options.compare_source_digest) {
+      asking = start(state, [&](std::stop_token) -> Result<void> {
+        theirs = state.source.server_digest("sha256", stop);
+        if (!theirs) return theirs.error().with_context("digest of the source");
+        return {};
+      });
+    }
+    if (state.options.verify == VerifyMode::ReadBack) {
+      state.counters.phase = CopyPhase::Verifying;
+      if (Result<void> verified = verify_target(state, stop); !verified) {
+        state.failure.set(std::move(verified).error());
+      } else {
+        result.verified = true;
+      }
+    }
+  }
+  if (const std::optional<Error> failed = state.failure.get()) return *failed;
+  result.digest = TRY(state.leaves->root());
+  if (*theirs) {
+    if (result.digest != "sha256:" + (*theirs)->hex) return digest_differs(**theirs, result.digest);
+    result.source_digest_matched = true;
+  }
+  result.verify_seconds = Seconds(state.clock.steady() - begin).count();
+  return {};
+}
+
+Result<CopyResult> run(CopyState& state, CopyMonitor& monitor, std::stop_token stop) {
+  const SteadyTime begin = state.clock.steady();
+  const std::stop_callback cancel(
+      stop, [&state] { state.failure.set(Error(ErrorKind::Canceled, "copy stopped")); });
+  TRY(prepare(state));
+  CopyResult result;
+  {
+    const std::jthread watch = start(state, [&](std::stop_token ending) -> Result<void> {
+      run_watch(state, monitor, ending);
+      return {};
+    });
+    TRY(copy_stage(state));
+    TRY(verify_stage(state, result));
+  }
+  TRY(state.sink.finish());
+  if (state.journal != nullptr) TRY(state.journal->mark_complete());
+  state.counters.phase = CopyPhase::Done;
+  result.progress = progress_of(state);
+  result.seconds = Seconds(state.clock.steady() - begin).count();
+  return result;
+}
+
+}  // namespace
+
+Result<CopyResult> copy_disk(DiskSource& source, DiskSink& sink, Journal* journal,
+                             Throttle* throttle, const CopyOptions& options, CopyMonitor& monitor,
+                             const Clock& clock, const Logger& log, std::stop_token stop) {
+  if (source.size_bytes() != sink.size_bytes()) {
+    return make_error(ErrorKind::InvalidArgument, "the source has {} bytes, the target {}",
+                      source.size_bytes(), sink.size_bytes());
+  }
+  CopyOptions effective = options;
+  if (options.compare_source_digest) effective.hash = HashAlgorithm::Sha256;
+  CopyState state(source, sink, journal, throttle, effective, clock, log);
+  Result<CopyResult> result = run(state, monitor, stop);
+  monitor.publish(progress_of(state));
+  return result;
+}
+
+}  // namespace vmferry

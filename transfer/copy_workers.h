@@ -1,0 +1,18 @@
+#pragma once
+
+#include "common/result.h"
+#include "transfer/copy_state.h"
+
+namespace vmferry {
+
+// Plans and copies the whole disk with blocking workers, one per buffer of `state`. Returns when
+// all threads have ended. The first error of any thread is in state.failure; what was written
+// until then is marked in state.done.
+void copy_all_chunks(CopyState& state);
+
+// Copies the chunk at `index` again, as a repair: whole, whatever the extents said. Stores its
+// leaf.
+Result<void> copy_chunk_again(CopyState& state, std::uint64_t index, LeafHasher& hasher,
+                              const AlignedBuffer& buffer, std::stop_token stop);
+
+}  // namespace vmferry

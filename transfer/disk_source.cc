@@ -1,0 +1,10 @@
+#include "transfer/disk_source.h"
+
+namespace vmferry {
+
+Result<std::optional<SourceDigest>> DiskSource::server_digest(std::string_view /*algorithm*/,
+                                                              std::stop_token /*stop*/) {
+  return std::optional<SourceDigest>{};
+}
+
+}  // namespace vmferry

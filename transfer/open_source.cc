@@ -1,0 +1,58 @@
+#include "transfer/open_source.h"
+
+#include <utility>
+
+#include "common/catalogue.h"
+#include "transfer/sources/file.h"
+#include "transfer/sources/http.h"
+#include "transfer/sources/imageio.h"
+#include "transfer/sources/nbd.h"
+#include "transfer/sources/nbdkit.h"
+#include "transfer/sources/vmdk.h"
+
+namespace vmferry {
+namespace {
+
+template <typename T>
+Result<std::unique_ptr<DiskSource>> as_source(Result<std::unique_ptr<T>> source) {
+  if (!source) return std::move(source).error();
+  return std::unique_ptr<DiskSource>(*std::move(source));
+}
+
+Result<std::unique_ptr<DiskSource>> open_kind(const DiskEndpoint& endpoint,
+                                              const SourceEnvironment& environment,
+                                              std::stop_token stop) {
+  const Logger& log = environment.log;
+  switch (endpoint.kind) {
+    case SourceKind::HttpRange:
+      return as_source(HttpSource::open(endpoint, environment.renew, {}, log, std::move(stop)));
+    case SourceKind::Imageio:
+      return as_source(ImageioSource::open(endpoint, environment.renew, {}, log, std::move(stop)));
+    case SourceKind::Nbd:
+      return as_source(
+          open_nbd_source(endpoint, environment.scratch_directory, {}, log, std::move(stop)));
+    case SourceKind::NbdkitVddk:
+      return open_nbdkit_source(endpoint, environment, {}, std::move(stop));
+    case SourceKind::File:
+      return as_source(FileSource::open(TRY(path_of_file_url(endpoint.url)), endpoint.identity));
+    case SourceKind::VmdkStream:
+      return as_source(VmdkStreamSource::open(endpoint, {}, log, std::move(stop)));
+  }
+  return make_error(ErrorKind::Internal, "unknown kind of source");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DiskSource>> open_source(const DiskEndpoint& endpoint,
+                                                const SourceEnvironment& environment,
+                                                std::stop_token stop) {
+  std::unique_ptr<DiskSource> source = TRY(open_kind(endpoint, environment, std::move(stop)));
+  if (endpoint.size_bytes != 0 && source->size_bytes() != endpoint.size_bytes) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "the source disk has {} bytes, expected were {}", source->size_bytes(),
+                       endpoint.size_bytes);
+  }
+  return source;
+}
+
+}  // namespace vmferry

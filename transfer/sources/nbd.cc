@@ -1,0 +1,274 @@
+#include "transfer/sources/nbd.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "common/bytes.h"
+#include "common/catalogue.h"
+#include "common/clock.h"
+#include "common/fd.h"
+#include "common/secret.h"
+#include "transfer/sources/private_directory.h"
+
+namespace vmferry {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint32_t kSmallestRequest = 64u << 10;  // an EINVAL below this is not about size
+constexpr std::uint32_t kSmallestShrunk = 256u << 10;  // source-vmware.md 8.4
+constexpr int kExtentErrors = 3;                       // after that many nobody asks any more
+constexpr int kLostPerPiece = 20;  // a request that kills every connection is not worth more
+constexpr std::uint64_t kStatusStep = 2ull << 30;  // block status has 32-bit lengths
+constexpr int kNearWorkers = 8;
+constexpr int kFarWorkers = 16;  // a server serves about 16 requests of a connection at once
+constexpr milliseconds kFar{1};
+
+Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
+
+bool is_passing(int error_number) { return error_number == EIO || error_number == ENOMEM; }
+
+}  // namespace
+
+NbdSource::NbdSource(const NbdProperties& properties, SourceIdentity identity,
+                     const NbdOptions& options, const Logger& log)
+    : properties_(properties),
+      identity_(std::move(identity)),
+      options_(options),
+      log_(log),
+      request_limit_(properties.max_request),
+      extents_on_(properties.allocation) {}
+
+Result<std::unique_ptr<NbdSource>> NbdSource::open(NbdDial dial, SourceIdentity identity,
+                                                   const NbdOptions& options, const Logger& log,
+                                                   std::stop_token stop) {
+  NbdHandle handle = TRY(dial(options.connect_deadline, stop));
+  const NbdProperties properties = TRY(nbd_properties(handle.get()));
+  std::unique_ptr<NbdSource> source(new NbdSource(properties, std::move(identity), options, log));
+  source->lanes_.push_back(
+      std::make_unique<NbdLane>(dial, properties, options, source->stats_, log));
+  source->lanes_.front()->adopt(std::move(handle));
+  if (properties.multi_conn) source->open_more_lanes(dial, stop);
+  source->measure_round_trip(stop);
+  if (stop.stop_requested()) return canceled();
+  return source;
+}
+
+void NbdSource::open_more_lanes(const NbdDial& dial, std::stop_token stop) {
+  while (connections() < options_.max_connections) {
+    Result<NbdHandle> handle = dial(options_.extra_connect_deadline, stop);
+    if (!handle) {
+      log_.debug("the NBD server takes no further connection", {{"connections", connections()}});
+      return;
+    }
+    lanes_.push_back(std::make_unique<NbdLane>(dial, properties_, options_, stats_, log_));
+    lanes_.back()->adopt(*std::move(handle));
+  }
+}
+
+// Two small reads tell whether the server is far (or slow to begin): then more workers pay off.
+void NbdSource::measure_round_trip(std::stop_token stop) {
+  workers_ = options_.workers > 0 ? options_.workers : kNearWorkers;
+  const std::uint64_t length = std::min<std::uint64_t>(
+      properties_.size_bytes, std::max<std::uint64_t>(4096, properties_.min_block));
+  if (options_.workers > 0 || length == 0) return;
+  Result<std::shared_ptr<NbdConnection>> connection = lanes_.front()->connection(stop);
+  if (!connection) return;
+  std::vector<std::byte> buffer(length);
+  auto best = steady_clock::duration::max();
+  for (int i = 0; i < 2; ++i) {
+    const auto start = steady_clock::now();
+    // What goes wrong here goes wrong again in a real read, which deals with it.
+    if ((*connection)->pread(0, buffer, stop).kind != NbdOutcome::Kind::Done) return;
+    best = std::min(best, steady_clock::now() - start);
+  }
+  if (best >= kFar) workers_ = kFarWorkers;
+}
+
+SourceHints NbdSource::hints() const {
+  return {.workers = workers_, .request_bytes = 1u << 20, .has_extents = extents_on_.load()};
+}
+
+void NbdSource::shrink_requests() {
+  if (shrunk_.exchange(true)) return;
+  const std::uint32_t limit = std::min(request_limit_.load(), 1u << 20);
+  request_limit_.store(std::max(std::min(limit, kSmallestShrunk), limit / 2));
+  log_.info("the host is short of memory: smaller requests");
+}
+
+NbdLane& NbdSource::pick_lane() {
+  if (lanes_.size() == 1) return *lanes_.front();
+  const std::size_t first = next_lane_.fetch_add(1, std::memory_order_relaxed) % lanes_.size();
+  NbdLane* best = lanes_[first].get();
+  int least = best->in_flight();
+  for (std::size_t i = 1; i < lanes_.size() && least > 0; ++i) {
+    NbdLane* other = lanes_[(first + i) % lanes_.size()].get();
+    const int load = other->in_flight();
+    if (load < least) {
+      best = other;
+      least = load;
+    }
+  }
+  return *best;
+}
+
+Result<void> NbdSource::read(std::uint64_t offset, std::span<std::byte> into,
+                             std::stop_token stop) {
+  const ByteRange range = TRY(ByteRange::make(offset, into.size()));
+  if (range.end() > size_bytes()) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceRead,
+                       "bytes {}..{} are beyond the end of the disk ({} bytes)", range.offset,
+                       range.end(), size_bytes());
+  }
+  const std::uint64_t block = properties_.min_block;
+  if (range.offset % block != 0 || range.length % block != 0) {
+    return read_unaligned(offset, into, std::move(stop));
+  }
+  while (!into.empty()) {
+    const std::size_t length = std::min<std::size_t>(into.size(), request_limit_.load());
+    Result<void> piece = read_piece(offset, into.first(length), stop);
+    if (!piece) {
+      if (length > request_limit_.load()) continue;  // too large for the server: in parts
+      return std::move(piece).error();
+    }
+    offset += length;
+    into = into.subspan(length);
+  }
+  return {};
+}
+
+// Reads the blocks around the range and copies the middle.
+Result<void> NbdSource::read_unaligned(std::uint64_t offset, std::span<std::byte> into,
+                                       std::stop_token stop) {
+  const std::uint64_t block = properties_.min_block;
+  const std::uint64_t start = offset / block * block;
+  std::vector<std::byte> cover(round_up(offset + into.size(), block) - start);
+  TRY(read(start, cover, std::move(stop)));
+  std::memcpy(into.data(), cover.data() + (offset - start), into.size());
+  return {};
+}
+
+Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> into,
+                                   std::stop_token stop) {
+  const SystemClock clock;
+  std::size_t retries = 0;
+  steady_clock::time_point first_lost;
+  for (int lost = 0;;) {
+    const std::shared_ptr<NbdConnection> connection = TRY(pick_lane().connection(stop));
+    stats_.add_request();
+    const NbdOutcome outcome = connection->pread(offset, into, stop);
+    if (outcome.kind == NbdOutcome::Kind::Done) {
+      stats_.add_wire_bytes(into.size());
+      return {};
+    }
+    if (stop.stop_requested()) return canceled();
+    stats_.add_retry(outcome.text);
+    if (outcome.kind == NbdOutcome::Kind::Refused && outcome.error_number == ESHUTDOWN) {
+      connection->abandon("the NBD server is shutting down");
+    } else if (outcome.kind == NbdOutcome::Kind::Refused) {
+      if (outcome.error_number == EINVAL && into.size() > kSmallestRequest) {
+        const auto half = static_cast<std::uint32_t>(into.size() / 2 / properties_.min_block *
+                                                     properties_.min_block);
+        std::uint32_t limit = request_limit_.load();
+        while (half < limit && !request_limit_.compare_exchange_weak(limit, half)) {
+        }
+        log_.info("the NBD server refuses large reads: asking for less",
+                  {{"bytes", std::uint64_t{half}}});
+      } else if (is_passing(outcome.error_number) && retries < options_.retry_delays.size()) {
+        if (!clock.sleep(options_.retry_delays[retries++], stop)) return canceled();
+        continue;
+      }
+      return coded_error(ErrorKind::DataLoss, code::kSourceRead,
+                         "reading {} bytes at offset {} failed: {}", into.size(), offset,
+                         outcome.text);
+    }
+    if (lost == 0) first_lost = steady_clock::now();
+    if (++lost > kLostPerPiece || steady_clock::now() - first_lost > options_.reconnect_limit) {
+      return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                         "the connection was lost {} times while reading offset {}: {}", lost,
+                         offset, outcome.text);
+    }
+    // The first reconnect is at once; a server that keeps hanging up is not hammered.
+    if (lost > 2 && !clock.sleep(options_.reconnect.delay(lost - 2, random_unit()), stop)) {
+      return canceled();
+    }
+  }
+}
+
+Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token stop) {
+  const std::vector<Extent> all_data{{range, Allocation::Data}};
+  if (range.end() > size_bytes()) {
+    return make_error(ErrorKind::InvalidArgument, "extents beyond the end of the disk");
+  }
+  if (range.empty() || !extents_on_) return all_data;
+  const std::uint64_t block = properties_.min_block;
+  const std::uint64_t start = range.offset / block * block;
+  const std::uint64_t asked = std::min(kStatusStep - block, round_up(range.end(), block) - start);
+
+  const std::shared_ptr<NbdConnection> connection = TRY(lanes_.front()->connection(stop));
+  const auto begin = steady_clock::now();
+  std::vector<Extent> answer;
+  const NbdOutcome outcome = connection->block_status({start, asked}, answer, stop);
+  if (outcome.kind != NbdOutcome::Kind::Done) {
+    if (stop.stop_requested()) return canceled();
+    stats_.add_retry("block status: " + outcome.text);
+    if (++extent_errors_ >= kExtentErrors) stop_asking_for_extents(outcome.text);
+    // Nothing beyond this question is claimed: later ranges may be answered.
+    return std::vector<Extent>{
+        {{range.offset, std::min(range.end(), start + asked) - range.offset}, Allocation::Data}};
+  }
+  extent_errors_ = 0;
+  if (steady_clock::now() - begin > options_.slow_extents) stop_asking_for_extents("too slow");
+
+  std::vector<Extent> clipped;
+  std::uint64_t at = range.offset;
+  for (const Extent& extent : answer) {
+    const std::uint64_t end = std::min(extent.range.end(), range.end());
+    if (extent.range.offset > at) break;  // a gap: what follows is not believed
+    if (end <= at) continue;
+    clipped.push_back({{at, end - at}, extent.allocation});
+    at = end;
+  }
+  if (clipped.empty()) {
+    stop_asking_for_extents("the answer says nothing");
+    return all_data;
+  }
+  return merge_adjacent(std::move(clipped));
+}
+
+void NbdSource::stop_asking_for_extents(const std::string& why) {
+  if (extents_on_.exchange(false)) {
+    log_.info("allocation is not asked for any more: all is read", {{"error", why}});
+  }
+}
+
+Result<std::unique_ptr<NbdSource>> open_nbd_source(const DiskEndpoint& endpoint,
+                                                   const std::string& scratch_directory,
+                                                   const NbdOptions& options, const Logger& log,
+                                                   std::stop_token stop) {
+  if (!endpoint.trust.thumbprint.empty()) {
+    return make_error(ErrorKind::InvalidArgument,
+                      "{}: a certificate cannot be pinned by thumbprint over NBD, give its CA",
+                      redacted_url(endpoint.url));
+  }
+  NbdTarget target{.uri = endpoint.url, .unix_socket = {}, .certificates_directory = {}};
+  // Needed for every reconnect, so the dial function owns it.
+  std::shared_ptr<PrivateDirectory> certificates;
+  if (!endpoint.trust.ca_pem.empty() && endpoint.url.starts_with("nbds")) {
+    certificates = TRY(PrivateDirectory::make(scratch_directory));
+    TRY(write_file_atomically(certificates->path() + "/ca-cert.pem", endpoint.trust.ca_pem, 0600));
+    target.certificates_directory = certificates->path();
+  }
+  NbdOptions capped = options;
+  capped.max_connections = std::max(1, std::min(options.max_connections, endpoint.max_connections));
+  NbdDial dial = [target, certificates](milliseconds deadline, std::stop_token dial_stop) {
+    return dial_nbd(target, deadline, std::move(dial_stop));
+  };
+  SourceIdentity identity = endpoint.identity;
+  if (identity.empty()) identity.emplace_back("url", redacted_url(endpoint.url));
+  return NbdSource::open(std::move(dial), std::move(identity), capped, log, std::move(stop));
+}
+
+}  // namespace vmferry

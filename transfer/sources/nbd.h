@@ -1,0 +1,75 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/endpoint.h"
+#include "common/log.h"
+#include "transfer/disk_source.h"
+#include "transfer/sources/nbd_lane.h"
+#include "transfer/sources/nbd_options.h"
+
+namespace vmferry {
+
+using SourceIdentity = std::vector<std::pair<std::string, std::string>>;
+
+// A disk behind an NBD server: several connections when it offers multi-conn, else one with many
+// requests in flight. Lost connections, I/O errors that pass and silent servers are healed inside.
+class NbdSource final : public DiskSource {
+ public:
+  // Connects by `dial`; more connections than one are opened when the server and
+  // options.max_connections allow it.
+  static Result<std::unique_ptr<NbdSource>> open(NbdDial dial, SourceIdentity identity,
+                                                 const NbdOptions& options, const Logger& log,
+                                                 std::stop_token stop);
+
+  std::uint64_t size_bytes() const override { return properties_.size_bytes; }
+  SourceHints hints() const override;
+  SourceIdentity identity() const override { return identity_; }
+  Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override;
+  Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
+  SourceCounters counters() const override { return stats_.snapshot(); }
+
+  // The peer runs out of memory: halves the size of requests, once, not below 256 KiB.
+  void shrink_requests();
+
+  int connections() const { return static_cast<int>(lanes_.size()); }
+  const NbdProperties& properties() const { return properties_; }
+
+ private:
+  NbdSource(const NbdProperties& properties, SourceIdentity identity, const NbdOptions& options,
+            const Logger& log);
+  void open_more_lanes(const NbdDial& dial, std::stop_token stop);
+  void measure_round_trip(std::stop_token stop);
+  NbdLane& pick_lane();
+  Result<void> read_unaligned(std::uint64_t offset, std::span<std::byte> into,
+                              std::stop_token stop);
+  Result<void> read_piece(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
+  void stop_asking_for_extents(const std::string& why);
+
+  const NbdProperties properties_;
+  const SourceIdentity identity_;
+  const NbdOptions options_;
+  const Logger log_;
+  SourceStats stats_;
+  std::vector<std::unique_ptr<NbdLane>> lanes_;
+  std::atomic<unsigned> next_lane_{0};
+  std::atomic<std::uint32_t> request_limit_;  // falls when the server refuses larger ones
+  std::atomic<bool> extents_on_;
+  std::atomic<int> extent_errors_{0};
+  std::atomic<bool> shrunk_{false};
+  int workers_ = 0;
+};
+
+// Opens an endpoint of kind Nbd. InvalidArgument for a thumbprint: libnbd checks certificates
+// against a CA and cannot pin one. A CA is written to a private directory in `scratch_directory`.
+Result<std::unique_ptr<NbdSource>> open_nbd_source(const DiskEndpoint& endpoint,
+                                                   const std::string& scratch_directory,
+                                                   const NbdOptions& options, const Logger& log,
+                                                   std::stop_token stop);
+
+}  // namespace vmferry

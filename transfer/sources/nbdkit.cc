@@ -1,0 +1,163 @@
+#include "transfer/sources/nbdkit.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "common/catalogue.h"
+#include "common/clock.h"
+#include "transfer/sources/nbdkit_command.h"
+
+namespace vmferry {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kPidfilePoll{20};
+
+// The NBD source with the child that it reads from.
+class NbdkitSource final : public DiskSource {
+ public:
+  NbdkitSource(std::shared_ptr<NbdkitServer> server, std::unique_ptr<NbdSource> disk)
+      : server_(std::move(server)), disk_(std::move(disk)) {}
+
+  std::uint64_t size_bytes() const override { return disk_->size_bytes(); }
+  SourceHints hints() const override { return disk_->hints(); }
+  SourceIdentity identity() const override { return disk_->identity(); }
+  Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override {
+    return explained(disk_->extents(range, std::move(stop)));
+  }
+  Result<void> read(std::uint64_t offset, std::span<std::byte> into,
+                    std::stop_token stop) override {
+    if (server_->memory_was_exhausted()) disk_->shrink_requests();
+    return explained(disk_->read(offset, into, std::move(stop)));
+  }
+  SourceCounters counters() const override { return disk_->counters(); }
+
+ private:
+  // What VDDK says about a failed read is on stderr alone.
+  template <typename T>
+  Result<T> explained(Result<T> result) const {
+    if (result || result.error().kind() == ErrorKind::Canceled) return result;
+    const std::vector<std::string> lines = server_->stderr_lines();
+    if (lines.empty()) return result;
+    return Error(result.error().kind(), result.error().code(),
+                 result.error().message() + " (nbdkit: " + lines.back() + ")");
+  }
+
+  const std::shared_ptr<NbdkitServer> server_;
+  const std::unique_ptr<NbdSource> disk_;  // goes first: says goodbye to the server
+};
+
+}  // namespace
+
+NbdOptions NbdkitOptions::vddk_defaults() {
+  NbdOptions options;
+  options.max_connections = 1;  // each would be another VDDK session, and they hinder each other
+  options.workers = 8;
+  options.connect_deadline = std::chrono::seconds(120);  // the remote disk is opened on connect
+  return options;
+}
+
+NbdkitServer::NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment,
+                           NbdkitOptions options)
+    : endpoint_(std::move(endpoint)),
+      environment_(std::move(environment)),
+      options_(std::move(options)),
+      tail_({endpoint_.vddk.password}) {
+  tail_.on_line([this](const std::string& line) {
+    if (tells_nfc_memory_exhausted(line)) memory_exhausted_.store(true);
+  });
+}
+
+NbdkitServer::~NbdkitServer() {
+  if (child_) child_->terminate(options_.stop_grace);
+}
+
+pid_t NbdkitServer::pid() const {
+  const std::lock_guard lock(mutex_);
+  return child_ ? child_->pid() : -1;
+}
+
+Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
+  const std::lock_guard lock(mutex_);  // one lane dials at a time: nobody else waits here
+  if (child_ && child_->running()) return {};
+  if (starts_ > options_.max_restarts) {
+    return coded_error(ErrorKind::Internal, code::kSourceRead, "nbdkit died {} times: {}", starts_,
+                       explain_nbdkit_failure(tail_.lines()).message());
+  }
+  if (starts_ > 0) {
+    environment_.log.warn("nbdkit died and is started again", {{"attempt", starts_}});
+  }
+  ++starts_;
+  return start(std::move(stop));
+}
+
+Result<void> NbdkitServer::start(std::stop_token stop) {
+  child_.reset();
+  directory_ = TRY(PrivateDirectory::make(environment_.scratch_directory));
+  const NbdkitPaths paths{directory_->path() + "/nbd.sock", directory_->path() + "/nbdkit.pid"};
+  std::vector<std::string> command = TRY(nbdkit_command(endpoint_, environment_, paths));
+  const bool takes_password = environment_.vddk_stand_in.empty();
+  Result<std::unique_ptr<ChildProcess>> child =
+      ChildProcess::start({.command = std::move(command),
+                           .secret = takes_password ? endpoint_.vddk.password : SecretString(),
+                           .secret_fd = kNbdkitPasswordFd},
+                          tail_);
+  if (!child && child.error().kind() == ErrorKind::NotFound) {
+    return coded_error(ErrorKind::Unimplemented, code::kSourceUnreachable,
+                       "nbdkit is not installed: {}", child.error().message());
+  }
+  if (!child) return std::move(child).error();
+  child_ = *std::move(child);
+
+  const SystemClock clock;
+  const auto deadline = steady_clock::now() + options_.start_deadline;
+  std::error_code ignored;
+  while (!std::filesystem::exists(paths.pidfile, ignored)) {
+    if (!child_->running()) return explain_nbdkit_failure(tail_.lines());
+    if (steady_clock::now() > deadline) {
+      return coded_error(ErrorKind::DeadlineExceeded, code::kSourceUnreachable,
+                         "nbdkit did not listen within {} ms", options_.start_deadline.count());
+    }
+    if (!clock.sleep(kPidfilePoll, stop)) {
+      return make_error(ErrorKind::Canceled, "starting nbdkit was canceled");
+    }
+  }
+  return {};
+}
+
+Result<NbdHandle> NbdkitServer::dial(milliseconds deadline, std::stop_token stop) {
+  TRY(ensure_running(stop));
+  std::string socket;
+  {
+    const std::lock_guard lock(mutex_);
+    socket = directory_->path() + "/nbd.sock";
+  }
+  Result<NbdHandle> handle =
+      dial_nbd({.uri = {}, .unix_socket = socket, .certificates_directory = {}}, deadline, stop);
+  if (handle || handle.error().kind() == ErrorKind::Canceled) return handle;
+  const Error why = explain_nbdkit_failure(tail_.lines());
+  return Error(handle.error().kind(), handle.error().code(),
+               handle.error().message() + ": " + why.message());
+}
+
+Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpoint,
+                                                       const SourceEnvironment& environment,
+                                                       const NbdkitOptions& options,
+                                                       std::stop_token stop) {
+  auto server = std::make_shared<NbdkitServer>(endpoint, environment, options);
+  SourceIdentity identity = endpoint.identity;
+  if (identity.empty()) identity.emplace_back("file", endpoint.vddk.file);
+  std::unique_ptr<NbdSource> disk = TRY(NbdSource::open(
+      [server](milliseconds deadline, std::stop_token dial_stop) {
+        return server->dial(deadline, std::move(dial_stop));
+      },
+      std::move(identity), options.nbd, environment.log, std::move(stop)));
+  return std::unique_ptr<DiskSource>(
+      std::make_unique<NbdkitSource>(std::move(server), std::move(disk)));
+}
+
+}  // namespace vmferry

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "common/endpoint.h"
+#include "common/log.h"
+#include "transfer/open_source.h"
+#include "transfer/sources/child_process.h"
+#include "transfer/sources/nbd.h"
+#include "transfer/sources/private_directory.h"
+
+namespace vmferry {
+
+struct NbdkitOptions {
+  NbdOptions nbd = vddk_defaults();
+  int max_restarts = 5;                              // source-vmware.md 8.4
+  std::chrono::milliseconds start_deadline{30'000};  // until it listens
+  std::chrono::milliseconds stop_grace{30'000};      // VDDK closes its session on SIGTERM
+  static NbdOptions vddk_defaults();
+};
+
+// nbdkit as a child, with the vddk plugin or a stand-in for it, listening on a Unix socket in a
+// private directory. Started when it is not running; restarted at most max_restarts times.
+class NbdkitServer {
+ public:
+  NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment, NbdkitOptions options);
+  ~NbdkitServer();
+
+  // The child listens afterwards. Errors: Unimplemented (nbdkit, its plugin or a filter is not
+  // installed), InvalidArgument (VDDK's directory is wrong), Unavailable (it does not start, or
+  // died too often), Canceled. They carry the last lines of its stderr.
+  Result<void> ensure_running(std::stop_token stop);
+  // Connects to the running child.
+  Result<NbdHandle> dial(std::chrono::milliseconds deadline, std::stop_token stop);
+
+  pid_t pid() const;
+  std::vector<std::string> stderr_lines() const { return tail_.lines(); }
+  bool memory_was_exhausted() const { return memory_exhausted_.load(); }
+
+ private:
+  Result<void> start(std::stop_token stop);
+
+  const DiskEndpoint endpoint_;
+  const SourceEnvironment environment_;
+  const NbdkitOptions options_;
+  StderrTail tail_;
+  std::atomic<bool> memory_exhausted_{false};
+  mutable std::mutex mutex_;  // guards what follows; held while the child starts
+  std::unique_ptr<PrivateDirectory> directory_;
+  std::unique_ptr<ChildProcess> child_;
+  int starts_ = 0;
+};
+
+// A disk read by an nbdkit child: one connection with several requests in flight
+// (source-vmware.md 8.3). Ends the child when destroyed.
+Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpoint,
+                                                       const SourceEnvironment& environment,
+                                                       const NbdkitOptions& options,
+                                                       std::stop_token stop);
+
+}  // namespace vmferry

@@ -1,0 +1,121 @@
+#include "transfer/sources/nbdkit_command.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "common/catalogue.h"
+
+namespace vmferry {
+namespace {
+
+bool contains(std::string_view text, std::string_view word) {
+  return text.find(word) != std::string_view::npos;
+}
+
+void replace_all(std::string& text, std::string_view what, std::string_view by) {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + by.size())) {
+    text.replace(at, what.size(), by);
+  }
+}
+
+// "[ds] dir/disk.vmdk" -> "ds", "dir/disk.vmdk".
+std::pair<std::string, std::string> split_datastore_path(const std::string& file) {
+  const std::size_t close = file.find(']');
+  if (!file.starts_with("[") || close == std::string::npos) return {"", file};
+  const std::size_t path = file.find_first_not_of(' ', close + 1);
+  return {file.substr(1, close - 1), path == std::string::npos ? "" : file.substr(path)};
+}
+
+Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vddk& vddk,
+                      const std::string& libdir) {
+  std::error_code ignored;
+  if (libdir.empty() || !std::filesystem::is_directory(libdir + "/lib64", ignored)) {
+    return coded_error(ErrorKind::InvalidArgument, code::kSourceUnreachable,
+                       "the VDDK directory '{}' holds no lib64/: unpack vmware-vix-disklib-distrib "
+                       "there",
+                       libdir);
+  }
+  if (vddk.server.empty() || vddk.file.empty() || vddk.vm_moref.empty()) {
+    return make_error(ErrorKind::InvalidArgument, "VDDK needs server, VM and file");
+  }
+  command.insert(
+      command.end(),
+      {"vddk", "libdir=" + libdir, "server=" + vddk.server, "user=" + vddk.user,
+       "password=-" + std::to_string(kNbdkitPasswordFd),
+       "thumbprint=" + TRY(parse_thumbprint(vddk.thumbprint)), "vm=moref=" + vddk.vm_moref});
+  if (!vddk.snapshot_moref.empty()) command.push_back("snapshot=" + vddk.snapshot_moref);
+  if (!vddk.transports.empty()) command.push_back("transports=" + vddk.transports);
+  command.push_back("file=" + vddk.file);
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
+                                                const SourceEnvironment& environment,
+                                                const NbdkitPaths& paths) {
+  const bool real = environment.vddk_stand_in.empty();
+  std::vector<std::string> command{environment.nbdkit_program,
+                                   "--readonly",
+                                   "--foreground",
+                                   "--exit-with-parent",
+                                   "--unix",
+                                   paths.socket,
+                                   "--pidfile",
+                                   paths.pidfile,
+                                   "--threads",
+                                   "16"};
+  if (real) {
+    // Verbose, because VDDK's own messages are all there is when it fails; without a line per read.
+    command.insert(command.end(),
+                   {"-D", "nbdkit.backend.datapath=0", "-D", "vddk.datapath=0", "-v"});
+  }
+  // Nearest to us first: VDDK's slow answers about allocation are asked for in large pieces; reads
+  // keep 512-byte alignment and stay below what vCenter can allocate; a lost session is reopened.
+  command.insert(command.end(), {"--filter=cacheextents", "--filter=blocksize", "--filter=retry"});
+  if (real) {
+    TRY(add_vddk(command, endpoint.vddk, environment.vddk_libdir));
+  } else {
+    const auto [datastore, path] = split_datastore_path(endpoint.vddk.file);
+    for (std::string word : environment.vddk_stand_in) {
+      replace_all(word, "{file}", endpoint.vddk.file);
+      replace_all(word, "{ds}", datastore);
+      replace_all(word, "{path}", path);
+      command.push_back(std::move(word));
+    }
+  }
+  command.insert(command.end(), {"minblock=512", "maxdata=2M"});
+  return command;
+}
+
+Error explain_nbdkit_failure(const std::vector<std::string>& lines) {
+  const auto any = [&](std::string_view first, std::string_view second) {
+    return std::ranges::any_of(lines, [&](const std::string& line) {
+      return contains(line, first) && contains(line, second);
+    });
+  };
+  const std::size_t shown = std::min<std::size_t>(lines.size(), 50);
+  const std::string tail =
+      fmt::format("{}", fmt::join(lines.end() - static_cast<long>(shown), lines.end(), "; "));
+  const std::string detail = tail.empty() ? "it printed nothing" : tail;
+  if (any("cannot open plugin", "") || any("cannot open filter", "")) {
+    return coded_error(ErrorKind::Unimplemented, code::kSourceUnreachable,
+                       "nbdkit lacks a plugin or filter: {}", detail);
+  }
+  if (any("libvixDiskLib", "") || any("vddk", "libdir")) {
+    return coded_error(ErrorKind::InvalidArgument, code::kSourceUnreachable,
+                       "VDDK's libraries cannot be loaded: {}", detail);
+  }
+  return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable, "nbdkit did not start: {}",
+                     detail);
+}
+
+bool tells_nfc_memory_exhausted(std::string_view line) {
+  return contains(line, "NFC") && contains(line, "ailed to allocate");
+}
+
+}  // namespace vmferry

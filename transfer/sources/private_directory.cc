@@ -1,0 +1,30 @@
+#include "transfer/sources/private_directory.h"
+
+#include <stdlib.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+namespace vmferry {
+
+Result<std::unique_ptr<PrivateDirectory>> PrivateDirectory::make(const std::string& parent) {
+  std::string base = parent;
+  if (base.empty()) {
+    const char* configured = ::getenv("TMPDIR");
+    base = configured != nullptr && *configured != '\0' ? configured : P_tmpdir;
+  }
+  std::string path = base + "/vmferry-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) {
+    return errno_error(errno, "make a private directory in '" + base + "'");
+  }
+  return std::unique_ptr<PrivateDirectory>(new PrivateDirectory(std::move(path)));
+}
+
+PrivateDirectory::~PrivateDirectory() {
+  std::error_code ignored;  // what is left behind is empty of secrets and readable by us alone
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace vmferry
