@@ -74,6 +74,23 @@ Result<OsMaps> os_maps(Pass& pass) {
   return overlay_os_maps(std::move(maps), user);
 }
 
+// The cluster's own templates before the built-in ones.
+Result<TemplateMatch> matching_template(const Pass& pass, const std::string& os) {
+  auto match = find_template(pass.facts.templates, os, *pass.memory.vm);
+  if (match || match.error().kind() != ErrorKind::NotFound) return match;
+  return find_template(builtin_templates(), os, *pass.memory.vm);
+}
+
+// What the template that the import would use demands of the source; none without a template.
+std::vector<Finding> template_findings(Pass& pass) {
+  const auto maps = os_maps(pass);
+  const auto os = maps ? find_os(*pass.memory.vm, *maps) : Result<std::string>(maps.error());
+  if (!os) return {};  // deciding the plan reports it
+  const auto match = matching_template(pass, *os);
+  if (!match) return {};
+  return check_template(*pass.memory.vm, match->object);
+}
+
 struct BaseVm {
   kube::Object object;
   std::string os, note;
@@ -87,8 +104,7 @@ Result<BaseVm> base_vm(Pass& pass, const std::string& vm_name) {
   auto os = find_os(vm, maps);
   Error why = make_error(ErrorKind::NotFound, "no template");
   if (os) {
-    auto match = find_template(pass.facts.templates, *os, vm);
-    if (!match) match = find_template(builtin_templates(), *os, vm);
+    auto match = matching_template(pass, *os);
     if (match) {
       auto processed = process_template(*match, vm_name);
       if (processed) return BaseVm{*std::move(processed), *os, match->why};
@@ -180,6 +196,7 @@ Result<StepResult> validate_import(Pass& pass) {
 
   std::vector<Finding> findings = check_mappings(vm, pass.mappings, pass.facts, pass.key().ns);
   findings.insert(findings.end(), vm.findings.begin(), vm.findings.end());
+  for (Finding& finding : template_findings(pass)) findings.push_back(std::move(finding));
   findings = apply_overrides(std::move(findings), pass.config);
   for (const Finding& finding : findings) {
     if (finding.level == FindingLevel::Log) {

@@ -1,8 +1,10 @@
 #include "transfer/sources/child_process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +36,19 @@ Result<Pipe> make_pipe() {
               UniqueFd(::fcntl(ends[1], F_DUPFD_CLOEXEC, kFirstFreeFd))};
   if (!result.read || !result.write) return errno_error(errno, "make a pipe");
   return result;
+}
+
+// All that is there now; false at the end of the stream.
+bool take_output(int fd, StderrTail& tail) {
+  std::array<char, 4096> buffer{};
+  while (true) {
+    const ssize_t count = ::read(fd, buffer.data(), buffer.size());
+    if (count > 0) {
+      tail.add({buffer.data(), static_cast<std::size_t>(count)});
+    } else if (count == 0 || errno != EINTR) {
+      return count < 0 && errno == EAGAIN;
+    }
+  }
 }
 
 class SpawnActions {
@@ -122,6 +137,7 @@ Result<int> ChildProcess::spawn() {
                       options_.command.front());
   }
   if (error != 0) return errno_error(error, "start '" + options_.command.front() + "'");
+  ::fcntl(errors.read.get(), F_SETFL, O_NONBLOCK);
   const std::lock_guard lock(mutex_);
   pid_ = pid;
   return errors.read.release();
@@ -140,12 +156,15 @@ void ChildProcess::supervise(StderrTail& tail) {
   }
   if (!spawned) return;
   const UniqueFd errors(*spawned);
-  std::array<char, 4096> buffer{};
-  while (true) {  // ends when the child, and whatever it started, is gone
-    const ssize_t count = ::read(errors.get(), buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    tail.add({buffer.data(), static_cast<std::size_t>(count)});
+  // Also woken by the child's end: something that it started may hold its stderr open.
+  const UniqueFd child(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  pollfd fds[] = {{errors.get(), POLLIN, 0}, {child.get(), POLLIN, 0}};
+  while (::poll(fds, 2, -1) >= 0 || errno == EINTR) {
+    if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_output(errors.get(), tail)) break;
+    if (fds[1].revents != 0) {
+      take_output(errors.get(), tail);
+      break;
+    }
   }
   // Not reaped before exited_ is set: until then the number cannot belong to another process.
   siginfo_t info{};

@@ -141,6 +141,8 @@ Result<HttpResponse> HttpSession::ask_once(const HttpFile& file, const Question&
     client.discard();
     return response;
   }
+  // Some servers refuse HEAD with a body, which the next answer would begin with.
+  if (question.method == "HEAD" && response->status != 200) client.discard();
   touch();
   stats_.add_wire_bytes(response->body.size());
   return response;

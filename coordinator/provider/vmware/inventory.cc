@@ -61,8 +61,8 @@ Result<MoRef> only_one(Exchange& exchange, std::vector<MoRef> found, std::string
 Node uuid_search(std::string method, const ServiceContent& content, const std::string& uuid,
                  bool instance) {
   Node request = method_call(std::move(method), content.search_index);
-  request.add(leaf("uuid", uuid)).add(leaf("vmSearch", true));
-  request.add(leaf("instanceUuid", instance));
+  request.add(leaf("uuid", uuid)).add(flag("vmSearch", true));
+  request.add(flag("instanceUuid", instance));
   return request;
 }
 

@@ -16,7 +16,7 @@ constexpr std::size_t kMostAncestors = 256;
 Node traversal(std::string name, std::string type, std::string path) {
   Node node = concrete("selectSet", "TraversalSpec");
   node.add(leaf("name", std::move(name))).add(leaf("type", std::move(type)));
-  node.add(leaf("path", std::move(path))).add(leaf("skip", false));
+  node.add(leaf("path", std::move(path))).add(flag("skip", false));
   return node;
 }
 
@@ -30,13 +30,13 @@ Node wish_node(const std::vector<PropertyWish>& wishes, const std::vector<Object
   Node spec = structure("specSet", "PropertyFilterSpec");
   for (const PropertyWish& wish : wishes) {
     Node properties = structure("propSet", "PropertySpec");
-    properties.add(leaf("type", wish.type)).add(leaf("all", false));
+    properties.add(leaf("type", wish.type)).add(flag("all", false));
     for (const std::string& path : wish.paths) properties.add(leaf("pathSet", path));
     spec.add(std::move(properties));
   }
   for (const ObjectWish& object : objects) {
     Node from = structure("objectSet", "ObjectSpec");
-    from.add(reference("obj", object.start)).add(leaf("skip", object.skip_start));
+    from.add(reference("obj", object.start)).add(flag("skip", object.skip_start));
     for (const Node& select : object.select) from.add(select);
     spec.add(std::move(from));
   }
@@ -132,7 +132,7 @@ Result<std::vector<ObjectProperties>> retrieve_all(Exchange& exchange, const std
                                                    const std::vector<std::string>& paths) {
   Node create = method_call("CreateContainerView", exchange.content().view_manager);
   create.add(reference("container", exchange.content().root_folder));
-  create.add(leaf("type", type)).add(leaf("recursive", true));
+  create.add(leaf("type", type)).add(flag("recursive", true));
   const SoapReply made = TRY(exchange.must_call(create));
   const MoRef view = moref_of(made.returnval());
 

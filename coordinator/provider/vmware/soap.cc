@@ -171,7 +171,7 @@ Node leaf(std::string name, std::string text) {
   return node;
 }
 
-Node leaf(std::string name, bool value) {
+Node flag(std::string name, bool value) {
   return leaf(std::move(name), std::string(value ? "true" : "false"));
 }
 

@@ -40,7 +40,7 @@ struct Node {
   }
 };
 Node leaf(std::string name, std::string text);
-Node leaf(std::string name, bool value);
+Node flag(std::string name, bool value);  // no overload: text literals would convert to bool
 Node reference(std::string name, const MoRef& object);
 Node structure(std::string name, std::string schema);  // of exactly the declared type
 Node concrete(std::string name, std::string schema);   // of a type derived from the declared one

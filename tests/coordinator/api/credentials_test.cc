@@ -182,8 +182,8 @@ TEST(CredentialsTest, UserInfoInTheUrlWins) {
   EXPECT_EQ(credentials->api_url, "https://host:8989/sdk");
   EXPECT_EQ(credentials->username, "root@local");
   EXPECT_EQ(credentials->password.reveal(), "p:q");
-  expect_refused(ProviderKind::Vmware,
-                 "apiUrl: https://a:hush@h:x/sdk\nusername: u\npassword: p\n", "not a URL");
+  expect_refused(ProviderKind::Vmware, "apiUrl: https://a:hush@h:x/sdk\nusername: u\npassword: p\n",
+                 "not a URL");
   expect_refused(ProviderKind::Vmware, "apiUrl: ftp://hush/\nusername: u\npassword: p\n",
                  "https://");
 }

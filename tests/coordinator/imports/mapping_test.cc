@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <random>
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 

@@ -5,6 +5,9 @@
 #include <random>
 #include <set>
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 
@@ -41,7 +44,9 @@ TEST(NamesTest, NormalizesNames) {
     SCOPED_TRACE(c.id);
     const Result<std::string> name = normalize_name(c.input);
     EXPECT_EQ(name.ok(), !c.expected.empty());
-    if (name) EXPECT_EQ(*name, c.expected);
+    if (name) {
+      EXPECT_EQ(*name, c.expected);
+    }
   }
 }
 
@@ -150,7 +155,9 @@ TEST(NamesTest, NormalizedNamesAreValidForAnyText) {
       return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     };
     for (const char c : value) EXPECT_TRUE(alnum(c) || c == '-' || c == '_' || c == '.') << value;
-    if (!value.empty()) EXPECT_TRUE(alnum(value.front()) && alnum(value.back())) << value;
+    if (!value.empty()) {
+      EXPECT_TRUE(alnum(value.front()) && alnum(value.back())) << value;
+    }
   }
 }
 

@@ -5,6 +5,9 @@
 
 #include "coordinator/imports/os_maps.h"
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 
@@ -81,7 +84,9 @@ TEST(OsMatchTest, FindsTheOsOfOvirtVms) {
     vm.os_type = c.type;
     const Result<std::string> os = find_os(vm, maps);
     EXPECT_EQ(os ? *os : "", c.expected);
-    if (!os) EXPECT_EQ(os.error().kind(), ErrorKind::NotFound);
+    if (!os) {
+      EXPECT_EQ(os.error().kind(), ErrorKind::NotFound);
+    }
   }
 }
 

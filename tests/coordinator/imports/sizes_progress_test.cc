@@ -3,6 +3,9 @@
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/sizes.h"
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 

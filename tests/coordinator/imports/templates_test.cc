@@ -8,6 +8,9 @@
 #include "coordinator/imports/template_search.h"
 #include "coordinator/imports/validation.h"
 
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 namespace vmferry::imports {
 namespace {
 

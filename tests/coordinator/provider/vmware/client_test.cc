@@ -24,7 +24,7 @@ ProviderCredentials credentials(std::string url) {
 TEST(ClientOptionsTest, ReadsTheUrlAndItsUserInfo) {
   const auto options = client_options(credentials("https://vc.example/sdk"));
   ASSERT_TRUE(options.ok());
-  EXPECT_EQ(options->origin, "https://vc.example:443");
+  EXPECT_EQ(options->origin, "https://vc.example");
   EXPECT_EQ(options->sdk_path, "/sdk");
   EXPECT_EQ(options->host, "vc.example");
   EXPECT_EQ(options->username, "user");

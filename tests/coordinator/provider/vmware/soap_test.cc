@@ -34,8 +34,8 @@ TEST(SoapTest, WritesChildrenInSchemaOrderWhateverTheOrderTheyWereAddedIn) {
 TEST(SoapTest, WritesConcreteTypesOfAbstractParametersAndKeepsRepeatedOnesInOrder) {
   Node set = structure("objectSet", "ObjectSpec");
   Node walk = concrete("selectSet", "TraversalSpec");
-  walk.add(leaf("skip", false)).add(leaf("path", "view")).add(leaf("type", "ContainerView"));
-  set.add(walk).add(leaf("skip", true)).add(reference("obj", {"ContainerView", "session[5]v"}));
+  walk.add(flag("skip", false)).add(leaf("path", "view")).add(leaf("type", "ContainerView"));
+  set.add(walk).add(flag("skip", true)).add(reference("obj", {"ContainerView", "session[5]v"}));
   Node spec = structure("specSet", "PropertyFilterSpec");
   Node wish = structure("propSet", "PropertySpec");
   wish.add(leaf("pathSet", "name")).add(leaf("pathSet", "parent")).add(leaf("type", "Folder"));

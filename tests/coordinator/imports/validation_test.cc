@@ -1,0 +1,261 @@
+#include "coordinator/imports/validation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+namespace vmferry::imports {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using Findings = std::vector<Finding>;
+
+Finding finding(const char* rule, FindingLevel level, FindingGroup group, const char* text,
+                const char* remedy = "") {
+  return {rule, level, group, text, remedy};
+}
+
+TEST(ConditionsTest, FollowsTheLevels) {
+  constexpr auto kLog = FindingLevel::Log;
+  constexpr auto kWarn = FindingLevel::Warn;
+  constexpr auto kBlock = FindingLevel::Block;
+  constexpr auto kMapping = FindingGroup::Mapping;
+  constexpr auto kRules = FindingGroup::Rules;
+  struct Case {
+    const char* id;
+    ProviderKind provider;
+    Findings findings;
+    const char *valid, *verified;  // "status/reason"
+    const char* text;              // in the message of the group
+  };
+  const char* const valid = "True/ValidationCompleted";
+  const char* const verified = "True/MappingRulesVerificationCompleted";
+  const Case cases[] = {
+      {"VAL-110", ProviderKind::Ovirt, {}, valid, verified, ""},
+      {"VAL-111",
+       ProviderKind::Ovirt,
+       {finding("vm.cpu_shares", kLog, kRules, "t")},
+       valid,
+       verified,
+       ""},
+      {"VAL-112",
+       ProviderKind::Ovirt,
+       {finding("vm.io.threads", kWarn, kRules, "t")},
+       valid,
+       "True/MappingRulesVerificationReportedWarnings",
+       "t"},
+      {"VAL-113",
+       ProviderKind::Ovirt,
+       {finding("vm.usb", kBlock, kRules, "t", "do")},
+       valid,
+       "False/MappingRulesVerificationFailed",
+       "t: do"},
+      {"VAL-114",
+       ProviderKind::Ovirt,
+       {finding("vm.usb", kBlock, kRules, "a"), finding("vm.io.threads", kWarn, kRules, "w"),
+        finding("nic.interface", kBlock, kRules, "b", "do")},
+       valid,
+       "False/MappingRulesVerificationFailed",
+       "a, b: do, w"},
+      {"VAL-115, VAL-116",
+       ProviderKind::Ovirt,
+       {finding("network.mapping", kBlock, kMapping, "t")},
+       "False/IncompleteMappingRules",
+       verified,
+       "t"},
+      {"VAL-117",
+       ProviderKind::Ovirt,
+       {finding("storage.target.default", kWarn, kMapping, "t")},
+       "True/ValidationReportedWarnings",
+       verified,
+       "t"},
+      {"VAL-133, VAL-134",
+       ProviderKind::Vmware,
+       {finding("vmware.vm.tools", kBlock, kMapping, "tools"),
+        finding("vmware.vm.cbt", kBlock, kMapping, "cbt")},
+       "False/ValidationFailed",
+       verified,
+       "tools; cbt"},
+      {"VAL-135",
+       ProviderKind::Vmware,
+       {finding("vmware.network.mapping", kBlock, kRules, "ethernet-0")},
+       valid,
+       "False/MappingRulesVerificationFailed",
+       "ethernet-0"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.id);
+    const auto conditions = conditions_from(c.findings, c.provider);
+    ASSERT_EQ(conditions.size(), 2u);
+    EXPECT_EQ(conditions[0].type, "Valid");
+    EXPECT_EQ(conditions[1].type, "MappingRulesVerified");
+    EXPECT_EQ(conditions[0].status + "/" + conditions[0].reason, c.valid);
+    EXPECT_EQ(conditions[1].status + "/" + conditions[1].reason, c.verified);
+    if (*c.text != '\0') {
+      const bool in_valid = c.findings[0].group == kMapping;
+      EXPECT_EQ(conditions[in_valid ? 0 : 1].message, c.text);
+    }
+  }
+}
+
+TEST(OverridesTest, ChangeLevelsWhereTheRuleAllows) {
+  api::ControllerConfig config;
+  config.severity_overrides = {
+      {"vm.usb", "warn"}, {"vm.status", "log"}, {"vm.io.threads", "block"}, {"vm.migration", "x"}};
+  config.time_zone_blocks = true;
+  const Findings changed =
+      apply_overrides({finding("vm.usb", FindingLevel::Block, FindingGroup::Rules, ""),
+                       finding("vm.status", FindingLevel::Block, FindingGroup::Rules, ""),
+                       finding("vm.io.threads", FindingLevel::Warn, FindingGroup::Rules, ""),
+                       finding("vm.migration", FindingLevel::Log, FindingGroup::Rules, ""),
+                       finding("vm.timezone", FindingLevel::Warn, FindingGroup::Rules, "")},
+                      config);
+  EXPECT_EQ(changed[0].level, FindingLevel::Warn);
+  EXPECT_EQ(changed[1].level, FindingLevel::Block);  // not overridable
+  EXPECT_EQ(changed[2].level, FindingLevel::Block);
+  EXPECT_EQ(changed[3].level, FindingLevel::Log);
+  EXPECT_EQ(changed[4].level, FindingLevel::Block);  // DECISION-V1
+}
+
+api::NetworkMappingItem net(std::optional<std::string> id, std::optional<std::string> name,
+                            std::optional<std::string> type) {
+  api::NetworkMappingItem item;
+  item.source = {std::move(id), std::move(name)};
+  item.type = std::move(type);
+  return item;
+}
+
+api::StorageMappingItem store(std::string id, std::string target) {
+  api::StorageMappingItem item;
+  item.source.id = std::move(id);
+  item.target.name = std::move(target);
+  return item;
+}
+
+api::VirtualMachineImport good(bool ovirt = true) {
+  api::VirtualMachineImport import;
+  import.object = kube::Object(json{{ "metadata", { {"namespace", "ns"}, { "name", "i" } } }});
+  import.spec.credentials_secret.name = "secret";
+  api::SourceSection section;
+  section.vm_id = "id";
+  section.mappings = api::Mappings{};
+  (ovirt ? import.spec.ovirt : import.spec.vmware) = section;
+  return import;
+}
+
+TEST(CheckRequestTest, KnowsTheAdmissionRules) {
+  using Import = api::VirtualMachineImport;
+  struct Case {
+    const char* id;
+    std::function<void(Import&)> change;
+    const char* expected;
+  };
+  const auto mappings = [](Import& i) -> api::Mappings& { return *i.spec.ovirt->mappings; };
+  const Case cases[] = {
+      {"a good one", [](Import&) {}, ""},
+      {"ADM-1, API-61", [](Import& i) { i.spec.vmware = i.spec.ovirt; }, "request.source"},
+      {"ADM-1, API-62", [](Import& i) { i.spec.ovirt.reset(); }, "request.source"},
+      {"ADM-2", [](Import& i) { i.spec.ovirt->vm_id = ""; }, "request.vm"},
+      {"ADM-2 warning",
+       [](Import& i) {
+         i.spec.ovirt->vm_id = "";
+         i.spec.ovirt->vm_name = "n";
+       },
+       "request.vm.cluster"},
+      {"ADM-3, API-60", [](Import& i) { i.spec.target_vm_name = std::string(64, 'x'); },
+       "request.target_name"},
+      {"ADM-4", [](Import& i) { i.spec.credentials_secret.name = ""; }, "request.secret"},
+      {"ADM-4, API-42", [](Import& i) { i.spec.credentials_secret.ns = "other"; },
+       "request.secret.namespace"},
+      {"ADM-6", [&](Import& i) { mappings(i).networks = {{net({}, {}, "pod")}}; },
+       "request.mapping.selector"},
+      {"ADM-6 empty", [&](Import& i) { mappings(i).networks = {{net("", {}, "pod")}}; },
+       "request.mapping.selector"},
+      {"ADM-7",
+       [&](Import& i) {
+         mappings(i).disks = {{store("a", ""), store("a", "")}};
+       },
+       "request.mapping.duplicate"},
+      {"ADM-8", [&](Import& i) { mappings(i).networks = {{net({}, "net/", "pod")}}; },
+       "request.mapping.network_name"},
+      {"ADM-9", [&](Import& i) { mappings(i).networks = {{net("a", {}, "genie")}}; },
+       "request.mapping.type"},
+      {"ADM-10 a",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", {}, {})}};
+         (*mappings(i).networks)[0].target.ns = "x";
+       },
+       "request.mapping.target"},
+      {"ADM-10 b", [&](Import& i) { mappings(i).networks = {{net("a", {}, "multus")}}; },
+       "request.mapping.target"},
+      {"ADM-11 a", [&](Import& i) { mappings(i).storage = {{store("a", "Not A Class")}}; },
+       "request.mapping.target"},
+      {"ADM-11 b",
+       [&](Import& i) {
+         mappings(i).storage = {{store("a", "")}};
+         (*mappings(i).storage)[0].target.ns = "x";
+       },
+       "request.mapping.target_namespace"},
+      {"ADM-12 a",
+       [&](Import& i) {
+         mappings(i).storage = {{store("a", "")}};
+         (*mappings(i).storage)[0].volume_mode = "Raw";
+       },
+       "request.mapping.volume_mode"},
+      {"ADM-12 b",
+       [&](Import& i) {
+         mappings(i).storage = {{store("a", "")}};
+         (*mappings(i).storage)[0].access_mode = "RWO";
+       },
+       "request.mapping.access_mode"},
+      {"ADM-14",
+       [](Import& i) {
+         i.object.json()["spec"] =
+             json::parse(R"({"source":{"ovirt":{"mappings":{"storageMappings":[{"type":"x"}]}}}})");
+       },
+       "request.mapping.ignored_type"},
+      {"ADM-15 a", [](Import& i) { i.spec.warm = true; }, "request.warm"},
+      {"ADM-15 b", [](Import& i) { i.spec.finalize_date = "2026-01-01T00:00:00Z"; },
+       "request.finalize_date"},
+      {"ADM-18",
+       [](Import& i) {
+         i.object.json()["metadata"]["annotations"][std::string(api::kPropagateAnnotations)] =
+             "[1]";
+       },
+       "request.propagate_annotations"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.id);
+    Import import = good();
+    c.change(import);
+    const Findings findings = check_request(import);
+    std::string rules;
+    for (const Finding& one : findings) {
+      rules += one.rule;
+      EXPECT_NE(one.remedy, "");
+      EXPECT_EQ(one.group, FindingGroup::Mapping);
+    }
+    EXPECT_EQ(rules, c.expected);
+  }
+  EXPECT_TRUE(check_request(good(false)).empty());
+}
+
+TEST(CheckResourceMappingTest, Adm13AndAdm20Warn) {
+  EXPECT_EQ(check_resource_mapping({}, ProviderKind::Ovirt).at(0).rule,
+            "request.resource_mapping.empty");
+  api::ResourceMapping mapping;
+  mapping.vmware = api::Mappings{{}, {}, {{store("a", "fast")}}};
+  const Findings findings = check_resource_mapping(mapping, ProviderKind::Vmware);
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].rule, "request.resource_mapping.disks");
+  EXPECT_EQ(findings[0].level, FindingLevel::Warn);
+  EXPECT_TRUE(check_resource_mapping(mapping, ProviderKind::Ovirt).empty());
+}
+
+}  // namespace
+}  // namespace vmferry::imports

@@ -1,0 +1,531 @@
+#include "coordinator/imports/vm_builder.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <random>
+#include <set>
+
+#include "coordinator/imports/names.h"
+#include "coordinator/imports/templates.h"
+#include "coordinator/imports/vm_parts.h"
+
+// Cases name only the fields that they are about.
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+namespace vmferry::imports {
+namespace {
+
+using nlohmann::json;
+
+const char* const kUid = "d39a8d6c-ea37-5c91-8979-334e7e07cab6";
+constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
+
+api::NetworkMappingItem net(const std::string& id, std::optional<std::string> type,
+                            const std::string& target = "net-attach-def") {
+  api::NetworkMappingItem item;
+  item.source.id = id;
+  item.type = std::move(type);
+  item.target.name = target;
+  return item;
+}
+
+SourceNic nic(const std::string& id, const std::string& name) {
+  SourceNic one;
+  one.id = one.mac = id;
+  one.name = name;
+  one.model = "virtio";
+  one.network_ids = {id};
+  one.network_names = {"net/" + id};
+  return one;
+}
+
+// What a test changes, and the VM made of it.
+struct Scene {
+  api::VirtualMachineImport import;
+  SourceVm vm;
+  api::Mappings mappings;
+  kube::Object base = empty_base_vm("myvm");
+  std::string os = "rhel8.1";
+  bool converted = false;
+
+  kube::Object build() const {
+    BuildInput input{import, vm, mappings, base, "myvm", os, {}, false, converted};
+    for (const SourceDisk& disk : vm.disks) input.claims.push_back(claim_name(kUid, vm, disk));
+    return build_vm(input);
+  }
+  json spec() const { return build().json()["spec"]["template"]["spec"]; }
+  json domain() const { return spec()["domain"]; }
+};
+
+Scene scene() {
+  Scene s;
+  s.import.object =
+      kube::Object(json{{"apiVersion", "v2v.kubevirt.io/v1beta1"},
+                        {"kind", "VirtualMachineImport"},
+                        {"metadata", {{"namespace", "ns"}, {"name", "import"}, {"uid", kUid}}}});
+  return s;
+}
+
+// The base fixture of mapping-ovirt 8.
+Scene ovirt() {
+  Scene s = scene();
+  s.vm.provider = ProviderKind::Ovirt;
+  s.vm.name = "myvm";
+  s.vm.firmware = Firmware::Bios;
+  s.vm.architecture = "x86_64";
+  s.vm.cpu_cores = 1;
+  s.vm.cpu_sockets = 2;
+  s.vm.cpu_threads = 4;
+  s.vm.memory_bytes = kGib;
+  s.vm.high_availability = true;
+  s.vm.hugepages_kib = 2048;
+  s.vm.sso = "guest_agent";
+  s.vm.origin = "ovirt";
+  s.vm.instance_type = "server";
+  s.vm.comment = "vmcomment";
+  return s;
+}
+
+// The reference VM of mapping-vmware 8.
+Scene vmware() {
+  Scene s = scene();
+  s.vm.provider = ProviderKind::Vmware;
+  s.vm.name = "two-disk";
+  s.vm.firmware = Firmware::Efi;
+  s.vm.cpu_cores = 1;
+  s.vm.cpu_sockets = 4;
+  s.vm.memory_bytes = 2 * kGib;
+  s.vm.utc_offset_seconds = 3600;
+  s.vm.serial = "5023-serial";
+  s.vm.firmware_uuid = "42301f3a-0000-4000-8000-00505601a2b3";
+  s.vm.description = "a test";
+  s.vm.host_name = "WEB1.lab.local";
+  SourceNic one = nic("network-7", "ethernet-0");
+  one.mac = "00:0c:29:5b:62:35";
+  one.attachment = NicAttachment::Standard;
+  one.network_names = {"VM Network"};
+  s.vm.nics = {one};
+  s.vm.disks = {
+      {.id = "202-0", .attachment_id = "203", .name = "disk-202-0", .size_bytes = 2 * kGib},
+      {.id = "202-1", .attachment_id = "205", .name = "disk-202-1", .size_bytes = kGib}};
+  s.mappings.networks = {{net("network-7", "pod")}};
+  return s;
+}
+
+// One change to a scene, and what stands at a place of spec.template.spec afterwards ("null": not
+// there).
+struct Case {
+  const char* id;
+  std::function<void(Scene&)> change;
+  const char* path;
+  const char* expected;
+};
+
+void check(const Scene& base, const std::vector<Case>& cases) {
+  for (const Case& c : cases) {
+    SCOPED_TRACE(std::string(c.id) + " " + c.path);
+    Scene s = base;
+    if (c.change) c.change(s);
+    const json vm = s.build().json();
+    const json::json_pointer path(std::string(c.path).starts_with("/metadata") ||
+                                          std::string(c.path).starts_with("/spec")
+                                      ? c.path
+                                      : std::string("/spec/template/spec") + c.path);
+    const json actual = vm.contains(path) ? vm.at(path) : json();
+    EXPECT_EQ(actual, json::parse(c.expected));
+  }
+}
+
+TEST(BuildVmTest, MapsOvirtAttributes) {
+  check(
+      ovirt(),
+      {
+          {"OV-40", {}, "/metadata/name", R"("myvm")"},
+          {"OV-40", {}, "/metadata/namespace", R"("ns")"},
+          {"OV-40", {}, "/domain/cpu", R"({"cores":1,"sockets":2,"threads":4})"},
+          {"OV-40", {}, "/domain/machine/type", R"("q35")"},
+          {"OV-40", {}, "/domain/firmware/bootloader", R"({"bios":{}})"},
+          {"OV-40", {}, "/domain/features", "null"},
+          {"OV-40", {}, "/domain/resources/requests/memory", R"("1Gi")"},
+          {"OV-40", {}, "/domain/memory", R"({"guest":"1Gi","hugepages":{"pageSize":"2Mi"}})"},
+          {"OV-40",
+           {},
+           "/domain/devices/inputs",
+           R"([{"type":"tablet","name":"tablet","bus":"virtio"}])"},
+          {"OV-40", {}, "/domain/devices/autoattachGraphicsDevice", "true"},
+          {"OV-40", {}, "/metadata/labels/origin", R"("ovirt")"},
+          {"OV-40", {}, "/metadata/labels/instanceType", R"("server")"},
+          {"OV-40", {}, "/metadata/annotations/comment", R"("vmcomment")"},
+          {"OV-40", {}, "/metadata/annotations/sso", R"("guest_agent")"},
+          {"OV-41 ours", {}, "/spec/runStrategy", R"("Halted")"},
+          {"OV-41 ours", {}, "/spec/running", "null"},
+          {"OV-42", [](Scene& s) { s.vm.machine = "pc-i440fx-rhel7.6.0"; }, "/domain/machine/type",
+           R"("q35")"},
+          {"OV-43", [](Scene& s) { s.vm.machine = "pc-q35-rhel8.1.0"; }, "/domain/machine/type",
+           R"("pc-q35-rhel8.1.0")"},
+          {"OV-44", [](Scene& s) { s.vm.cpu_dedicated = true; },
+           "/domain/cpu/dedicatedCpuPlacement", "true"},
+          {"OV-44", [](Scene& s) { s.vm.cpu_dedicated = true; }, "/domain/resources",
+           R"({"requests":{"memory":"1Gi"},"limits":{"memory":"1Gi"}})"},
+          {"OV-45", [](Scene& s) { s.vm.firmware = Firmware::Efi; }, "/domain/firmware/bootloader",
+           R"({"efi":{"secureBoot":false}})"},
+          {"OV-45", [](Scene& s) { s.vm.firmware = Firmware::Efi; }, "/domain/features", "null"},
+          {"OV-46", [](Scene& s) { s.vm.firmware = Firmware::EfiSecureBoot; },
+           "/domain/firmware/bootloader", R"({"efi":{"secureBoot":true}})"},
+          {"OV-46", [](Scene& s) { s.vm.firmware = Firmware::EfiSecureBoot; },
+           "/domain/features/smm/enabled", "true"},
+          {"OV-49", [](Scene& s) { s.os = "Win2k19"; }, "/domain/devices/inputs/0/bus", R"("usb")"},
+          {"OV-50", [](Scene& s) { s.vm.has_graphics = false; }, "/domain/devices/inputs", "null"},
+          {"OV-50", [](Scene& s) { s.vm.has_graphics = false; },
+           "/domain/devices/autoattachGraphicsDevice", "false"},
+          {"OV-51", [](Scene& s) { s.vm.architecture = "undefined"; }, "/domain/machine", "null"},
+          {"ppc64", [](Scene& s) { s.vm.architecture = "ppc64"; }, "/domain/machine/type",
+           R"("pseries")"},
+          {"OV-52",
+           [](Scene& s) {
+             s.vm.tags = {"a", "b"};
+           },
+           "/metadata/labels/tags", R"("a.b")"},
+          {"OV-52",
+           [](Scene& s) {
+             s.vm.tags = {"a", "b"};
+           },
+           "/metadata/annotations/vmimport.v2v.kubevirt.io~1source-tags", R"("a,b")"},
+          {"OV-53", [](Scene& s) { s.vm = SourceVm{.provider = ProviderKind::Ovirt}; },
+           "/domain/firmware", "null"},
+          {"OV-54", [](Scene& s) { s.vm.live_migratable = true; }, "/evictionStrategy",
+           R"("LiveMigrate")"},
+          {"pinned", [](Scene& s) { s.vm.eviction = "None"; }, "/evictionStrategy", R"("None")"},
+          {"OV-30", [](Scene& s) { s.vm.utc_offset_seconds = 0; }, "/domain/clock/utc",
+           R"({"offsetSeconds":0})"},
+          {"OV-34",
+           [](Scene& s) {
+             s.vm.utc_offset_seconds = 3600;
+             s.vm.time_zone = "x";
+           },
+           "/domain/clock", R"({"timer":{},"utc":{"offsetSeconds":3600}})"},
+          {"OV-35", [](Scene& s) { s.vm.time_zone = "Etc/GMT"; }, "/domain/clock",
+           R"({"timer":{},"timezone":"Etc/GMT"})"},
+          {"OV-36, OV-37", {}, "/domain/clock", R"({"timer":{},"utc":{}})"},
+          {"huge pages of 1 GiB", [](Scene& s) { s.vm.hugepages_kib = 1048576; },
+           "/domain/memory/hugepages/pageSize", R"("1Gi")"},
+          {"huge pages of no size", [](Scene& s) { s.vm.hugepages_kib = 3000; },
+           "/domain/memory/hugepages", "null"},
+          {"rng", [](Scene& s) { s.vm.has_rng = true; }, "/domain/devices/rng", "{}"},
+          {"sound", [](Scene& s) { s.vm.has_sound = true; }, "/domain/devices/sound",
+           R"({"name":"sound","model":"ich9"})"},
+          {"io threads", [](Scene& s) { s.vm.io_threads = true; }, "/domain/ioThreadsPolicy",
+           R"("auto")"},
+          {"watchdog", [](Scene& s) { s.vm.watchdog_action = "dump"; }, "/domain/devices/watchdog",
+           R"({"name":"watchdog","i6300esb":{"action":"reset"}})"},
+          {"serial console", [](Scene& s) { s.vm.serial_console = false; },
+           "/domain/devices/autoattachSerialConsole", "false"},
+          {"host name", [](Scene& s) { s.vm.host_name = "a.b.com"; }, "/hostname", R"("a-b-com")"},
+          {"CPU model", [](Scene& s) { s.vm.cpu_model = "Haswell"; }, "/domain/cpu/model",
+           R"("Haswell")"},
+      });
+}
+
+TEST(BuildVmTest, MapsVmwareAttributes) {
+  check(
+      vmware(),
+      {
+          {"VW-01", {}, "/metadata/name", R"("myvm")"},
+          {"VW-02", {}, "/domain/resources/requests/memory", R"("2Gi")"},
+          {"VW-03", {}, "/domain/machine/type", R"("q35")"},
+          {"VW-04", {}, "/domain/cpu", R"({"cores":1,"sockets":4})"},
+          {"VW-07", {}, "/domain/clock/utc/offsetSeconds", "3600"},
+          {"VW-08", [](Scene& s) { s.vm.utc_offset_seconds.reset(); }, "/domain/clock/utc", "{}"},
+          {"VW-09", {}, "/domain/firmware/bootloader", R"({"efi":{"secureBoot":false}})"},
+          {"VW-10", [](Scene& s) { s.vm.firmware = Firmware::Unknown; },
+           "/domain/firmware/bootloader", R"({"bios":{}})"},
+          {"VW-11 a", [](Scene& s) { s.os = "linux"; }, "/domain/devices/inputs/0/bus",
+           R"("virtio")"},
+          {"VW-11 b", [](Scene& s) { s.os = "Windows"; }, "/domain/devices/inputs/0/bus",
+           R"("usb")"},
+          {"VW-11 c", [](Scene& s) { s.os = ""; }, "/domain/devices/inputs/0/bus", R"("virtio")"},
+          {"VW-12 a", {}, "/hostname", R"("web1")"},
+          {"VW-12 b", [](Scene& s) { s.vm.host_name = ""; }, "/hostname", "null"},
+          {"VW-12 c", [](Scene& s) { s.vm.host_name = "localhost.localdomain"; }, "/hostname",
+           "null"},
+          {"VW-14",
+           [](Scene& s) {
+             s.base.json()["spec"]["template"]["spec"]["domain"]["memory"]["guest"] = "2Gi";
+             s.vm.memory_bytes = 8 * kGib;
+           },
+           "/domain/memory/guest", R"("8Gi")"},
+          {"VW-15 a", {}, "/metadata/labels/tags", R"("")"},
+          {"VW-15 b",
+           [](Scene& s) {
+             s.vm.tags = {"my tag", "b"};
+           },
+           "/metadata/labels/tags", R"("my_tag.b")"},
+          {"VW-15 c",
+           [](Scene& s) {
+             s.vm.tags = {"my tag", "b"};
+           },
+           "/metadata/annotations/vmimport.v2v.kubevirt.io~1source-tags", R"("my tag,b")"},
+          {"description", {}, "/metadata/annotations/vmware-description", R"("a test")"},
+          {"serial", {}, "/domain/firmware/serial", R"("5023-serial")"},
+          {"uuid", {}, "/domain/firmware/uuid", R"("42301f3a-0000-4000-8000-00505601a2b3")"},
+          {"VW-20", {}, "/networks", R"([{"name":"vmnetwork","pod":{}}])"},
+          {"VW-20",
+           {},
+           "/domain/devices/interfaces",
+           R"([{"name":"vmnetwork","macAddress":"00:0c:29:5b:62:35","model":"virtio","masquerade":{}}])"},
+          {"VW-20", {}, "/domain/devices/networkInterfaceMultiqueue", "true"},
+          {"VW-22", [](Scene& s) { s.mappings.networks = {{net("network-7", "multus")}}; },
+           "/networks/0/multus/networkName", R"("net-attach-def")"},
+          {"VW-22", [](Scene& s) { s.mappings.networks = {{net("network-7", "multus")}}; },
+           "/domain/devices/interfaces/0/bridge", "{}"},
+          {"VW-23", [](Scene& s) { s.mappings.networks->clear(); }, "/networks", "[]"},
+          {"VW-23", [](Scene& s) { s.mappings.networks->clear(); }, "/domain/devices/interfaces",
+           "[]"},
+          {"VW-23", [](Scene& s) { s.mappings.networks->clear(); },
+           "/domain/devices/networkInterfaceMultiqueue", "false"},
+          {"VW-23 ours", [](Scene& s) { s.mappings.networks->clear(); },
+           "/domain/devices/autoattachPodInterface", "false"},
+          {"VW-24", [](Scene& s) { s.mappings.networks = {{net("network-7", {})}}; },
+           "/networks/0/pod", "{}"},
+          {"VW-26",
+           [](Scene& s) {
+             s.vm.nics.push_back(s.vm.nics[0]);
+             s.vm.nics.push_back(s.vm.nics[0]);
+           },
+           "/networks",
+           R"([{"name":"vmnetwork","pod":{}},{"name":"ethernet-0","pod":{}},{"name":"ethernet-0-2","pod":{}}])"},
+          {"VW-27",
+           [](Scene& s) {
+             s.mappings.networks = {{net("network-7", "multus"), net("network-7", "pod")}};
+           },
+           "/networks", R"([{"name":"vmnetwork","multus":{"networkName":"net-attach-def"}}])"},
+          {"VW-34",
+           {},
+           "/domain/devices/disks",
+           R"([{"name":"dv-d39a8d6c-ea37-5c91-8979-334e7e07cab6-203","disk":{"bus":"virtio"},"bootOrder":1},
+           {"name":"dv-d39a8d6c-ea37-5c91-8979-334e7e07cab6-205","disk":{"bus":"virtio"}}])"},
+          {"VW-34",
+           {},
+           "/volumes",
+           R"([{"name":"dv-d39a8d6c-ea37-5c91-8979-334e7e07cab6-203","persistentVolumeClaim":{"claimName":"d39a8d6c-ea37-5c91-8979-334e7e07cab6-203"}},
+           {"name":"dv-d39a8d6c-ea37-5c91-8979-334e7e07cab6-205","persistentVolumeClaim":{"claimName":"d39a8d6c-ea37-5c91-8979-334e7e07cab6-205"}}])"},
+          {"VW-35",
+           [](Scene& s) {
+             s.vm.disks[0].attachment_id = "2000";
+             s.vm.disks[1].attachment_id = "16000";
+           },
+           "/volumes/1/name", R"("dv-d39a8d6c-ea37-5c91-8979-334e7e07cab6-16000")"},
+          {"Windows boots without virtio", [](Scene& s) { s.os = "win2k19"; },
+           "/domain/devices/disks/0/disk/bus", R"("sata")"},
+          {"converted Windows",
+           [](Scene& s) {
+             s.os = "win2k19";
+             s.converted = true;
+           },
+           "/domain/devices/disks/0/disk/bus", R"("virtio")"},
+          {"boot order option", [](Scene& s) { s.vm.disks[1].boot_order = 1; },
+           "/domain/devices/disks/1/bootOrder", "1"},
+          {"boot order option", [](Scene& s) { s.vm.disks[1].boot_order = 1; },
+           "/domain/devices/disks/0/bootOrder", "null"},
+      });
+}
+
+TEST(BuildVmTest, MapsOvirtNics) {
+  Scene s = ovirt();
+  s.vm.nics = {nic("p1", "nic1"), nic("p2", "nic2")};
+  s.vm.nics[1].model = "e1000";
+  s.mappings.networks = {{net("p1", "multus"), net("p2", "pod")}};
+  const auto both_multus = [](Scene& x) {
+    x.mappings.networks = {{net("p1", "multus"), net("p2", "multus")}};
+  };
+  check(
+      s,
+      {
+          {"OV-60",
+           {},
+           "/networks",
+           R"([{"name":"nic1","multus":{"networkName":"net-attach-def"}},{"name":"nic2","pod":{}}])"},
+          {"OV-60",
+           {},
+           "/domain/devices/interfaces",
+           R"([{"name":"nic1","macAddress":"p1","model":"virtio","bridge":{}},{"name":"nic2","macAddress":"p2","model":"e1000","masquerade":{}}])"},
+          {"OV-61",
+           [](Scene& x) {
+             x.vm.nics[0].sriov = true;
+             x.vm.nics[0].model = "pci_passthrough";
+           },
+           "/domain/devices/interfaces/0", R"({"name":"nic1","macAddress":"p1","sriov":{}})"},
+          {"OV-61", [](Scene& x) { x.vm.nics[0].sriov = true; }, "/networks/0/multus/networkName",
+           R"("ns/net-attach-def")"},
+          {"OV-62", [](Scene& x) { x.mappings.networks = {{net("p2", {})}}; }, "/networks",
+           R"([{"name":"nic2","pod":{}}])"},
+          {"OV-63", both_multus, "/domain/devices/interfaces/1",
+           R"({"name":"nic2","macAddress":"p2","model":"e1000","bridge":{}})"},
+          {"OV-64", [](Scene& x) { x.vm.nics[0].has_network = false; }, "/networks",
+           R"([{"name":"nic2","pod":{}}])"},
+          {"OV-65", [](Scene& x) { x.vm.nics[0].plugged = false; }, "/networks",
+           R"([{"name":"nic2","pod":{}}])"},
+          {"OV-66", [](Scene& x) { x.vm.nics.clear(); }, "/networks", "[]"},
+          {"OV-66", [](Scene& x) { x.vm.nics.clear(); }, "/domain/devices/interfaces", "[]"},
+          {"OV-67", [](Scene& x) { (*x.mappings.networks)[0].target.ns = "other"; },
+           "/networks/0/multus/networkName", R"("other/net-attach-def")"},
+          {"collision", [](Scene& x) { x.vm.nics[0].name = "nic 2"; }, "/networks/1/name",
+           R"("nic2-2")"},
+      });
+}
+
+TEST(BuildVmTest, MapsOvirtDisks) {
+  Scene s = ovirt();
+  s.vm.disks = {{.id = "a", .attachment_id = "a1", .bootable = true},
+                {.id = "b", .attachment_id = "b1", .bus = DiskBus::Sata},
+                {.id = "c", .attachment_id = "c1", .bus = DiskBus::Scsi, .read_only = true}};
+  s.vm.nics = {nic("p1", "nic1")};
+  s.mappings.networks = {{net("p1", "pod")}};
+  check(s, {
+               {"OV-81", {}, "/domain/devices/disks/0/disk", R"({"bus":"virtio"})"},
+               {"OV-81", {}, "/domain/devices/disks/1/disk", R"({"bus":"sata"})"},
+               {"OV-81", {}, "/domain/devices/disks/2/disk", R"({"bus":"scsi","readonly":true})"},
+               {"OV-82", {}, "/domain/devices/disks/0/bootOrder", "1"},
+               {"OV-82", {}, "/domain/devices/disks/1/bootOrder", "null"},
+               {"network first",
+                [](Scene& x) {
+                  x.vm.boot_devices = {"network", "cdrom", "disk"};
+                },
+                "/domain/devices/interfaces/0/bootOrder", "1"},
+               {"network first",
+                [](Scene& x) {
+                  x.vm.boot_devices = {"network", "cdrom", "disk"};
+                },
+                "/domain/devices/disks/0/bootOrder", "2"},
+               {"nothing bootable", [](Scene& x) { x.vm.disks[0].bootable = false; },
+                "/domain/devices/disks/0/bootOrder", "null"},
+           });
+}
+
+TEST(BuildVmTest, KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2, VW-13
+  Scene s = vmware();
+  const auto match = find_template(builtin_templates(), "win11", s.vm);
+  ASSERT_TRUE(match);
+  s.base = *process_template(*match, "myvm");
+  s.base.json()["spec"]["running"] = true;
+  s.base.json()["metadata"]["annotations"]["kept"] = "yes";
+  s.os = "win11";
+  const kube::Object vm = s.build();
+  const json& spec = vm.json()["spec"];
+  const json& domain = spec["template"]["spec"]["domain"];
+  EXPECT_FALSE(spec.contains("running"));
+  EXPECT_EQ(spec["runStrategy"], "Halted");
+  EXPECT_TRUE(domain["features"].contains("hyperv"));
+  EXPECT_TRUE(domain["clock"]["timer"].contains("hyperv"));
+  EXPECT_TRUE(domain["devices"].contains("tpm"));
+  EXPECT_EQ(spec["template"]["spec"]["terminationGracePeriodSeconds"], 3600);
+  EXPECT_EQ(vm.annotation("kept"), "yes");
+  EXPECT_EQ(domain["devices"]["interfaces"].size(), 1u);
+}
+
+TEST(BuildVmTest, MarksWhatIsOurs) {
+  Scene s = ovirt();
+  json& metadata = s.import.object.json()["metadata"];
+  metadata["labels"][std::string(api::kTracker)] = "t-1";
+  metadata["annotations"][std::string(api::kPropagateAnnotations)] =
+      R"({"a":"1","comment":"x","n":2})";
+  const kube::Object vm = s.build();
+  EXPECT_EQ(vm.labels()[std::string(api::kTracker)], "t-1");
+  EXPECT_EQ(vm.labels()[std::string(api::kImportUid)], kUid);
+  EXPECT_TRUE(vm.controlled_by(kUid));
+  EXPECT_EQ(vm.annotation("a"), "1");
+  EXPECT_EQ(vm.annotation("comment"), "vmcomment");  // not overwritten
+  EXPECT_FALSE(vm.annotation("n"));
+  EXPECT_EQ(vm.api_version(), "kubevirt.io/v1");
+}
+
+TEST(BuildVmTest, ReferencesDataVolumesWhereTheyExist) {
+  const Scene s = vmware();
+  const BuildInput input{s.import, s.vm, s.mappings, s.base, "myvm", "", {"c1", "c2"}, true, false};
+  EXPECT_EQ(
+      build_vm(input).json()["spec"]["template"]["spec"]["volumes"],
+      json::parse(
+          R"([{"name":"dv-c1","dataVolume":{"name":"c1"}},{"name":"dv-c2","dataVolume":{"name":"c2"}}])"));
+}
+
+TEST(BuildVmTest, IsDeterministicAndIgnoresTheOrderOfMappings) {
+  Scene s = ovirt();
+  std::vector<api::NetworkMappingItem> items;
+  for (int i = 0; i < 8; ++i) {
+    s.vm.nics.push_back(nic("p" + std::to_string(i), "nic"));
+    items.push_back(net("p" + std::to_string(i), "multus", "t" + std::to_string(i)));
+  }
+  s.mappings.networks = items;
+  const kube::Object expected = s.build();
+  std::mt19937 random(5);
+  for (int i = 0; i < 20; ++i) {
+    std::shuffle(s.mappings.networks->begin(), s.mappings.networks->end(), random);
+    EXPECT_EQ(s.build(), expected);
+  }
+}
+
+TEST(InterfaceNamesTest, AreUniqueLabelsForAnyText) {
+  std::mt19937 random(9);
+  std::uniform_int_distribution<int> byte(0, 255), length(0, 80);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<SourceNic> nics(6);
+    std::vector<const SourceNic*> pointers;
+    for (SourceNic& one : nics) {
+      one.name.assign(static_cast<std::size_t>(length(random)) * (byte(random) % 2), 'n');
+      for (char& c : one.name) {
+        if (byte(random) % 3 == 0) c = static_cast<char>(byte(random));
+      }
+      pointers.push_back(&one);
+    }
+    const auto names = interface_names(ProviderKind::Ovirt, pointers);
+    EXPECT_EQ(std::set(names.begin(), names.end()).size(), nics.size());
+    for (const std::string& name : names) EXPECT_TRUE(is_dns1123_label(name)) << name;
+  }
+}
+
+// Whole VMs. With VMFERRY_UPDATE_GOLDEN set the files are written anew: read the difference.
+void check_golden(const std::string& name, const json& actual) {
+  const std::string path = std::string(VMFERRY_SOURCE_DIR) + "/tests/data/golden/" + name + ".json";
+  if (std::getenv("VMFERRY_UPDATE_GOLDEN") != nullptr)
+    std::ofstream(path) << actual.dump(2) << '\n';
+  std::ifstream file(path);
+  ASSERT_TRUE(file) << path;
+  EXPECT_EQ(actual, json::parse(file)) << actual.dump(2);
+}
+
+Scene from_template(Scene s, const std::string& os) {
+  const auto match = find_template(builtin_templates(), os, s.vm);
+  s.base = *process_template(*match, "myvm");
+  s.os = os;
+  return s;
+}
+
+TEST(GoldenTest, OvirtLinuxBiosWithManyDisksAndNics) {
+  Scene s = ovirt();
+  s.vm.tags = {"web tier", "prod"};
+  s.vm.host_name = "web.lab.local";
+  s.vm.has_rng = true;
+  s.vm.watchdog_action = "poweroff";
+  s.vm.eviction = "LiveMigrate";
+  s.vm.firmware_uuid = s.vm.serial = "c1b1ae1c-6c3a-4d1c-9f5e-3d7b2a0e9f11";
+  s.vm.disks = {{.id = "a", .attachment_id = "a1", .bootable = true},
+                {.id = "b", .attachment_id = "b1", .bus = DiskBus::Sata},
+                {.id = "c", .attachment_id = "c1", .bus = DiskBus::Scsi, .read_only = true}};
+  s.vm.nics = {nic("p1", "nic1"), nic("p2", "nic 1"), nic("p3", "nic3")};
+  s.vm.nics[2].sriov = true;
+  s.mappings.networks = {{net("p1", "pod"), net("p2", "multus"), net("p3", "multus", "sriov-net")}};
+  check_golden("ovirt-linux-bios", from_template(s, "rhel8.1").build().json());
+}
+
+TEST(GoldenTest, VmwareWindowsEfiSecureBoot) {
+  Scene s = vmware();
+  s.vm.firmware = Firmware::EfiSecureBoot;
+  s.vm.has_tpm = true;
+  check_golden("vmware-windows-efi", from_template(s, "win2k19").build().json());
+}
+
+}  // namespace
+}  // namespace vmferry::imports

@@ -1,0 +1,559 @@
+#include "transfer/copy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <thread>
+
+#include "tests/transfer/support/disks.h"
+#include "transfer/open_sink.h"
+#include "transfer/sinks/memory.h"
+#include "transfer/sources/memory.h"
+
+namespace vmferry {
+namespace {
+
+using testing::Bytes;
+using testing::extents_of;
+using ::testing::HasSubstr;
+using testing::random_bytes;
+
+// A journal that only remembers, as FileJournal does on disk.
+class RememberingJournal final : public Journal {
+ public:
+  std::vector<DurableChunk> chunks;
+  bool continues = false;
+  bool complete = false;
+  int records = 0;
+
+  std::vector<DurableChunk> durable() const override { return chunks; }
+  bool resumed() const override { return continues; }
+  Result<void> record(const std::vector<DurableChunk>& added) override {
+    ++records;
+    chunks.insert(chunks.end(), added.begin(), added.end());
+    return {};
+  }
+  Result<void> mark_complete() override {
+    complete = true;
+    return {};
+  }
+};
+
+struct Copy {
+  CopyOptions options;
+  Journal* journal = nullptr;
+  Throttle* throttle = nullptr;
+  CopyMonitor monitor;
+  SystemClock clock;
+  Logger log;
+
+  Result<CopyResult> run(DiskSource& source, DiskSink& sink, std::stop_token stop = {}) {
+    return copy_disk(source, sink, journal, throttle, options, monitor, clock, log, stop);
+  }
+};
+
+// Blocks a source's reads until they are stopped.
+Result<void> never(ByteRange /*range*/, std::stop_token stop) {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::unique_lock lock(mutex);
+  changed.wait(lock, stop, [] { return false; });
+  return Error(ErrorKind::Canceled, "read stopped");
+}
+
+TEST(CopyTest, MakesTheTargetEqualAndTellsTheDigest) {
+  const Bytes content = random_bytes(5 * kChunkBytes + 777, 1);
+  for (const HashAlgorithm hash : {HashAlgorithm::Xxh3_128, HashAlgorithm::Sha256}) {
+    MemorySource source(content);
+    MemorySink sink(content.size());
+    Copy copy;
+    copy.options.hash = hash;
+    const Result<CopyResult> result = copy.run(source, sink);
+    ASSERT_TRUE(result.ok()) << to_string(result.error());
+    EXPECT_EQ(sink.durable_content(), content);
+    EXPECT_EQ(result->digest, testing::reference_digest(content, hash));
+    EXPECT_TRUE(result->verified);
+    EXPECT_EQ(result->progress.phase, CopyPhase::Done);
+    EXPECT_EQ(result->progress.moved_bytes, content.size());
+    EXPECT_EQ(result->progress.verified_bytes, content.size());
+  }
+}
+
+TEST(CopyTest, AnEmptyDiskSucceeds) {
+  MemorySource source(Bytes{});
+  MemorySink sink(0);
+  Copy copy;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_TRUE(result->progress.to_move_final);
+}
+
+TEST(CopyTest, RefusesEndsOfDifferentSize) {
+  MemorySource source(Bytes(10));
+  MemorySink sink(11);
+  EXPECT_EQ(Copy().run(source, sink).error().kind(), ErrorKind::InvalidArgument);
+}
+
+TEST(CopyTest, Case34AllZeroTenTebibytesTakeNoReads) {
+  const std::uint64_t size = 10ull << 40;
+  MemorySource source(size, [](std::uint64_t, std::span<std::byte>) { FAIL() << "was read"; });
+  source.allocation = {{{0, size}, Allocation::Zero}};
+  const testing::TemporaryDirectory directory;
+  const auto sink = open_sink({.path = directory.path("disk.img"), .size_bytes = size});
+  ASSERT_TRUE(sink.ok()) << to_string(sink.error());
+  Copy copy;
+  const auto begin = std::chrono::steady_clock::now();
+  const Result<CopyResult> result = copy.run(source, **sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_TRUE(result->verified);
+  EXPECT_EQ(result->progress.zero_bytes, size);
+  EXPECT_EQ(result->progress.to_move_bytes, 0u);
+}
+
+TEST(CopyTest, Case35AlternatingPagesTakeFewerThanTwoWritesAChunk) {
+  Bytes content(8 * kChunkBytes);
+  std::string picture;
+  for (std::size_t page = 0; page < content.size() / 4096; ++page) {
+    picture += page % 2 == 0 ? 'D' : '0';
+    if (page % 2 == 0) std::memset(content.data() + page * 4096, 0x5a, 4096);
+  }
+  MemorySource source(content);
+  source.allocation = extents_of(picture, 4096);
+  MemorySink sink(content.size());
+  Copy copy;
+  ASSERT_TRUE(copy.run(source, sink).ok());
+  EXPECT_EQ(sink.content(), content);
+  EXPECT_LT(sink.counts().writes, 2u * 8u);
+}
+
+TEST(CopyTest, Case37GapsBetweenExtentsShowZerosAndNoStaleBytes) {
+  // The source's bytes under zero extents are noise: they must never be seen.
+  const std::string picture =
+      "D00D0000000000DD"
+      "DDDDDDDDDDDDDDDD"
+      "0D0D0D0000000000";
+  const std::uint64_t unit = kChunkBytes / 16;
+  Bytes content = random_bytes(picture.size() * unit, 2);
+  MemorySource source(content);
+  source.allocation = extents_of(picture, unit);
+  for (std::size_t i = 0; i < picture.size(); ++i) {
+    if (picture[i] == '0') std::memset(content.data() + i * unit, 0, unit);
+  }
+  for (const bool zero : {true, false}) {
+    MemorySink sink(content.size(), {.initially_zero = zero, .fill = std::byte(zero ? 0 : 0xff)});
+    Copy copy;
+    copy.options.workers = 1;
+    const Result<CopyResult> result = copy.run(source, sink);
+    ASSERT_TRUE(result.ok());
+    EXPECT_EQ(sink.content(), content);
+    EXPECT_EQ(result->digest, testing::reference_digest(content, HashAlgorithm::Xxh3_128));
+    EXPECT_EQ(result->progress.moved_bytes, result->progress.to_move_bytes);
+    EXPECT_EQ(result->progress.moved_bytes + result->progress.zero_bytes, content.size());
+  }
+}
+
+TEST(CopyTest, Case22SparseSourceOnADirtyTargetReadsBackZero) {
+  Bytes content(6 * kChunkBytes + 100);
+  std::memset(content.data() + kChunkBytes, 1, kChunkBytes);
+  MemorySource source(content);
+  source.allocation = extents_of("0D00000", kChunkBytes, content.size());
+  MemorySink sink(content.size(), {.initially_zero = false, .fill = std::byte{0xff}});
+  ASSERT_TRUE(Copy().run(source, sink).ok());
+  EXPECT_EQ(sink.content(), content);
+}
+
+TEST(CopyTest, Case23ATargetThatLiesAboutBeingZeroIsCaughtByTheReadBack) {
+  Bytes content(2 * kChunkBytes);
+  MemorySource source(content);
+  source.allocation = extents_of("00");
+  MemorySink sink(content.size(),
+                  {.initially_zero = true, .fill = std::byte{0xff}, .knows_zeroes = false});
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());  // repaired from the source
+  EXPECT_EQ(sink.content(), content);
+}
+
+TEST(CopyTest, ZerosThatTheServerCallsDataAreNotWritten) {
+  Bytes content(4 * kChunkBytes);
+  content[3 * kChunkBytes + 5] = std::byte{1};
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(sink.counts().written_bytes, 64u << 10);
+  EXPECT_EQ(result->progress.zero_bytes, content.size() - (64u << 10));
+  EXPECT_EQ(sink.content(), content);
+}
+
+TEST(CopyTest, Case13BuffersAreOneAWorkerHoweverSlowTheTarget) {
+  const std::uint64_t size = 64 * kChunkBytes;
+  MemorySource source(random_bytes(size, 4));
+  std::atomic<int> reading{0};
+  std::atomic<int> most{0};
+  source.on_read = [&](ByteRange, std::stop_token) -> Result<void> {
+    int now = ++reading;
+    for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+    }
+    return {};
+  };
+  MemorySink sink(size);
+  sink.faults.on_write = [&](ByteRange) -> Result<void> {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    --reading;
+    return {};
+  };
+  Copy copy;
+  copy.options.workers = 3;
+  ASSERT_TRUE(copy.run(source, sink).ok());
+  EXPECT_LE(most, 3);
+}
+
+TEST(CopyTest, Case16AFailedReadIsNeverWritten) {
+  const Bytes content = random_bytes(8 * kChunkBytes, 5);
+  MemorySource source(content);
+  source.on_read = [](ByteRange range, std::stop_token) -> Result<void> {
+    if (range.offset < 3 * kChunkBytes) return {};
+    return Error(ErrorKind::DataLoss, "VMF-XFER-SOURCE-READ", "bad sector");
+  };
+  MemorySink sink(content.size());
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-XFER-SOURCE-READ");
+  EXPECT_THAT(result.error().message(), HasSubstr("offset 3145728"));
+  const Bytes target = sink.content();
+  EXPECT_TRUE(std::all_of(target.begin() + 3 * kChunkBytes, target.end(),
+                          [](std::byte b) { return b == std::byte{0}; }));
+  EXPECT_FALSE(journal.complete);
+}
+
+TEST(CopyTest, Case25AFailedFlushRecordsNothingAndFails) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 6);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  int flushes = 0;
+  sink.faults.on_flush = [&]() -> Result<void> {
+    // Only the first fails: the kernel reports a lost write once.
+    if (++flushes == 1) return Error(ErrorKind::DataLoss, "VMF-DST-IO", "fsync: I/O error");
+    return {};
+  };
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  copy.options.checkpoint_every = std::chrono::milliseconds(1);
+  source.on_read = [](ByteRange, std::stop_token) -> Result<void> {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return {};
+  };
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-DST-IO");
+  EXPECT_TRUE(journal.chunks.empty());
+}
+
+TEST(CopyTest, Case24AFullTargetEndsCleanlyWithTheJournalAtWhatIsDurable) {
+  const Bytes content = random_bytes(16 * kChunkBytes, 7);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  std::atomic<int> writes{0};
+  sink.faults.on_write = [&](ByteRange) -> Result<void> {
+    if (++writes <= 5) return {};
+    return Error(ErrorKind::ResourceExhausted, "VMF-DST-FULL", "no space");
+  };
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-DST-FULL");
+  EXPECT_EQ(journal.chunks.size(), 5u);
+  const Bytes durable = sink.durable_content();
+  for (const DurableChunk& chunk : journal.chunks) {
+    EXPECT_EQ(std::memcmp(durable.data() + chunk.index * kChunkBytes,
+                          content.data() + chunk.index * kChunkBytes, kChunkBytes),
+              0);
+  }
+}
+
+TEST(CopyTest, Case40ProgressIsMonotonicAndEndsAtAllBytes) {
+  const Bytes content = random_bytes(200 * kChunkBytes, 8);
+  MemorySource source(content);
+  source.on_read = [](ByteRange, std::stop_token) -> Result<void> {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return {};
+  };
+  MemorySink sink(content.size());
+  Copy copy;
+  std::atomic<bool> over{false};
+  std::jthread reader([&] {
+    CopyProgress last;
+    while (!over) {
+      const CopyProgress now = copy.monitor.snapshot();
+      EXPECT_GE(now.moved_bytes, last.moved_bytes);
+      EXPECT_LE(now.moved_bytes, now.to_move_bytes);
+      EXPECT_GE(now.phase, last.phase);
+      last = now;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  ASSERT_TRUE(copy.run(source, sink).ok());
+  over = true;
+  reader.join();
+  const CopyProgress last = copy.monitor.snapshot();
+  EXPECT_EQ(last.moved_bytes, content.size());
+  EXPECT_EQ(last.to_move_bytes, content.size());
+  EXPECT_EQ(last.verified_bytes, content.size());
+  EXPECT_EQ(last.phase, CopyPhase::Done);
+}
+
+TEST(CopyTest, CancelReturnsWithinTwoSecondsWithTheJournalSaved) {
+  const Bytes content = random_bytes(8 * kChunkBytes, 9);
+  MemorySource source(content);
+  source.on_read = [](ByteRange range, std::stop_token stop) -> Result<void> {
+    if (range.offset < 4 * kChunkBytes) return {};
+    return never(range, stop);
+  };
+  MemorySink sink(content.size());
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  std::stop_source stop;
+  std::jthread canceller([&] {
+    while (sink.counts().writes < 4) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    stop.request_stop();
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  const Result<CopyResult> result = copy.run(source, sink, stop.get_token());
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::Canceled);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  EXPECT_EQ(journal.chunks.size(), 4u);
+}
+
+TEST(CopyTest, Case39CancelDuringALargeZeroReturnsSoon) {
+  const std::uint64_t size = 1ull << 40;
+  MemorySource source(size, [](std::uint64_t, std::span<std::byte>) {});
+  source.allocation = {{{0, size}, Allocation::Zero}};
+  const testing::TemporaryDirectory directory;
+  const std::string path = directory.path("disk.img");
+  ASSERT_TRUE(open_sink({.path = path, .size_bytes = size}).ok());
+  const auto sink = open_sink({.path = path, .size_bytes = size, .resume = true});
+  ASSERT_TRUE(sink.ok());
+  std::stop_source stop;
+  std::jthread canceller([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    stop.request_stop();
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  (void)(*sink)->zero({0, size}, stop.get_token());
+  (void)Copy().run(source, **sink, stop.get_token());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST(CopyTest, Case11ASourceThatFallsSilentIsStalled) {
+  MemorySource source(Bytes(4 * kChunkBytes, std::byte{1}));
+  source.on_read = never;
+  source.counted.last_error = "connection reset";
+  MemorySink sink(source.size_bytes());
+  Copy copy;
+  copy.options.stall_limit = std::chrono::seconds(1);
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-XFER-STALLED");
+  EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable);
+  EXPECT_THAT(result.error().message(), HasSubstr("connection reset"));
+}
+
+TEST(CopyTest, WaitingForBandwidthIsNoStall) {
+  MemorySource source(Bytes(2 * kChunkBytes, std::byte{1}));
+  MemorySink sink(source.size_bytes());
+  Copy copy;
+  Throttle throttle(copy.clock, kChunkBytes * 8 / 10);  // 2.5 s for both
+  copy.throttle = &throttle;
+  copy.options.stall_limit = std::chrono::seconds(1);
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+}
+
+TEST(CopyTest, ResumesWithoutReadingDurableChunksAndTrustsNothingElse) {
+  const Bytes content = random_bytes(6 * kChunkBytes + 9, 10);
+  MemorySink sink(content.size(), {.initially_zero = false, .fill = std::byte{0xee}});
+  RememberingJournal journal;
+  std::stop_source stop;
+  {
+    MemorySource source(content);
+    source.on_read = [&](ByteRange range, std::stop_token) -> Result<void> {
+      if (range.offset >= 3 * kChunkBytes) return Error(ErrorKind::Unavailable, "gone");
+      return {};
+    };
+    Copy copy;
+    copy.options.workers = 1;
+    copy.journal = &journal;
+    ASSERT_FALSE(copy.run(source, sink).ok());
+  }
+  ASSERT_EQ(journal.chunks.size(), 3u);
+  ASSERT_TRUE(
+      sink.write(5 * kChunkBytes, random_bytes(kChunkBytes, 11)).ok());  // torn, not durable
+  sink.crash();
+  journal.continues = true;
+  MemorySource source(content);
+  Copy copy;
+  copy.journal = &journal;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_EQ(sink.durable_content(), content);
+  EXPECT_EQ(source.read_bytes(), content.size() - 3 * kChunkBytes);
+  EXPECT_EQ(result->progress.resumed_bytes, 3 * kChunkBytes);
+  EXPECT_EQ(result->progress.moved_bytes, content.size());
+  EXPECT_EQ(result->digest, testing::reference_digest(content, HashAlgorithm::Xxh3_128));
+  EXPECT_TRUE(journal.complete);
+}
+
+TEST(CopyTest, AJournalOfAnotherShapeIsRefused) {
+  RememberingJournal journal;
+  journal.continues = true;
+  journal.chunks = {{9, LeafDigest(16)}};
+  MemorySource source{Bytes(kChunkBytes)};
+  MemorySink sink(kChunkBytes, {.initially_zero = false});
+  Copy copy;
+  copy.journal = &journal;
+  EXPECT_EQ(copy.run(source, sink).error().code(), "VMF-XFER-JOURNAL-INVALID");
+  journal.chunks = {{0, LeafDigest(16)}};
+  MemorySink fresh(kChunkBytes);
+  EXPECT_EQ(copy.run(source, fresh).error().code(), "VMF-XFER-JOURNAL-INVALID");
+}
+
+TEST(CopyTest, AFlippedBitIsFoundAndRepairedOnce) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 12);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  std::atomic<bool> flipped{false};
+  sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
+    if (!flipped.exchange(true)) sink.flip_bit(2 * kChunkBytes + 12345);
+    return {};
+  };
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_EQ(sink.durable_content(), content);
+}
+
+TEST(CopyTest, ABitThatFlipsAgainAndAgainIsReportedWithItsOffset) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 13);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  sink.faults.on_flush = [&]() -> Result<void> { return {}; };
+  sink.faults.on_read_back = [&](ByteRange range) -> Result<void> {
+    if (range.offset == 2 * kChunkBytes) sink.flip_bit(2 * kChunkBytes + 99);
+    return {};
+  };
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::DataLoss);
+  EXPECT_EQ(result.error().code(), "VMF-XFER-VERIFY-FAILED");
+  EXPECT_THAT(result.error().message(), HasSubstr("2097152"));
+}
+
+TEST(CopyTest, ComparesTheServersDigest) {
+  const Bytes content = random_bytes(2 * kChunkBytes + 1, 14);
+  const std::string right =
+      testing::reference_digest(content, HashAlgorithm::Sha256).substr(std::strlen("sha256:"));
+  struct Case {
+    const char* name;
+    std::optional<SourceDigest> digest;
+    bool ok;
+    bool matched;
+  };
+  for (const Case& c :
+       {Case{"equal", SourceDigest{"sha256", right}, true, true},
+        Case{"different", SourceDigest{"sha256", std::string(64, '0')}, false, false},
+        Case{"not offered", std::nullopt, true, false}}) {
+    SCOPED_TRACE(c.name);
+    MemorySource source(content);
+    source.digest = c.digest;
+    MemorySink sink(content.size());
+    Copy copy;
+    copy.options.compare_source_digest = true;
+    const Result<CopyResult> result = copy.run(source, sink);
+    ASSERT_EQ(result.ok(), c.ok);
+    if (result) {
+      EXPECT_EQ(result->source_digest_matched, c.matched);
+    } else {
+      EXPECT_EQ(result.error().code(), "VMF-XFER-VERIFY-FAILED");
+    }
+  }
+}
+
+TEST(CopyTest, LongRequestsAreSplitIntoChunks) {
+  const Bytes content = random_bytes(37 * kChunkBytes + 5, 15);
+  MemorySource source(content);
+  source.hints_given.request_bytes = 8 * kChunkBytes;
+  MemorySink sink(content.size());
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(source.read_calls(), 5u);
+  EXPECT_EQ(sink.content(), content);
+  EXPECT_EQ(result->digest, testing::reference_digest(content, HashAlgorithm::Xxh3_128));
+}
+
+TEST(CopyTest, ASequentialSourceIsReadInOrderByOneWorker) {
+  const Bytes content = random_bytes(20 * kChunkBytes, 16);
+  MemorySource source(content);
+  source.hints_given.sequential = true;
+  std::uint64_t next = 0;
+  source.on_read = [&](ByteRange range, std::stop_token) -> Result<void> {
+    EXPECT_EQ(range.offset, next);
+    next = range.end();
+    return {};
+  };
+  MemorySink sink(content.size());
+  ASSERT_TRUE(Copy().run(source, sink).ok());
+}
+
+TEST(CopyTest, ExtentsThatMakeNoSenseAreRefused) {
+  for (const auto& [name, lie] : {std::pair<const char*, Extent>{"gap", {{5, 5}, Allocation::Data}},
+                                  {"nothing", {{0, 0}, Allocation::Data}},
+                                  {"beyond the end", {{0, 2 * kChunkBytes}, Allocation::Zero}}}) {
+    SCOPED_TRACE(name);
+    class Liar final : public DiskSource {
+     public:
+      explicit Liar(Extent lie) : lie_(lie) {}
+      std::uint64_t size_bytes() const override { return kChunkBytes; }
+      SourceHints hints() const override { return {}; }
+      std::vector<std::pair<std::string, std::string>> identity() const override { return {}; }
+      Result<std::vector<Extent>> extents(ByteRange, std::stop_token) override {
+        return std::vector<Extent>{lie_};
+      }
+      Result<void> read(std::uint64_t, std::span<std::byte>, std::stop_token) override {
+        return {};
+      }
+
+     private:
+      Extent lie_;
+    } source(lie);
+    MemorySink sink(kChunkBytes);
+    const Result<CopyResult> result = Copy().run(source, sink);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::DataLoss);
+  }
+}
+
+TEST(CopyTest, TheNullSinkTakesEverything) {
+  const Bytes content = random_bytes(3 * kChunkBytes, 17);
+  MemorySource source(content);
+  const auto sink = make_null_sink(content.size());
+  Copy copy;
+  copy.options.verify = VerifyMode::None;
+  const Result<CopyResult> result = copy.run(source, *sink);
+  ASSERT_TRUE(result.ok());
+  EXPECT_FALSE(result->verified);
+  EXPECT_EQ(result->digest, testing::reference_digest(content, HashAlgorithm::Xxh3_128));
+}
+
+}  // namespace
+}  // namespace vmferry

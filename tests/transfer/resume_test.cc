@@ -1,0 +1,209 @@
+#include "transfer/resume.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "common/fd.h"
+#include "tests/transfer/support/disks.h"
+
+namespace vmferry {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kSize = 8 * kChunkBytes;
+
+DurableChunk chunk(std::uint64_t index, int value = 1) {
+  return {index, LeafDigest(16, static_cast<std::byte>(value))};
+}
+
+JournalIdentity identity(const std::string& uuid = "A") {
+  return {.job = "import/disk",
+          .size_bytes = 0,
+          .hash = "xxh3-128",
+          .source = {{"disk_uuid", uuid}},
+          .target = {{"claim", "c"}}};
+}
+
+class ResumeTest : public ::testing::Test {
+ public:
+  // On another node the path of the journal is another one.
+  Result<TargetOpen> open(const std::optional<ResumeState>& state = std::nullopt,
+                          const JournalIdentity& who = identity(),
+                          const std::string& journal = "journal") {
+    return open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, who,
+                       journal.empty() ? "" : directory.path(journal), state,
+                       [this](const std::vector<DurableChunk>& chunks) {
+                         reported.insert(reported.end(), chunks.begin(), chunks.end());
+                       });
+  }
+  // A first attempt that made chunks 1 and 2 durable; what the coordinator then knows.
+  ResumeState first_attempt() {
+    Result<TargetOpen> target = open();
+    EXPECT_TRUE(target.ok());
+    EXPECT_FALSE(target->started_over);
+    EXPECT_TRUE(target->sink->initially_zero());
+    EXPECT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
+    ResumeState state{target->epoch, target->identity, reported};
+    reported.clear();
+    return state;
+  }
+
+  testing::TemporaryDirectory directory;
+  std::vector<DurableChunk> reported;
+};
+
+TEST_F(ResumeTest, IdentityTextIsCanonicalAndReadable) {
+  const JournalIdentity who = identity();
+  const std::string text = identity_text(who);
+  EXPECT_EQ(text, R"({"job":"import/disk","size_bytes":0,"hash":"xxh3-128",)"
+                  R"("source":[["disk_uuid","A"]],"target":[["claim","c"]]})");
+  EXPECT_EQ(*identity_from_text(text), who);
+  for (const char* bad :
+       {"", "[]", "{}", "{\"job\":1}", R"({"job":"a","hash":"b","size_bytes":-1})"}) {
+    EXPECT_EQ(identity_from_text(bad).error().kind(), ErrorKind::DataLoss) << bad;
+  }
+}
+
+TEST_F(ResumeTest, TheLocalJournalAloneIsEnough) {
+  const ResumeState first = first_attempt();
+  const Result<TargetOpen> target = open();
+  ASSERT_TRUE(target.ok()) << to_string(target.error());
+  EXPECT_FALSE(target->started_over);
+  EXPECT_EQ(target->epoch, first.epoch);
+  EXPECT_EQ(target->identity, first.identity);
+  EXPECT_TRUE(target->journal->resumed());
+  EXPECT_FALSE(target->sink->initially_zero());
+  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2)}));
+  ASSERT_TRUE(target->journal->record({chunk(3)}).ok());
+  EXPECT_EQ(reported, (std::vector{chunk(1), chunk(2), chunk(3)}));  // the coordinator knew nothing
+}
+
+TEST_F(ResumeTest, TheCoordinatorAloneIsEnoughOnAnotherNode) {
+  const ResumeState first = first_attempt();
+  Result<TargetOpen> target = open(first, identity(), "journal-of-node-2");
+  ASSERT_TRUE(target.ok());
+  EXPECT_FALSE(target->started_over) << target->reason;
+  EXPECT_EQ(target->epoch, first.epoch);
+  EXPECT_EQ(target->journal->durable(), first.chunks);
+  target = Error(ErrorKind::Canceled, "close");
+  // The new node's journal knows them now as well.
+  EXPECT_EQ(open(std::nullopt, identity(), "journal-of-node-2")->journal->durable(), first.chunks);
+}
+
+TEST_F(ResumeTest, DurableIsTheUnionOfBoth) {
+  ResumeState first = first_attempt();
+  first.chunks = {chunk(2), chunk(5)};  // 5 was made on another node, 1 was never reported
+  const Result<TargetOpen> target = open(first);
+  ASSERT_TRUE(target.ok());
+  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2), chunk(5)}));
+  ASSERT_TRUE(target->journal->record({}).ok());
+  EXPECT_EQ(reported, std::vector{chunk(1)});
+}
+
+TEST_F(ResumeTest, WorksWithoutALocalJournal) {
+  const ResumeState first = first_attempt();
+  const Result<TargetOpen> target = open(first, identity(), "");
+  ASSERT_TRUE(target.ok());
+  EXPECT_EQ(target->journal->durable(), first.chunks);
+  EXPECT_TRUE(target->journal->mark_complete().ok());
+}
+
+TEST_F(ResumeTest, StartsOverAndSaysWhy) {
+  struct Case {
+    const char* name;
+    std::function<void(ResumeTest&, ResumeState&, JournalIdentity&)> change;
+    const char* reason;
+  };
+  const auto path = [](ResumeTest& test) { return test.directory.path("disk.img"); };
+  const Case cases[] = {
+      {"Case28 another source disk", [](auto&, auto&, auto& who) { who.source[0].second = "B"; },
+       "source disk_uuid changed from 'A' to 'B'"},
+      {"another claim", [](auto&, auto&, auto& who) { who.target[0].second = "d"; },
+       "target claim changed"},
+      {"the file is gone", [&](auto& test, auto&, auto&) { ::unlink(path(test).c_str()); },
+       "does not exist"},
+      {"the file was cut",
+       [&](auto& test, auto&, auto&) { std::filesystem::resize_file(path(test), kSize - 1); },
+       "instead of"},
+      {"Case28 the file is another one",
+       [&](auto& test, auto&, auto&) {
+         std::filesystem::rename(path(test), path(test) + ".old");
+         const UniqueFd fd(::open(path(test).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+         ASSERT_EQ(::ftruncate(fd.get(), kSize), 0);
+       },
+       "target"},
+      {"contradicting digests", [](auto&, auto& state, auto&) { state.chunks = {chunk(1, 9)}; },
+       "different digests"},
+      {"two epochs of one target", [](auto&, auto& state, auto&) { state.epoch = "other"; },
+       "different epochs"},
+      {"chunks beyond the disk", [](auto&, auto& state, auto&) { state.chunks = {chunk(99)}; },
+       "damaged"},
+      {"chunks out of order",
+       [](auto&, auto& state, auto&) {
+         state.chunks = {chunk(2), chunk(1)};
+       },
+       "damaged"},
+      {"an identity that is no text", [](auto&, auto& state, auto&) { state.identity = "x"; },
+       "cannot be read"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    ::unlink(directory.path("disk.img").c_str());
+    ::unlink(directory.path("journal").c_str());
+    ResumeState state = first_attempt();
+    JournalIdentity who = identity();
+    c.change(*this, state, who);
+    const Result<TargetOpen> target = open(state, who);
+    ASSERT_TRUE(target.ok()) << to_string(target.error());
+    EXPECT_TRUE(target->started_over);
+    EXPECT_THAT(target->reason, HasSubstr(c.reason));
+    EXPECT_NE(target->epoch, state.epoch);
+    EXPECT_FALSE(target->journal->resumed());
+    EXPECT_TRUE(target->journal->durable().empty());
+    EXPECT_TRUE(target->sink->initially_zero());
+  }
+}
+
+TEST_F(ResumeTest, ATargetStartedOverNoLongerFitsTheOldStateOnAnyNode) {
+  const ResumeState old = first_attempt();
+  ASSERT_TRUE(open(old, identity("B"))->started_over);
+  // The agent died before it could report; another node gets the old state with the old source.
+  const Result<TargetOpen> target = open(old, identity("A"), "journal-of-node-2");
+  ASSERT_TRUE(target.ok());
+  EXPECT_TRUE(target->started_over);
+  EXPECT_THAT(target->reason, HasSubstr("target mark changed"));
+}
+
+TEST_F(ResumeTest, ACorruptJournalStartsOverUnlessTheCoordinatorKnows) {
+  const ResumeState first = first_attempt();
+  const auto damage = [&] {
+    const UniqueFd fd(::open(directory.path("journal").c_str(), O_RDWR | O_CLOEXEC));
+    const std::byte noise[64] = {};
+    ASSERT_TRUE(write_fully(fd.get(), 0, noise).ok());
+    ASSERT_TRUE(write_fully(fd.get(), 16 << 10, noise).ok());
+  };
+  damage();
+  EXPECT_FALSE(open(first)->started_over);
+  damage();
+  const Result<TargetOpen> target = open();
+  ASSERT_TRUE(target.ok());
+  EXPECT_TRUE(target->started_over);
+  EXPECT_THAT(target->reason, HasSubstr("corrupt"));
+}
+
+TEST_F(ResumeTest, Case38ASecondMoverIsRefused) {
+  const Result<TargetOpen> first = open();
+  for (const char* journal : {"journal", "another-journal"}) {
+    const Result<TargetOpen> second = open(std::nullopt, identity(), journal);
+    ASSERT_FALSE(second.ok());
+    EXPECT_EQ(second.error().code(), "VMF-DST-BUSY");
+  }
+}
+
+}  // namespace
+}  // namespace vmferry

@@ -1,0 +1,125 @@
+// The local file source, the VMDK stream over HTTP, and open_source's own check.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "common/catalogue.h"
+#include "common/fd.h"
+#include "tests/transfer/support/source_peers.h"
+#include "tests/transfer/support/vmdk_stream_builder.h"
+#include "transfer/open_source.h"
+#include "transfer/sources/file.h"
+#include "transfer/sources/vmdk.h"
+
+namespace vmferry {
+namespace {
+
+using testing::Bytes;
+using testing::LyingServer;
+using testing::patterned;
+using testing::read_all;
+using testing::Workspace;
+
+TEST(FileSourceTest, ReadsEverySizeAndKnowsHoles) {
+  const Workspace workspace;
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{511}, std::size_t{4097},
+        (std::size_t{1} << 20) - 1, (std::size_t{1} << 20) + 1}) {
+    const Bytes disk = patterned(size);
+    auto source = FileSource::open(workspace.write("disk.img", disk), {});
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    EXPECT_TRUE(*read_all(**source) == disk) << size;
+  }
+  const std::string path = workspace.path("sparse.img");
+  const UniqueFd fd(::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_EQ(::ftruncate(fd.get(), 8 << 20), 0);
+  ASSERT_TRUE(write_fully(fd.get(), 2 << 20, patterned(1 << 20)).ok());
+  auto source = FileSource::open(path, {});
+  ASSERT_TRUE(source.ok());
+  const auto extents = testing::all_extents(**source);
+  EXPECT_EQ(*extents, (std::vector<Extent>{{{0, 2u << 20}, Allocation::Zero},
+                                           {{2u << 20, 1u << 20}, Allocation::Data},
+                                           {{3u << 20, 5u << 20}, Allocation::Zero}}));
+}
+
+TEST(FileSourceTest, RefusesWhatIsNoDiskAndReadsBeyondTheEnd) {
+  const Workspace workspace;
+  EXPECT_EQ(FileSource::open(workspace.path("none"), {}).error().code(), code::kDiskMissing);
+  EXPECT_EQ(FileSource::open(workspace.path(""), {}).error().kind(), ErrorKind::InvalidArgument);
+  auto source = FileSource::open(workspace.write("a", patterned(100)), {});
+  Bytes piece(101);
+  EXPECT_EQ((*source)->read(0, piece, {}).error().kind(), ErrorKind::DataLoss);
+}
+
+TEST(FileSourceTest, UrlsNameLocalPathsOnly) {
+  EXPECT_EQ(*path_of_file_url("file:///a%20b/c"), "/a b/c");
+  EXPECT_EQ(*path_of_file_url("file:/a"), "/a");
+  EXPECT_EQ(*path_of_file_url("dir/disk.img"), "dir/disk.img");
+  EXPECT_FALSE(path_of_file_url("file://host/a").ok());
+}
+
+TEST(OpenSourceTest, DiskOfAnotherSizeIsRefused) {
+  const Workspace workspace;
+  DiskEndpoint endpoint;
+  endpoint.kind = SourceKind::File;
+  endpoint.url = workspace.write("disk.img", patterned(4096));
+  endpoint.size_bytes = 8192;
+  const auto source = open_source(endpoint, {}, {});
+  ASSERT_FALSE(source.ok());
+  EXPECT_EQ(source.error().code(), code::kSourceChanged);
+  endpoint.size_bytes = 4096;
+  EXPECT_TRUE(open_source(endpoint, {}, {}).ok());
+}
+
+class VmdkStreamSourceComponentTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!testing::has_program("python3")) GTEST_SKIP() << "needs python3";
+  }
+  Result<Bytes> read_stream(const Bytes& stream) {
+    const Workspace workspace;
+    const LyingServer server(workspace, stream);
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::VmdkStream;
+    endpoint.url = server.file_url("ok");
+    auto source = TRY(VmdkStreamSource::open(endpoint, {}, Logger(), {}));
+    EXPECT_TRUE(source->hints().sequential);
+    return read_all(*source, 1);
+  }
+};
+
+TEST_F(VmdkStreamSourceComponentTest, ReadsTheWholeDiskInOrder) {
+  const Bytes disk = patterned((7u << 20) + 512, 9, 3);
+  auto read = read_stream(testing::make_vmdk_stream(disk, {.tables = true}));
+  ASSERT_TRUE(read.ok()) << read.error().message();
+  EXPECT_TRUE(*read == disk);
+}
+
+TEST_F(VmdkStreamSourceComponentTest, Rows39And42BrokenStreamsFail) {
+  const Bytes disk = patterned(2u << 20);
+  EXPECT_EQ(read_stream(testing::make_vmdk_stream(disk, {.end_marker = false})).error().kind(),
+            ErrorKind::DataLoss);
+  EXPECT_EQ(read_stream(testing::make_vmdk_stream(disk, {.break_deflate = true})).error().kind(),
+            ErrorKind::DataLoss);
+  EXPECT_EQ(read_stream(patterned(4096)).error().kind(), ErrorKind::DataLoss);
+  EXPECT_FALSE(read_stream({}).ok());
+}
+
+TEST_F(VmdkStreamSourceComponentTest, ReadsWhatQemuImgWrites) {
+  if (!testing::has_program("qemu-img")) GTEST_SKIP() << "needs qemu-img";
+  const Workspace workspace;
+  const Bytes disk = patterned(5u << 20, 4, 3);
+  const std::string raw = workspace.write("disk.raw", disk);
+  const std::string vmdk = workspace.path("disk.vmdk");
+  ASSERT_EQ(testing::run({"qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o",
+                          "subformat=streamOptimized", raw, vmdk}),
+            0);
+  const std::string text = *read_file(vmdk);
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  auto read = read_stream(Bytes(first, first + text.size()));
+  ASSERT_TRUE(read.ok()) << read.error().message();
+  EXPECT_TRUE(*read == disk);
+}
+
+}  // namespace
+}  // namespace vmferry

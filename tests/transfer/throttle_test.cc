@@ -1,0 +1,107 @@
+#include "transfer/throttle.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace vmferry {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+double elapsed(const Clock& clock, SteadyTime since) {
+  return Seconds(clock.steady() - since).count();
+}
+
+TEST(TokenBucketTest, FillsToItsBurstAndGoesIntoDebt) {
+  TokenBucket bucket{.rate = 1000, .burst_seconds = 0.25};
+  const SteadyTime start{};
+  EXPECT_EQ(bucket.take(100, start), milliseconds(100));
+  EXPECT_EQ(bucket.take(0, start + milliseconds(100)).count(), 0);
+  bucket.refill(start + seconds(60));
+  EXPECT_DOUBLE_EQ(bucket.tokens, 250);
+  EXPECT_EQ(bucket.take(1250, start + seconds(60)), seconds(1));
+  // A debt is paid at the rate of now.
+  bucket.set_rate(10'000, start + seconds(60));
+  EXPECT_EQ(bucket.take(0, start + seconds(60)), milliseconds(100));
+}
+
+TEST(TokenBucketTest, RateZeroIsUnlimited) {
+  TokenBucket bucket;
+  EXPECT_EQ(bucket.take(1ull << 40, SteadyTime{}).count(), 0);
+}
+
+TEST(ThrottleTest, LetsBytesThroughAtItsRate) {
+  const FakeClock clock;
+  Throttle throttle(clock, 10 << 20);
+  const SteadyTime start = clock.steady();
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(throttle.acquire(1 << 20, {}).ok());
+  EXPECT_NEAR(elapsed(clock, start), 10.0, 0.5);
+}
+
+TEST(ThrottleTest, TakesTheSlowerOfItselfAndItsParent) {
+  const FakeClock clock;
+  Throttle parent(clock, 1 << 20);
+  Throttle child(clock, 100 << 20, &parent);
+  const SteadyTime start = clock.steady();
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(child.acquire(1 << 20, {}).ok());
+  EXPECT_NEAR(elapsed(clock, start), 10.0, 0.5);
+}
+
+TEST(ThrottleTest, AChangeTakesEffectWithinASecondWhileSomebodyWaits) {
+  const SystemClock clock;
+  Throttle throttle(clock, 1000);  // a MiB would take 17 minutes
+  std::jthread waiter([&] { EXPECT_TRUE(throttle.acquire(1 << 20, {}).ok()); });
+  std::this_thread::sleep_for(milliseconds(50));
+  const SteadyTime start = clock.steady();
+  throttle.set_rate(1 << 30);
+  waiter.join();
+  EXPECT_LT(elapsed(clock, start), 1.0);
+  EXPECT_EQ(throttle.rate(), 1u << 30);
+}
+
+TEST(ThrottleTest, StoppedWaitersLeaveTheQueue) {
+  const SystemClock clock;
+  Throttle throttle(clock, 1000);
+  std::stop_source stop;
+  std::vector<std::jthread> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.emplace_back([&] {
+      const Result<void> result = throttle.acquire(1 << 20, stop.get_token());
+      ASSERT_FALSE(result.ok());
+      EXPECT_EQ(result.error().kind(), ErrorKind::Canceled);
+    });
+  }
+  std::this_thread::sleep_for(milliseconds(50));
+  const SteadyTime start = clock.steady();
+  stop.request_stop();
+  waiters.clear();
+  EXPECT_LT(elapsed(clock, start), 1.0);
+  throttle.set_rate(0);
+  EXPECT_TRUE(throttle.acquire(1 << 20, {}).ok());  // nobody is left in the queue
+}
+
+TEST(ThrottleTest, SharesFairlyBetweenTwoDisks) {
+  const SystemClock clock;
+  Throttle throttle(clock, 40 << 20);
+  std::atomic<int> done[2] = {0, 0};
+  std::stop_source stop;
+  {
+    std::vector<std::jthread> disks;
+    for (int disk = 0; disk < 2; ++disk) {
+      for (int worker = 0; worker < 2; ++worker) {
+        disks.emplace_back([&, disk] {
+          while (throttle.acquire(1 << 20, stop.get_token())) ++done[disk];
+        });
+      }
+    }
+    std::this_thread::sleep_for(milliseconds(600));
+    stop.request_stop();
+  }
+  EXPECT_GT(done[0] + done[1], 15);
+  EXPECT_LE(std::abs(done[0] - done[1]), 4);
+}
+
+}  // namespace
+}  // namespace vmferry
