@@ -119,13 +119,13 @@ TEST_F(OvirtProviderComponent, LogsInAgainOnceWhenTheSessionIsGone_Src5) {
   bed->post("/expire-tokens", nlohmann::json::object());
   EXPECT_EQ(read("web").name, "web");
   EXPECT_EQ(bed->state().at("sessions").at("opened"), 2);
+  provider->close();
+  EXPECT_EQ(bed->state().at("sessions").at("alive"), 0) << "logged out";
   bed->post("/fault", {{"path_regex", "/vms"}, {"status", 401}, {"times", 2}});
   const Result<SourceVm> vm = provider->find_vm(named("web"), {});
   ASSERT_FALSE(vm.ok());
   EXPECT_EQ(vm.error().code(), code::kSourceAuth);
   EXPECT_EQ(read("web").name, "web") << "the password was not refused";
-  provider->close();
-  EXPECT_EQ(bed->state().at("sessions").at("alive"), 0) << "logged out";
 }
 
 TEST_F(OvirtProviderComponent, FallsBackToBasicWithoutSignOn) {
