@@ -21,6 +21,17 @@ const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
   return found == disks.end() ? nullptr : &*found;
 }
 
+// An opening that failed at the source (a transfer cancelled there, say) is ended and made anew.
+Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
+  if (why.code() != code::kSourceRead && why.code() != code::kTicketExpired) return why;
+  const auto gone = pass.provider->release_disk(pass.ledger.openings[disk.id], disk.id, pass.uid(),
+                                                false, pass.stop);
+  if (!gone || !*gone) return why;
+  pass.ledger.openings[disk.id] = "";
+  if (const auto saved = pass.save_ledger(); !saved) return saved.error();
+  return Error(ErrorKind::Unavailable, why.code(), why.message());  // and so it is tried again
+}
+
 // The disk at its source, made readable: from the user's override, or opened by the provider with
 // the intent in the ledger first. Nothing: not yet.
 Result<std::optional<DiskEndpoint>> opened(Pass& pass, const SourceDisk& disk) {
@@ -46,7 +57,9 @@ Result<std::optional<DiskEndpoint>> opened(Pass& pass, const SourceDisk& disk) {
     pass.ledger.openings[disk.id] = opening.handle;
     TRY(pass.save_ledger());
   } else {
-    opening = TRY(pass.provider->poll_disk(*pass.memory.vm, disk, entry->second, pass.stop));
+    auto polled = pass.provider->poll_disk(*pass.memory.vm, disk, entry->second, pass.stop);
+    if (!polled) return reopen_later(pass, disk, std::move(polled).error());
+    opening = *std::move(polled);
   }
   if (!opening.endpoint) return std::optional<DiskEndpoint>();
   const bool vddk =
@@ -193,6 +206,19 @@ std::string describe(const MoveTotals& totals) {
   if (totals.verifying != 0) text += fmt::format(", verifying {}", totals.verifying);
   if (!totals.waiting_for.empty()) text += fmt::format("; waiting for {}", totals.waiting_for);
   return text;
+}
+
+Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
+  const auto entry = pass.ledger.openings.find(source_disk_id);
+  if (entry == pass.ledger.openings.end()) return true;
+  auto released =
+      pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
+  if (released) return released;
+  const ErrorKind kind = released.error().kind();
+  if (kind != ErrorKind::NotFound && kind != ErrorKind::DataLoss) return released;
+  pass.log.warn("source disk is not as it was after its transfer", released.error(),
+                {{"disk", source_disk_id}});
+  return true;
 }
 
 std::string describe(const DiskEndpoint& endpoint) {

@@ -8,7 +8,8 @@ namespace vmferry::imports {
 // configuration. Optional APIs that are absent count as empty.
 Result<void> observe_cluster(Pass& pass);
 
-// The import's own mappings merged with its ResourceMapping's. NotFound with VMF-REQ-MAPPING-MISSING.
+// The import's own mappings merged with its ResourceMapping's. NotFound with
+// VMF-REQ-MAPPING-MISSING.
 Result<void> observe_mappings(Pass& pass);
 
 }  // namespace vmferry::imports

@@ -26,12 +26,12 @@
 namespace vmferry::imports {
 
 struct ReconcilerSettings {
-  bool embedded = true;             // no KubeVirt runs here: a VM is a manifest, and never "runs"
+  bool embedded = true;  // no KubeVirt runs here: a VM is a manifest, and never "runs"
   std::string config_namespace = "vmferry";
-  bool vddk = false;                // read VMware disks through nbdkit's vddk plugin
-  std::chrono::seconds stop_limit{300};       // for the source to shut down, then it is told
-  std::chrono::seconds undo_limit{300};       // for a source that cannot be cleaned up
-  std::chrono::seconds locked_limit{900};     // for a disk locked by somebody else
+  bool vddk = false;                             // read VMware disks through nbdkit's vddk plugin
+  std::chrono::seconds stop_limit{300};          // for the source to shut down, then it is told
+  std::chrono::seconds undo_limit{300};          // for a source that cannot be cleaned up
+  std::chrono::seconds locked_limit{900};        // for a disk locked by somebody else
   std::chrono::milliseconds status_every{2000};  // at most one progress write in that time
 };
 

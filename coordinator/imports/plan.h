@@ -15,8 +15,8 @@ namespace vmferry::imports {
 
 // One disk's decided target.
 struct PlannedDisk {
-  std::string source_id;    // SourceDisk::id
-  std::string name;         // SourceDisk::name
+  std::string source_id;  // SourceDisk::id
+  std::string name;       // SourceDisk::name
   std::string claim;
   std::string storage_class;  // empty: the default class
   std::string volume_mode;    // Filesystem, Block
@@ -31,9 +31,9 @@ struct PlannedDisk {
 struct ImportPlan {
   std::string vm_name;
   std::string source_native_id;
-  std::string template_note;  // which template and why
+  std::string template_note;       // which template and why
   std::vector<PlannedDisk> disks;  // in source order
-  nlohmann::json vm;          // the VirtualMachine as it will be created
+  nlohmann::json vm;               // the VirtualMachine as it will be created
   friend bool operator==(const ImportPlan&, const ImportPlan&) = default;
 };
 

@@ -18,14 +18,14 @@ struct Step {
 std::span<const Step> import_steps();
 
 // step_prepare.cc
-Result<StepResult> claim_import(Pass& pass);        // finalizers: nothing of ours is lost
-Result<StepResult> check_spec(Pass& pass);          // the request alone
-Result<StepResult> connect_source(Pass& pass);      // credentials, connection
-Result<StepResult> load_plan(Pass& pass);           // the decided plan, if there is one
+Result<StepResult> claim_import(Pass& pass);    // finalizers: nothing of ours is lost
+Result<StepResult> check_spec(Pass& pass);      // the request alone
+Result<StepResult> connect_source(Pass& pass);  // credentials, connection
+Result<StepResult> load_plan(Pass& pass);       // the decided plan, if there is one
 // step_decide.cc
-Result<StepResult> read_source(Pass& pass);         // source VM and cluster facts
-Result<StepResult> validate_import(Pass& pass);     // findings -> conditions
-Result<StepResult> decide_plan(Pass& pass);         // OS, template, VM, claims: kept from here on
+Result<StepResult> read_source(Pass& pass);      // source VM and cluster facts
+Result<StepResult> validate_import(Pass& pass);  // findings -> conditions
+Result<StepResult> decide_plan(Pass& pass);      // OS, template, VM, claims: kept from here on
 // step_move.cc
 Result<StepResult> stop_source(Pass& pass);
 Result<StepResult> make_claims(Pass& pass);

@@ -1,4 +1,5 @@
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/steps.h"
 
 namespace vmferry::imports {
@@ -41,9 +42,9 @@ Result<bool> remove_claims(Pass& pass) {
 // Ends what was opened at the source, entry by entry, each crossed off as it is gone.
 Result<bool> close_openings(Pass& pass) {
   const auto openings = pass.ledger.openings;
-  for (const auto& [disk, handle] : openings) {
-    const bool gone = TRY(pass.provider->release_disk(handle, disk, pass.uid(), false, pass.stop));
-    if (!gone) return false;
+  for (const auto& entry : openings) {
+    const std::string& disk = entry.first;
+    if (!TRY(release_opening(pass, disk, false))) return false;
     pass.ledger.openings.erase(disk);
     TRY(pass.save_ledger());
   }
