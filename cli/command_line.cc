@@ -1,9 +1,13 @@
 // What all commands share of the command line: global options, usage errors, the help's end.
+#include <algorithm>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/copy_arguments.h"
 
 namespace vmferry::cli {
 
@@ -27,7 +31,10 @@ void add_global_options(CLI::App& app, Context& context) {
 
 int parse_and_run(CLI::App& app, Context& context, int argc, const char* const* argv) {
   try {
-    app.parse(argc, const_cast<char**>(argv));
+    std::vector<std::string> words(argv + 1, argv + argc);
+    words = shield_bracketed(std::move(words));
+    std::ranges::reverse(words);  // as CLI11 wants them
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& failure) {
     const bool help = failure.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
     if (!help) {

@@ -7,6 +7,8 @@
 namespace vmferry::cli {
 namespace {
 
+constexpr char kShield = '\x01';
+
 bool has_scheme(const std::string& text, std::string_view scheme) {
   return text.starts_with(std::string(scheme) + "://");
 }
@@ -44,12 +46,23 @@ Result<DiskEndpoint> parse_source(const std::string& text, bool imageio) {
 
 }  // namespace
 
+std::vector<std::string> shield_bracketed(std::vector<std::string> words) {
+  bool inside = false;
+  for (std::string& word : words) {
+    if (word == "]") inside = false;
+    if (inside) word.insert(word.begin(), kShield);
+    if (word == "[") inside = true;
+  }
+  return words;
+}
+
 Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, bool imageio) {
   CopyEnds ends;
   std::size_t next = 0;
   if (!words.empty() && words.front() == "[") {
     for (next = 1; next < words.size() && words[next] != "]"; ++next) {
-      ends.command.push_back(words[next]);
+      const std::string& word = words[next];
+      ends.command.push_back(word.starts_with(kShield) ? word.substr(1) : word);
     }
     if (next == words.size() || ends.command.empty()) {
       return make_error(ErrorKind::InvalidArgument,

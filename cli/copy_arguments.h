@@ -16,6 +16,11 @@ struct CopyEnds {
   bool null_target = false;
 };
 
+// The parser of the command line would take a "-f" between the brackets for an option of ours:
+// words between "[" and "]" are shielded from it by a control character in front, which
+// parse_copy_ends takes off again.
+std::vector<std::string> shield_bracketed(std::vector<std::string> words);
+
 // `words` are SOURCE and TARGET, SOURCE perhaps as "[", words, "]". nbd://, nbds://, nbd+unix://
 // are NBD servers; http:// and https:// servers with ranges, or imageio tickets with `imageio`;
 // anything else is a local file (file:///path, too). User and password of an http URL go into the

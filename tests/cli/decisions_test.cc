@@ -20,12 +20,12 @@ ImportView in(ImportOutcome outcome) {
 
 api::VirtualMachineImport import_with(std::vector<api::Condition> conditions) {
   api::VirtualMachineImport import;
-  import.object = kube::Object(
-      {{ "metadata",
-         { {"name", "web01"},
-           {"namespace", "default"},
-           { "uid",
-             "u1" } } }});
+  import.object = kube::Object(nlohmann::json{
+      { "metadata",
+        { {"name", "web01"},
+          {"namespace", "default"},
+          { "uid",
+            "u1" } } }});
   import.status.conditions = std::move(conditions);
   return import;
 }
@@ -71,8 +71,9 @@ TEST(ImportViewTest, JudgesByConditions) {
 
 TEST(ImportViewTest, OverlaysLiveTransfersOfThisImportOnly) {
   api::VirtualMachineImport import = import_with({});
-  import.status.disks.push_back(
-      {.name = "boot", .source_disk = {}, .claim = {}, .phase = "Queued"});
+  api::DiskStatus& stored = import.status.disks.emplace_back();
+  stored.name = "boot";
+  stored.phase = "Queued";
   TransferView live;
   live.disk = "boot";
   live.state = TransferState::Running;

@@ -119,6 +119,14 @@ TEST(CopyArgumentsTest, ReadsEveryKindOfSource) {
   EXPECT_TRUE(command->null_target);
 }
 
+TEST(CopyArgumentsTest, KeepsOptionsOfTheCommandInBrackets) {
+  const auto shielded = shield_bracketed({"[", "qemu-nbd", "-f", "raw", "d", "]", "null:"});
+  EXPECT_FALSE(shielded[2].starts_with("-"));
+  const auto ends = parse_copy_ends(shielded, false);
+  ASSERT_TRUE(ends);
+  EXPECT_THAT(ends->command, ElementsAre("qemu-nbd", "-f", "raw", "d"));
+}
+
 TEST(CopyArgumentsTest, RefusesWhatItCannotRead) {
   const std::vector<std::vector<std::string>> cases{{},
                                                     {"a"},
