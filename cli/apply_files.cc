@@ -45,8 +45,8 @@ Result<void> check(kube::Writer& writer, const api::ManifestObject& manifest,
                        object.api_version());
   }
   if (object.name().empty()) {
-    return coded_error(ErrorKind::InvalidArgument, code::kManifest,
-                       "{} without metadata.name", object.kind());
+    return coded_error(ErrorKind::InvalidArgument, code::kManifest, "{} without metadata.name",
+                       object.kind());
   }
   const std::string name = object_name(*type, object.name());
   if (auto fields = check_fields(*type, object); !fields) return fields.error().with_context(name);

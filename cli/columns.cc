@@ -41,10 +41,8 @@ struct Columns {
 std::vector<std::string> claim_cells(const kube::Object& claim) {
   const json& value = claim.json();
   const auto size = parse_quantity(text_at(value, "/spec/resources/requests/storage"));
-  return {text_at(value, "/spec/storageClassName"),
-          size ? human_bytes(*size) : "",
-          text_at(value, "/status/phase"),
-          claim.annotation("vmferry.io/path").value_or(""),
+  return {text_at(value, "/spec/storageClassName"), size ? human_bytes(*size) : "",
+          text_at(value, "/status/phase"), claim.annotation("vmferry.io/path").value_or(""),
           owner_of(claim)};
 }
 
@@ -133,9 +131,12 @@ std::string events_table(std::vector<kube::Object> events, const TableOptions& o
   for (const kube::Object& event : events) {
     const json& value = event.json();
     std::vector<std::string> row{
-        age_text(last_time(event), options.now), text_at(value, "/type"), text_at(value, "/reason"),
+        age_text(last_time(event), options.now),
+        text_at(value, "/type"),
+        text_at(value, "/reason"),
         text_at(value, "/involvedObject/kind") + "/" + text_at(value, "/involvedObject/name"),
-        text_at(value, "/count"), text_at(value, "/message")};
+        text_at(value, "/count"),
+        text_at(value, "/message")};
     if (options.with_namespace) row.insert(row.begin(), event.ns());
     table.add(std::move(row));
   }
@@ -145,7 +146,8 @@ std::string events_table(std::vector<kube::Object> events, const TableOptions& o
 }  // namespace
 
 std::string imports_table(const std::vector<ImportView>& imports, const TableOptions& options) {
-  std::vector<std::string> titles{"NAME", "VM", "SOURCE", "PHASE", "PROGRESS", "RATE", "ETA", "AGE"};
+  std::vector<std::string> titles{"NAME",     "VM",   "SOURCE", "PHASE",
+                                  "PROGRESS", "RATE", "ETA",    "AGE"};
   if (options.wide) titles.insert(titles.end(), {"DISKS", "MOVED", "MESSAGE"});
   if (options.with_namespace) titles.insert(titles.begin(), "NAMESPACE");
   Table table(std::move(titles));

@@ -1,9 +1,16 @@
 #pragma once
 
+#include <string>
+
 #include "cli/context.h"
 
 // Each add_<command> registers one subcommand of `vmferry`; cli/<command>.cc holds it.
 namespace vmferry::cli {
+
+struct UpOptions;
+
+// --agents, --slots, --limit and the rest of `up`, for the commands that start a supervisor.
+void add_supervisor_options(CLI::App& command, UpOptions& options, std::string& limit);
 
 void add_global_options(CLI::App& app, Context& context);
 // Parses, runs the chosen command and answers the exit code; usage errors are kBadInput.

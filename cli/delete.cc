@@ -63,7 +63,8 @@ Result<int> run_delete(Context& context, const DeleteOptions& options) {
   if (options.kind.empty() == options.files.empty()) {
     return make_error(ErrorKind::InvalidArgument, "give either KIND NAME or -f FILE");
   }
-  const DeletionOptions how{.wait = !options.no_wait, .timeout = TRY(parse_duration(options.timeout))};
+  const DeletionOptions how{.wait = !options.no_wait,
+                            .timeout = TRY(parse_duration(options.timeout))};
   const auto targets = TRY(options.files.empty() ? named_targets(context, options)
                                                  : targets_in_files(context, options));
   const auto store = TRY(context.open_store());
@@ -92,13 +93,16 @@ void add_delete(CLI::App& app, Context& context) {
   command->add_option("NAME", options->names, "objects to delete");
   command->add_option("-f,--filename", options->files, "the objects in these files")
       ->type_name("PATH");
-  command->add_flag("--wait,!--no-wait", [options](std::int64_t wait) { options->no_wait = wait < 0; },
-                    "wait until they are gone (default)");
+  command->add_flag(
+      "--wait,!--no-wait", [options](std::int64_t wait) { options->no_wait = wait < 0; },
+      "wait until they are gone (default)");
   command->add_option("--timeout", options->timeout, "how long to wait for each")
       ->capture_default_str();
   command->footer(
-      "An import that has not ended is stopped and undone: its claims go, its source VM is started\n"
-      "again if the import had stopped it. That is the coordinator's work: 'vmferry up' must run.\n\n"
+      "An import that has not ended is stopped and undone: its claims go, its source VM is "
+      "started\n"
+      "again if the import had stopped it. That is the coordinator's work: 'vmferry up' must "
+      "run.\n\n"
       "Examples:\n  vmferry delete import web01\n  vmferry delete -f examples/vmware.yaml\n");
   on_run(*command, context, [&context, options] { return run_delete(context, *options); });
 }

@@ -74,8 +74,9 @@ std::string findings_text(const api::VirtualMachineImport& import) {
   for (const api::Condition& condition : import.status.conditions) {
     const bool check = condition.type == "Valid" || condition.type == "MappingRulesVerified";
     const bool warns = condition.reason.ends_with("ReportedWarnings");
-    const bool blocks = condition.status == "False" && (condition.reason == "IncompleteMappingRules" ||
-                                                       condition.reason == "MappingRulesVerificationFailed");
+    const bool blocks =
+        condition.status == "False" && (condition.reason == "IncompleteMappingRules" ||
+                                        condition.reason == "MappingRulesVerificationFailed");
     if (!check || !(warns || blocks)) continue;
     std::string rest = condition.message;
     while (!rest.empty()) {
@@ -92,11 +93,11 @@ std::string disks_text(const ImportView& view) {
   Table table({"NAME", "SIZE", "MOVED", "RATE", "AGENT", "ATTEMPT", "PHASE", "VERIFIED", "CLAIM"});
   std::string details;
   for (const DiskView& disk : view.disks) {
-    table.add({disk.name, human_bytes(disk.virtual_bytes),
-               fmt::format("{} / {}", human_bytes(disk.moved_bytes), human_bytes(disk.to_move_bytes)),
-               disk.bytes_per_second > 0 ? human_rate(disk.bytes_per_second) : "", disk.agent,
-               fmt::format("{}", disk.attempt), disk.phase, disk.verified ? "yes" : "no",
-               disk.claim});
+    table.add(
+        {disk.name, human_bytes(disk.virtual_bytes),
+         fmt::format("{} / {}", human_bytes(disk.moved_bytes), human_bytes(disk.to_move_bytes)),
+         disk.bytes_per_second > 0 ? human_rate(disk.bytes_per_second) : "", disk.agent,
+         fmt::format("{}", disk.attempt), disk.phase, disk.verified ? "yes" : "no", disk.claim});
     details += "  " + printable(disk.name) + "\n";
     const std::size_t before = details.size();
     const auto detail = [&](const char* name, const std::string& value) {
@@ -127,7 +128,8 @@ std::string describe_text(const api::VirtualMachineImport& import, const ImportV
           disks_text(view);
   if (events.empty()) return text + "Events: none\n";
   return text + "Events:\n" +
-         objects_table(kube::types::kEvent, events, {.with_namespace = false, .wide = false, .now = now});
+         objects_table(kube::types::kEvent, events,
+                       {.with_namespace = false, .wide = false, .now = now});
 }
 
 }  // namespace vmferry::cli

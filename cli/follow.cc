@@ -41,7 +41,8 @@ Result<std::vector<ImportView>> follow(Context& context, kube::Reader& reader,
     }
     if (all_ended) return views;
     if (!context.clock.sleep(screen.refresh_every(), context.stop)) {
-      return Error(ErrorKind::Canceled, "stopped watching; the imports go on while vmferry up runs");
+      return Error(ErrorKind::Canceled,
+                   "stopped watching; the imports go on while vmferry up runs");
     }
   }
 }

@@ -106,8 +106,8 @@ Result<int> run_get(Context& context, const GetOptions& options) {
                                    ? "exist"
                                    : "in namespace '" + context.ns + "'");
   } else {
-    context.out << TRY(table_of(context, *store, *type, std::move(objects), options,
-                                form == OutputForm::Wide));
+    context.out << TRY(
+        table_of(context, *store, *type, std::move(objects), options, form == OutputForm::Wide));
   }
   return kOk;
 }
@@ -117,8 +117,9 @@ Result<int> run_get(Context& context, const GetOptions& options) {
 void add_get(CLI::App& app, Context& context) {
   auto options = std::make_shared<GetOptions>();
   CLI::App* command = app.add_subcommand("get", "List objects, or print one");
-  command->add_option("KIND", options->kind,
-                      "imports, agents, claims, vms, events, secrets, mappings, storageclasses, ...")
+  command
+      ->add_option("KIND", options->kind,
+                   "imports, agents, claims, vms, events, secrets, mappings, storageclasses, ...")
       ->required();
   command->add_option("NAME", options->name, "only this one");
   command->add_option("-o,--output", options->output, "yaml, json, name or wide");

@@ -67,9 +67,10 @@ std::string summary_text(const std::vector<ImportView>& imports,
     const auto manifest = manifests.find(import.key);
     if (manifest != manifests.end()) text += fmt::format("  manifest  {}\n", manifest->second);
   }
-  text += fmt::format("{} of {} imports succeeded, {} of {} disks verified, {} in {} ({})", succeeded,
-                      imports.size(), verified, disks, human_bytes(moved), human_duration(seconds),
-                      human_rate(seconds > 0 ? static_cast<double>(moved) / seconds : 0));
+  text +=
+      fmt::format("{} of {} imports succeeded, {} of {} disks verified, {} in {} ({})", succeeded,
+                  imports.size(), verified, disks, human_bytes(moved), human_duration(seconds),
+                  human_rate(seconds > 0 ? static_cast<double>(moved) / seconds : 0));
   if (resumed > 0) text += ", " + human_bytes(resumed) + " of it resumed";
   return text + "\n";
 }

@@ -102,7 +102,8 @@ DiskView disk_view(const api::DiskStatus& stored, const TransferView* live) {
                 .note = {},
                 .last_error = stored.last_error,
                 .history = {}};
-  if (stored.phase == "Copying") disk.bytes_per_second = static_cast<double>(stored.bytes_per_second);
+  if (stored.phase == "Copying")
+    disk.bytes_per_second = static_cast<double>(stored.bytes_per_second);
   // Done is final and only in the API; a transfer that still answers is about to be forgotten.
   if (live != nullptr && stored.phase != "Done") overlay(disk, *live);
   disk.note = note_of(disk, live);
@@ -118,8 +119,7 @@ void judge(const api::VirtualMachineImport& import, ImportView& view) {
   const api::Condition* succeeded = api::find_condition(conditions, "Succeeded");
   if (succeeded != nullptr && api::finished(import)) {
     take(*succeeded);
-    view.outcome =
-        succeeded->status == "True" ? ImportOutcome::Succeeded : ImportOutcome::Failed;
+    view.outcome = succeeded->status == "True" ? ImportOutcome::Succeeded : ImportOutcome::Failed;
     return;
   }
   for (const char* type : {"MappingRulesVerified", "Valid"}) {

@@ -24,9 +24,11 @@ void add_limit(CLI::App& app, Context& context) {
   auto rate = std::make_shared<std::string>();
   CLI::App* command =
       app.add_subcommand("limit", "Change the bandwidth limit of every running agent, at once");
-  command->add_option("RATE", *rate, "bytes per second: 200M, 1.5G; 0 or off: no limit")->required();
-  command->footer("Needs a running coordinator (vmferry up).\n\nExamples:\n"
-                  "  vmferry limit 200M\n  vmferry limit off\n");
+  command->add_option("RATE", *rate, "bytes per second: 200M, 1.5G; 0 or off: no limit")
+      ->required();
+  command->footer(
+      "Needs a running coordinator (vmferry up).\n\nExamples:\n"
+      "  vmferry limit 200M\n  vmferry limit off\n");
   on_run(*command, context, [&context, rate] { return run_limit(context, *rate); });
 }
 

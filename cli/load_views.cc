@@ -19,7 +19,8 @@ ImportView view_of_object(const kube::Object& object, const std::vector<Transfer
   return view;
 }
 
-// No coordinator means no live figures, which is not an error: the objects tell what was last known.
+// No coordinator means no live figures, which is not an error: the objects tell what was last
+// known.
 std::vector<TransferView> live_transfers(const embedded::Home& home, std::stop_token stop) {
   auto telemetry = Telemetry::connect(home);
   if (!telemetry) return {};
@@ -34,8 +35,8 @@ Result<std::vector<ImportView>> load_views(kube::Reader& reader, const embedded:
                                            const std::vector<std::string>& names,
                                            std::stop_token stop) {
   const std::vector<TransferView> transfers = live_transfers(home, stop);
-  const kube::ObjectList list = TRY(
-      reader.list(kube::types::kVirtualMachineImport, {.ns = ns, .label_selector = {}}, stop));
+  const kube::ObjectList list =
+      TRY(reader.list(kube::types::kVirtualMachineImport, {.ns = ns, .label_selector = {}}, stop));
   std::vector<ImportView> views;
   for (const kube::Object& object : list.items) {
     if (!names.empty() && std::ranges::find(names, object.name()) == names.end()) continue;

@@ -5,16 +5,16 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
-#include "cli/interrupt.h"
+#include "common/signals.h"
 
 int main(int argc, char** argv) {
   using namespace vmferry;
-  const cli::Interrupt interrupt;
+  const StopSignals signals;  // first: other threads inherit its blocked signals
   const SystemClock clock;
   cli::Context context{.out = std::cout,
                        .err = std::cerr,
                        .clock = clock,
-                       .stop = interrupt.token(),
+                       .stop = signals.token(),
                        .log = make_stderr_logger("vmferry"),
                        .terminal = ::isatty(STDOUT_FILENO) == 1};
 

@@ -81,14 +81,15 @@ std::string head_line(const ImportView& import, const ProgressStyle& style) {
 std::string disk_line(const DiskView& disk, std::size_t name_width, const ProgressStyle& style) {
   const double share = share_of(disk);
   if (style.width < kNarrow) {
-    return fitted(trimmed(fmt::format("  {} {} {}", padded(disk.name, std::min<std::size_t>(name_width, 12)),
-                                      percent(share), disk.phase)),
-                  style.width);
+    return fitted(
+        trimmed(fmt::format("  {} {} {}", padded(disk.name, std::min<std::size_t>(name_width, 12)),
+                            percent(share), disk.phase)),
+        style.width);
   }
   const std::size_t bar_width = style.width >= 120 ? 26 : 12;
-  std::string line = fmt::format("  {}  {} {}  {}", padded(disk.name, name_width),
-                                 bar(share, bar_width), percent(share),
-                                 padded(bytes_text(disk.moved_bytes, disk.to_move_bytes), 21));
+  std::string line =
+      fmt::format("  {}  {} {}  {}", padded(disk.name, name_width), bar(share, bar_width),
+                  percent(share), padded(bytes_text(disk.moved_bytes, disk.to_move_bytes), 21));
   if (disk.phase == "Copying") {
     line += "  " + padded(human_rate(disk.bytes_per_second), 11);
     const std::uint64_t left = disk.to_move_bytes - std::min(disk.to_move_bytes, disk.moved_bytes);
@@ -131,7 +132,8 @@ std::vector<std::string> progress_lines(const std::vector<ImportView>& imports,
     for (const DiskView& disk : import.disks) {
       lines.push_back(disk_line(disk, name_width, style));
     }
-    const bool explain = import.outcome == ImportOutcome::Blocked || import.outcome == ImportOutcome::Failed;
+    const bool explain =
+        import.outcome == ImportOutcome::Blocked || import.outcome == ImportOutcome::Failed;
     if (explain && !import.message.empty()) {
       lines.push_back(fitted("  " + import.message, style.width));
     }
@@ -153,8 +155,9 @@ std::vector<std::string> plain_lines(const std::vector<ImportView>& imports) {
     if (explain) head += ": " + import.message;
     lines.push_back(printable(head));
     for (const DiskView& disk : import.disks) {
-      std::string line = fmt::format("{} {}: {} {} of {}", name, disk.name, disk.phase,
-                                     human_bytes(disk.moved_bytes), human_bytes(disk.to_move_bytes));
+      std::string line =
+          fmt::format("{} {}: {} {} of {}", name, disk.name, disk.phase,
+                      human_bytes(disk.moved_bytes), human_bytes(disk.to_move_bytes));
       if (disk.bytes_per_second > 0) line += ", " + human_rate(disk.bytes_per_second);
       if (!disk.agent.empty()) line += ", " + disk.agent;
       if (!disk.note.empty()) line += ", " + disk.note;

@@ -32,7 +32,7 @@ class Screen {
 
   std::ostream& out_;
   const bool terminal_;
-  std::size_t drawn_ = 0;              // lines of the live view on the screen
+  std::size_t drawn_ = 0;             // lines of the live view on the screen
   std::set<std::string> last_plain_;  // not repeated while unchanged
 };
 

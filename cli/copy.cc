@@ -1,0 +1,186 @@
+#include "transfer/copy.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <ostream>
+
+#include "cli/commands.h"
+#include "cli/copy_arguments.h"
+#include "cli/copy_report.h"
+#include "cli/server_child.h"
+#include "common/bytes.h"
+#include "common/catalogue.h"
+#include "common/fd.h"
+#include "transfer/open_source.h"
+#include "transfer/resume.h"
+#include "transfer/sources/private_directory.h"
+
+namespace vmferry::cli {
+namespace {
+
+struct CopyFlags {
+  std::vector<std::string> words;
+  bool imageio = false, progress = false, json = false;
+  bool verify = true;
+  std::string journal, limit = "0", ca_file, thumbprint, hash = "xxh3-128";
+  int workers = 0;
+};
+
+Result<TlsTrust> trust_of(const CopyFlags& flags) {
+  TlsTrust trust;
+  if (!flags.ca_file.empty()) {
+    const std::string pem = TRY(read_file(flags.ca_file, kMiB));
+    trust.ca_pem = TRY(parse_ca_certificates(pem));
+  }
+  if (!flags.thumbprint.empty()) trust.thumbprint = TRY(parse_thumbprint(flags.thumbprint));
+  return trust;
+}
+
+// CPU time of this process and of the children that have ended, as `time` counts it.
+double cpu_seconds() {
+  double sum = 0;
+  for (const auto who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    ::getrusage(who, &usage);
+    for (const timeval& part : {usage.ru_utime, usage.ru_stime}) {
+      sum += static_cast<double>(part.tv_sec) + static_cast<double>(part.tv_usec) / 1e6;
+    }
+  }
+  return sum;
+}
+
+// One line that is rewritten on a terminal, a line every two seconds elsewhere; on stderr, so that
+// --json stays one line.
+void report_progress(Context& context, const CopyMonitor& monitor, std::stop_token ending) {
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  const std::chrono::milliseconds every(terminal ? 200 : 2000);
+  CopyProgress last = monitor.snapshot();
+  SteadyTime last_time = context.clock.steady();
+  double rate = 0;
+  while (context.clock.sleep(every, ending)) {
+    const CopyProgress now = monitor.snapshot();
+    const SteadyTime time = context.clock.steady();
+    const auto done = [](const CopyProgress& p) { return p.moved_bytes + p.verified_bytes; };
+    const std::uint64_t step = done(now) - std::min(done(now), done(last));
+    const double latest = static_cast<double>(step) / Seconds(time - last_time).count();
+    rate = rate > 0 ? 0.7 * rate + 0.3 * latest : latest;
+    const std::string line = copy_progress_line(now, rate);
+    context.err << (terminal ? "\r" + line + "\x1b[K" : line + "\n") << std::flush;
+    last = now;
+    last_time = time;
+  }
+  if (terminal) context.err << "\r\x1b[K" << std::flush;
+}
+
+Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFlags& flags,
+                            const DiskSource& source) {
+  if (ends.null_target) {
+    TargetOpen target;
+    target.sink = make_null_sink(source.size_bytes());
+    return target;
+  }
+  SinkOptions options;
+  options.path = ends.target;
+  options.size_bytes = source.size_bytes();
+  if (flags.journal.empty()) {
+    TargetOpen target;
+    target.sink = TRY(open_sink(options));
+    return target;
+  }
+  JournalIdentity identity{.job = "vmferry copy",
+                           .size_bytes = source.size_bytes(),
+                           .hash = flags.hash,
+                           .source = source.identity(),
+                           .target = {}};
+  TargetOpen target =
+      TRY(open_target(options, std::move(identity), flags.journal, std::nullopt, {}));
+  if (target.started_over) context.err << "note: starting over: " << target.reason << '\n';
+  return target;
+}
+
+Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
+  const auto scratch = TRY(PrivateDirectory::make(""));
+  DiskEndpoint endpoint = ends.source;
+  endpoint.trust = TRY(trust_of(flags));
+  std::unique_ptr<ServerChild> server;
+  if (!ends.command.empty()) {
+    server = TRY(ServerChild::start(ends.command, context.stop));
+    endpoint.url = server->url();
+    // The socket's name is new each time; what the command serves is what must not change.
+    std::string words;
+    for (const std::string& word : ends.command) words += (words.empty() ? "" : " ") + word;
+    endpoint.identity = {{"command", words}};
+  }
+  SourceEnvironment environment;
+  environment.scratch_directory = scratch->path();
+  environment.log = context.log;
+  const auto source = TRY(open_source(endpoint, environment, context.stop));
+  TargetOpen target = TRY(open_end(context, ends, flags, *source));
+
+  CopyOptions options;
+  options.workers = flags.workers;
+  options.hash = flags.hash == "sha256" ? HashAlgorithm::Sha256 : HashAlgorithm::Xxh3_128;
+  options.verify = flags.verify && !ends.null_target ? VerifyMode::ReadBack : VerifyMode::None;
+  Throttle throttle(context.clock, TRY(parse_size(flags.limit)));
+  CopyMonitor monitor;
+  std::jthread reporter;
+  if (flags.progress) {
+    reporter =
+        std::jthread([&](std::stop_token ending) { report_progress(context, monitor, ending); });
+  }
+  return copy_disk(*source, *target.sink, target.journal.get(), &throttle, options, monitor,
+                   context.clock, context.log, context.stop);
+}
+
+Result<int> run_copy(Context& context, const CopyFlags& flags) {
+  const CopyEnds ends = TRY(parse_copy_ends(flags.words, flags.imageio));
+  auto result = copy(context, ends, flags);  // the child has ended: its CPU time is known
+  if (!result && result.error().kind() == ErrorKind::Canceled) {
+    context.err << (flags.journal.empty()
+                        ? "stopped; without --journal the next run starts from nothing\n"
+                        : "stopped; the journal is saved: run the same command again to go on\n");
+    return kInterrupted;
+  }
+  if (!result) return std::move(result).error();
+  context.out << (flags.json ? copy_json(*result, cpu_seconds())
+                             : copy_text(*result, cpu_seconds()));
+  return kOk;
+}
+
+}  // namespace
+
+void add_copy(CLI::App& app, Context& context) {
+  auto flags = std::make_shared<CopyFlags>();
+  CLI::App* command = app.add_subcommand("copy", "Copy one disk: fast, verified, resumable");
+  command
+      ->add_option("SOURCE TARGET", flags->words,
+                   "source: nbd://, nbds://, nbd+unix://, http(s)://, a file, or [ nbdkit ... ]; "
+                   "target: a file, a block device, null:")
+      ->required();
+  command->add_flag("--imageio", flags->imageio, "the source URL is an ovirt-imageio ticket");
+  command->add_flag("--verify,!--no-verify", flags->verify,
+                    "read the target back and compare (default, but for null:)");
+  command
+      ->add_option("--journal", flags->journal, "remember in FILE what is durable; go on from it")
+      ->type_name("FILE");
+  command->add_option("--limit", flags->limit, "bytes per second, such as 200M");
+  command->add_option("--workers", flags->workers, "concurrent chunks; 0: as the source likes best")
+      ->check(CLI::Range(0, 64));
+  command->add_option("--cacert", flags->ca_file, "PEM file of the CA to trust")->type_name("FILE");
+  command->add_option("--thumbprint", flags->thumbprint, "trust exactly this certificate");
+  command->add_flag("--progress", flags->progress, "show progress on stderr");
+  command->add_flag("--json", flags->json, "print the figures as one line of JSON");
+  command->add_option("--hash", flags->hash, "xxh3-128 or sha256")
+      ->check(CLI::IsMember({"xxh3-128", "sha256"}))
+      ->capture_default_str();
+  command->footer(
+      "Examples:\n"
+      "  vmferry copy --progress nbd://server/disk disk.img\n"
+      "  vmferry copy --journal disk.journal https://server/disk-flat.vmdk /dev/vg/disk\n"
+      "  vmferry copy [ nbdkit file disk.raw ] copy.img\n"
+      "  vmferry copy --json [ qemu-nbd -f qcow2 disk.qcow2 ] null:\n");
+  on_run(*command, context, [&context, flags] { return run_copy(context, *flags); });
+}
+
+}  // namespace vmferry::cli

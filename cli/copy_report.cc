@@ -1,0 +1,63 @@
+#include "cli/copy_report.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/import_view.h"
+#include "common/bytes.h"
+
+namespace vmferry::cli {
+namespace {
+
+// Bytes that went through this run, per second; what an earlier one did is not our speed.
+double rate_of(const CopyResult& result) {
+  const CopyProgress& p = result.progress;
+  const std::uint64_t moved = p.moved_bytes - std::min(p.moved_bytes, p.resumed_bytes);
+  return result.seconds > 0 ? static_cast<double>(moved) / result.seconds : 0;
+}
+
+}  // namespace
+
+std::string copy_text(const CopyResult& result, double cpu_seconds) {
+  const CopyProgress& p = result.progress;
+  std::string text = fmt::format("{} virtual, {} data, {} zero in {:.1f} s: {}, {:.2f} s CPU\n",
+                                 human_bytes(p.virtual_bytes), human_bytes(p.moved_bytes),
+                                 human_bytes(p.zero_bytes), result.seconds,
+                                 human_rate(rate_of(result)), cpu_seconds);
+  if (p.resumed_bytes > 0) text += fmt::format("resumed: {}\n", human_bytes(p.resumed_bytes));
+  if (p.source.retries > 0) text += fmt::format("retries: {}\n", p.source.retries);
+  text += fmt::format("digest: {} ({})\n", result.digest,
+                      result.verified ? "target read back and equal" : "target not read back");
+  return text;
+}
+
+std::string copy_json(const CopyResult& result, double cpu_seconds) {
+  const CopyProgress& p = result.progress;
+  const nlohmann::ordered_json json{{"bytes_virtual", p.virtual_bytes},
+                                    {"bytes_data", p.moved_bytes},
+                                    {"bytes_zero", p.zero_bytes},
+                                    {"seconds", result.seconds},
+                                    {"mib_per_second", rate_of(result) / static_cast<double>(kMiB)},
+                                    {"cpu_seconds", cpu_seconds},
+                                    {"digest", result.digest},
+                                    {"verified", result.verified},
+                                    {"resumed_bytes", p.resumed_bytes},
+                                    {"retries", p.source.retries}};
+  return json.dump() + "\n";
+}
+
+std::string copy_progress_line(const CopyProgress& progress, double bytes_per_second) {
+  const bool verifying = progress.phase == CopyPhase::Verifying;
+  const std::uint64_t whole = verifying ? progress.virtual_bytes : progress.to_move_bytes;
+  const std::uint64_t done =
+      std::min(whole, verifying ? progress.verified_bytes : progress.moved_bytes);
+  const int percent =
+      whole == 0 ? 0
+                 : static_cast<int>(static_cast<double>(done) * 100 / static_cast<double>(whole));
+  return fmt::format("{:<10} {:3}%  {} / {}  {}  ETA {}", to_string(progress.phase), percent,
+                     human_bytes(done), human_bytes(whole), human_rate(bytes_per_second),
+                     eta_text(seconds_left(whole - done, bytes_per_second)));
+}
+
+}  // namespace vmferry::cli

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "transfer/copy.h"
+
+namespace vmferry::cli {
+
+// The figures of one copy, for people ("\n" at the end of each line) and as one line of JSON with
+// the keys bytes_virtual, bytes_data, bytes_zero, seconds, mib_per_second, cpu_seconds, digest,
+// verified, resumed_bytes, retries.
+std::string copy_text(const CopyResult& result, double cpu_seconds);
+std::string copy_json(const CopyResult& result, double cpu_seconds);
+// "copying   42%  1.2 GiB / 3.0 GiB  182.4 MiB/s  ETA 12 s".
+std::string copy_progress_line(const CopyProgress& progress, double bytes_per_second);
+
+}  // namespace vmferry::cli

@@ -1,0 +1,56 @@
+#include "cli/server_child.h"
+
+#include <filesystem>
+
+#include "cli/copy_arguments.h"
+#include "common/catalogue.h"
+#include "common/clock.h"
+
+namespace vmferry::cli {
+namespace {
+
+constexpr std::chrono::seconds kStartLimit{30};
+constexpr std::chrono::milliseconds kPoll{20};
+constexpr std::chrono::seconds kStopGrace{5};
+
+}  // namespace
+
+Result<std::unique_ptr<ServerChild>> ServerChild::start(const std::vector<std::string>& command,
+                                                        std::stop_token stop) {
+  std::unique_ptr<ServerChild> server(new ServerChild());
+  server->directory_ = TRY(PrivateDirectory::make(""));
+  server->socket_ = server->directory_->path() + "/nbd.sock";
+  ChildProcess::Options options;
+  options.command = TRY(command_on_socket(command, server->socket_));
+  server->child_ = TRY(ChildProcess::start(std::move(options), server->tail_));
+  auto listening = server->wait_for_socket(std::move(stop));
+  if (listening) return server;
+  server->child_->terminate(kStopGrace);  // its last words are complete then
+  std::string last_words;
+  for (const std::string& line : server->tail_.lines()) last_words += "; " + line;
+  const Error& error = listening.error();
+  return Error(error.kind(), error.code(), error.message() + last_words)
+      .with_context(command.front());
+}
+
+ServerChild::~ServerChild() {
+  if (child_) child_->terminate(kStopGrace);
+}
+
+Result<void> ServerChild::wait_for_socket(std::stop_token stop) const {
+  const SystemClock clock;
+  const SteadyTime end = clock.steady() + kStartLimit;
+  std::error_code ignored;
+  while (!std::filesystem::exists(socket_, ignored)) {
+    if (!child_->running()) {
+      return Error(ErrorKind::Unavailable, code::kSourceUnreachable, "ended before it listened");
+    }
+    if (clock.steady() >= end) {
+      return Error(ErrorKind::Unavailable, code::kSourceUnreachable, "did not listen within 30 s");
+    }
+    if (!clock.sleep(kPoll, stop)) return Error(ErrorKind::Canceled, "stopped");
+  }
+  return {};
+}
+
+}  // namespace vmferry::cli
