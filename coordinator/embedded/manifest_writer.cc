@@ -33,6 +33,7 @@ kube::Object portable(kube::Object object) {
     metadata.erase(field);
   }
   object.json().erase("status");
+  if (object.kind() == "PersistentVolumeClaim") object.json()["spec"].erase("volumeName");
   return object;
 }
 

@@ -87,6 +87,9 @@ void JobTable::assign_queued(SteadyTime now, Effects& effects) {
   if (std::none_of(agents.begin(), agents.end(), [](const auto& a) { return a.free_slots > 0; })) {
     return;
   }
+  if (now < next_placement_) return;
+  // A look at a queue of a hundred thousand takes some 40 ms: not more than a tenth of the time.
+  next_placement_ = now + std::chrono::microseconds(5 * queue_.size());
   std::vector<const PlacementJob*> ready;
   ready.reserve(queue_.size());
   for (const PlacementJob* job : queue_) {

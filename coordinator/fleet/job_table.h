@@ -180,6 +180,7 @@ class JobTable {
   std::uint64_t last_arrival_ = 0;
   std::map<JobId, protocol::Attempt> floors_;  // attempts of jobs that are gone: never used again
   NamespaceBytes served_;
+  SteadyTime next_placement_{};
 };
 
 }  // namespace vmferry

@@ -82,13 +82,16 @@ class Slots {
         if (on_agent != import->second.end()) same_import = on_agent->second;
       }
       return std::tuple(job.avoid.contains(agents_[i].id), same_import, load_[i],
-                        std::numeric_limits<std::uint32_t>::max() - agents_[i].free_slots,
-                        agents_[i].id);
+                        std::numeric_limits<std::uint32_t>::max() - agents_[i].free_slots, i);
     };
+    decltype(rank(0)) best_rank{};
     const auto consider = [&](const std::vector<std::size_t>& candidates) {
       for (const std::size_t i : candidates) {
         if (agents_[i].free_slots == 0 || job.blocked.contains(agents_[i].id)) continue;
-        if (!best || rank(i) < rank(*best)) best = i;
+        const auto its_rank = rank(i);
+        if (best && best_rank <= its_rank) continue;
+        best = i;
+        best_rank = its_rank;
       }
     };
     if (job.nodes.empty()) {
@@ -160,21 +163,20 @@ std::vector<Assignment> place(const std::vector<const PlacementJob*>& queue,
     usage.add(job);
     active.insert(job.ns);
   }
+  // Priorities, each with its lanes.
+  std::vector<std::vector<Lane>> priorities;
   for (std::size_t i = 0; i < queue.size(); ++i) {
-    if (i == 0 || queue[i]->ns != queue[i - 1]->ns) active.insert(queue[i]->ns);
+    const bool new_priority = i == 0 || queue[i]->priority != queue[i - 1]->priority;
+    if (new_priority) priorities.emplace_back();
+    if (new_priority || queue[i]->ns != queue[i - 1]->ns) {
+      priorities.back().push_back({queue[i]->ns, i, i});
+      active.insert(queue[i]->ns);
+    }
+    priorities.back().back().end = i + 1;
   }
   level(served, active);
 
-  for (std::size_t from = 0; from < queue.size() && !slots.none_free();) {
-    // All lanes of one priority.
-    std::vector<Lane> lanes;
-    std::size_t to = from;
-    for (; to < queue.size() && queue[to]->priority == queue[from]->priority; ++to) {
-      if (lanes.empty() || lanes.back().ns != queue[to]->ns)
-        lanes.push_back({queue[to]->ns, to, to});
-      lanes.back().end = to + 1;
-    }
-    from = to;
+  for (std::vector<Lane>& lanes : priorities) {
     // While caps only fill up, a job that cannot go now cannot go later in this round: each is
     // looked at once.
     while (!lanes.empty() && !slots.none_free()) {

@@ -1,0 +1,328 @@
+#include "coordinator/fleet/job_table.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/catalogue.h"
+
+namespace vmferry {
+namespace {
+
+using namespace std::chrono_literals;
+
+const JobId kJob{"uid/disk"};
+
+// A table, a clock, and agents that say what the test wants.
+class JobTableTest : public testing::Test {
+ protected:
+  void make_table(std::vector<JobRecord> records = {}) {
+    JobTable::Options options;
+    options.coordinator = "coordinator";
+    options.settle = 1s;
+    options.attempts_per_job = 3;
+    table.emplace(options, std::move(records), now);
+  }
+  void SetUp() override { make_table(); }
+
+  // Messages of `effects` to peers, as "kind" words; the last record is kept.
+  std::string carried_out(const Effects& effects) {
+    std::string kinds;
+    for (const Effect& effect : effects) {
+      std::string word;
+      if (const auto* message = std::get_if<SendMessage>(&effect)) {
+        word = std::string(protocol::kind_of(message->message));
+      } else if (const auto* assign = std::get_if<SendAssign>(&effect)) {
+        word = "assign" + std::to_string(assign->assign.attempt) + ">" + assign->peer;
+      } else if (const auto* save = std::get_if<SaveRecord>(&effect)) {
+        stored = save->record;
+        word = "save";
+      } else if (std::holds_alternative<RemoveJob>(effect)) {
+        stored.reset();
+        word = "remove";
+      } else if (std::holds_alternative<StoreJournal>(effect)) {
+        word = "journal";
+      } else if (std::holds_alternative<DistrustTarget>(effect)) {
+        word = "distrust";
+      }
+      if (!word.empty()) kinds += (kinds.empty() ? "" : " ") + word;
+    }
+    return kinds;
+  }
+  std::string say(const std::string& agent, protocol::Message message) {
+    Effects effects;
+    table->handle({agent + "-peer", agent + "-key", std::move(message)}, now, effects);
+    return carried_out(effects);
+  }
+  std::string hello(const std::string& agent, std::vector<protocol::JobStatus> jobs = {},
+                    const std::string& incarnation = "1") {
+    protocol::Hello message;
+    message.agent = AgentId{agent};
+    message.incarnation = incarnation;
+    message.node = "node-" + agent;
+    message.slots = 4;
+    message.jobs = std::move(jobs);
+    return say(agent, message);
+  }
+  std::string beat(const std::string& agent, std::vector<protocol::JobStatus> jobs = {}) {
+    return say(agent, protocol::Heartbeat{AgentId{agent}, "1", 4, 0, 0, std::move(jobs), 1});
+  }
+  std::string tick(std::chrono::milliseconds time = 0ms) {
+    now += time;
+    Effects effects;
+    table->tick(now, effects);
+    return carried_out(effects);
+  }
+  void submit() {
+    TransferRequest request;
+    request.job = kJob;
+    request.import_key = "ns/vm";
+    request.ns = "ns";
+    request.size_bytes = 1000 << 20;
+    Effects effects;
+    table->submit(request, effects);
+    carried_out(effects);
+  }
+  bool cancel() {
+    Effects effects;
+    const bool gone = table->cancel(kJob, effects);
+    carried_out(effects);
+    return gone;
+  }
+  static protocol::JobStatus status(protocol::Attempt attempt, std::uint64_t moved_mib = 0) {
+    protocol::JobStatus s;
+    s.job = kJob;
+    s.attempt = attempt;
+    s.phase = protocol::JobPhase::Copying;
+    s.to_move_bytes = 1000 << 20;
+    s.moved_bytes = moved_mib << 20;
+    return s;
+  }
+  protocol::Failed failed(protocol::Attempt attempt, ErrorKind kind, std::string_view code = "",
+                          std::uint64_t moved_mib = 0) const {
+    return {kJob, attempt, status(attempt, moved_mib), {kind, std::string(code), "why"}};
+  }
+  TransferView view() const { return table->transfer(kJob, now).value_or(TransferView{}); }
+  // Attempt 1 runs on agent a.
+  void run_on_a() {
+    hello("a");
+    submit();
+    ASSERT_EQ(tick(1s), "save assign1>a-peer");
+    say("a", protocol::Accepted{kJob, 1});
+    ASSERT_EQ(view().state, TransferState::Running);
+  }
+
+  SteadyTime now{std::chrono::hours(1)};
+  std::optional<JobTable> table;
+  std::optional<JobRecord> stored;
+};
+
+TEST_F(JobTableTest, NothingIsAssignedBeforeAgentsHadTimeToReport) {
+  hello("a");
+  submit();
+  EXPECT_EQ(tick(), "");
+  EXPECT_EQ(view().waiting_for, "agents to report what they run");
+  EXPECT_EQ(tick(1s), "save assign1>a-peer") << "stored before it leaves";
+  EXPECT_EQ(stored->writer->agent.value, "a");
+}
+
+TEST_F(JobTableTest, ALostAssignIsSaidAgainWithTheSameAttempt) {
+  hello("a");
+  submit();
+  tick(1s);
+  now += 2s;
+  EXPECT_EQ(beat("a"), "heartbeat_ack save assign1>a-peer");
+  EXPECT_EQ(beat("a", {status(1)}), "heartbeat_ack");
+}
+
+TEST_F(JobTableTest, ASilentAgentKeepsItsTargetForLeaseAndMargin) {
+  run_on_a();
+  now += 4s;
+  hello("b");
+  for (int i = 0; i < 8; ++i) {
+    beat("b");
+    EXPECT_EQ(tick(500ms), "") << i;
+  }
+  EXPECT_EQ(view().waiting_for, "agent a is lost, its lease runs out in 0 s");
+  beat("b");
+  EXPECT_EQ(tick(500ms), "save");
+  beat("b");
+  EXPECT_EQ(tick(1s), "save assign2>b-peer");
+}
+
+TEST_F(JobTableTest, ANewIncarnationFreesTheTargetAtOnce) {
+  run_on_a();
+  hello("b");
+  hello("a", {}, "2");
+  EXPECT_FALSE(stored->writer);
+  EXPECT_EQ(tick(1s), "save assign2>b-peer");
+}
+
+TEST_F(JobTableTest, AReplacedIncarnationIsNotHeardAnyMore) {
+  hello("a", {}, "1");
+  hello("a", {}, "2");
+  EXPECT_EQ(hello("a", {}, "1"), "");
+}
+
+TEST_F(JobTableTest, AnotherKeyCannotTakeALivingAgentsName) {
+  hello("a");
+  protocol::Hello message;
+  message.agent = AgentId{"a"};
+  message.incarnation = "evil";
+  Effects effects;
+  table->handle({"evil-peer", "evil-key", message}, now, effects);
+  EXPECT_EQ(carried_out(effects), "");
+}
+
+TEST_F(JobTableTest, ReportsOfOlderAttemptsAreIgnored) {
+  run_on_a();
+  hello("b");
+  say("a", failed(1, ErrorKind::Unavailable));
+  ASSERT_EQ(tick(2s), "save assign2>b-peer");
+  say("b", protocol::Accepted{kJob, 2});
+  beat("b", {status(2, 50)});
+  protocol::Done late;
+  late.job = kJob;
+  late.attempt = 1;
+  late.status = status(1, 900);
+  EXPECT_EQ(say("a", late), "forget");
+  EXPECT_EQ(say("a", protocol::JournalUpdate{kJob, 1, "e", "i", false, 1, "x"}), "journal_ack");
+  EXPECT_EQ(beat("a", {status(1, 900)}), "heartbeat_ack cancel");
+  EXPECT_EQ(view().state, TransferState::Running);
+  EXPECT_EQ(view().status.moved_bytes, 50u << 20);
+}
+
+TEST_F(JobTableTest, CountersNeverFall) {
+  run_on_a();
+  beat("a", {status(1, 100)});
+  beat("a", {status(1, 60)});
+  EXPECT_EQ(view().status.moved_bytes, 100u << 20);
+}
+
+TEST_F(JobTableTest, FailuresAreBoundedUnlessTheyGetFurther) {
+  hello("a");
+  submit();
+  protocol::Attempt attempt = 1;
+  now += 1s;
+  for (; attempt <= 4; ++attempt) {  // each further than the one before: none counts
+    beat("a");
+    ASSERT_EQ(tick(2s), "save assign" + std::to_string(attempt) + ">a-peer");
+    say("a", failed(attempt, ErrorKind::Unavailable, "", 100ull * attempt));
+    ASSERT_EQ(view().state, TransferState::Queued);
+  }
+  for (int failure = 1; failure <= 3; ++failure, ++attempt) {
+    for (int i = 0; i < 8; ++i) {
+      now += 500ms;
+      beat("a");
+    }
+    ASSERT_EQ(tick(), "save assign" + std::to_string(attempt) + ">a-peer");
+    say("a", failed(attempt, ErrorKind::Unavailable, "", 400));
+  }
+  EXPECT_EQ(view().state, TransferState::Failed);
+  EXPECT_EQ(view().error->message(), "after 3 failed attempts: why");
+}
+
+TEST_F(JobTableTest, ATerminalErrorEndsTheJobAtOnce) {
+  run_on_a();
+  EXPECT_EQ(say("a", failed(1, ErrorKind::ResourceExhausted, code::kTargetFull)), "save forget");
+  EXPECT_EQ(view().state, TransferState::Failed);
+  EXPECT_EQ(view().error->code(), code::kTargetFull);
+  EXPECT_EQ(say("a", failed(1, ErrorKind::ResourceExhausted)), "save forget") << "said twice";
+}
+
+TEST_F(JobTableTest, AResumedTargetThatDoesNotVerifyIsStartedOver) {
+  run_on_a();
+  protocol::Failed message = failed(1, ErrorKind::DataLoss, code::kVerifyFailed);
+  message.status.resumed_bytes = 1;
+  EXPECT_EQ(say("a", message), "distrust save forget");
+  EXPECT_EQ(view().state, TransferState::Queued);
+}
+
+TEST_F(JobTableTest, ARefusedJobGoesElsewhereAtOnce) {
+  hello("a");
+  submit();
+  tick(1s);
+  hello("b");
+  say("a", protocol::Refused{kJob, 1, {ErrorKind::ResourceExhausted, "", "all slots are busy"}});
+  EXPECT_EQ(tick(100ms), "save assign2>b-peer");
+}
+
+TEST_F(JobTableTest, CancelIsTrueOnlyWithoutAWriter) {
+  run_on_a();
+  EXPECT_FALSE(cancel());
+  EXPECT_EQ(tick(1s), "cancel") << "until it is confirmed";
+  EXPECT_FALSE(cancel());
+  EXPECT_EQ(say("a", protocol::Cancelled{kJob, 1}), "remove");
+  EXPECT_TRUE(cancel());
+  // A later job of this name must not be hit by a late message about the old one.
+  submit();
+  EXPECT_EQ(tick(1s), "save assign2>a-peer");
+}
+
+TEST_F(JobTableTest, ACancelledJobOfALostAgentWaitsForTheLease) {
+  run_on_a();
+  EXPECT_FALSE(cancel());
+  tick(7s);
+  EXPECT_FALSE(cancel());
+  EXPECT_EQ(tick(2s), "remove");
+  EXPECT_TRUE(cancel());
+}
+
+TEST_F(JobTableTest, ARestartedTableAdoptsTheStoredAttemptOnly) {
+  run_on_a();
+  const JobRecord record = *stored;
+  make_table({record});
+  EXPECT_EQ(beat("a"), "welcome") << "unknown: must say hello";
+  EXPECT_EQ(hello("a", {status(1, 5)}), "welcome limits");
+  EXPECT_EQ(view().state, TransferState::Running);
+
+  make_table({record});
+  EXPECT_EQ(hello("b", {status(1, 5)}), "welcome limits cancel") << "not the agent in the record";
+  make_table({});
+  EXPECT_EQ(hello("a", {status(7, 5)}), "welcome limits cancel") << "no record at all";
+  submit();
+  EXPECT_EQ(tick(1s), "cancel") << "its target is not given away before that is confirmed";
+  EXPECT_EQ(say("a", protocol::Cancelled{kJob, 7}), "remove");
+  submit();
+  EXPECT_EQ(tick(1s), "save assign8>a-peer");
+}
+
+TEST_F(JobTableTest, ARestartedTableWaitsForTheLeaseOfAWriterThatDoesNotReport) {
+  run_on_a();
+  make_table({*stored});
+  submit();
+  hello("b");
+  for (int i = 0; i < 15; ++i) {
+    beat("b");
+    EXPECT_EQ(tick(500ms), "") << i;
+  }
+  beat("b");
+  tick(600ms);
+  beat("b");
+  EXPECT_EQ(tick(1s), "save assign2>b-peer");
+}
+
+TEST_F(JobTableTest, AnOutcomeIsKeptUntilItIsCollected) {
+  run_on_a();
+  protocol::Done done;
+  done.job = kJob;
+  done.attempt = 1;
+  done.status = status(1, 1000);
+  done.digest = "xxh3-128:00";
+  done.verified = true;
+  EXPECT_EQ(say("a", done), "save forget");
+  make_table({*stored});
+  submit();
+  EXPECT_EQ(view().state, TransferState::Succeeded);
+  EXPECT_EQ(view().digest, "xxh3-128:00");
+  EXPECT_EQ(view().status.moved_bytes, 1000u << 20);
+  Effects effects;
+  table->forget(kJob, effects);
+  EXPECT_EQ(carried_out(effects), "remove");
+}
+
+}  // namespace
+}  // namespace vmferry
