@@ -46,7 +46,7 @@ void add_supervisor_options(CLI::App& command, UpOptions& options, std::string& 
   command.add_option("--vddk-stand-in", options.vddk_stand_in,
                      "A word of another nbdkit plugin's command line in VDDK's place, for tests; "
                      "repeatable; {file}, {ds} and {path} stand for the disk's datastore path")
-      ->expected(1);
+      ->allow_extra_args(false);
 }
 
 void add_up(CLI::App& app, Context& context) {
