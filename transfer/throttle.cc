@@ -56,10 +56,30 @@ void Throttle::serve_next() {
   while (abandoned_.erase(serving_) != 0) ++serving_;
 }
 
+bool Throttle::is_unlimited() const {
+  if (rate() != 0) return false;
+  return parent_ == nullptr || parent_->is_unlimited();
+}
+
 Result<void> Throttle::acquire(std::uint64_t bytes, std::stop_token stop) {
-  TRY(acquire_here(bytes, stop));
-  if (parent_ != nullptr) return parent_->acquire(bytes, stop);
+  // In small pieces, so that a disk with large requests gets no larger share than one with small.
+  constexpr std::uint64_t kPiece = 1u << 20;
+  while (bytes > 0) {
+    const std::uint64_t piece = std::min(bytes, kPiece);
+    TRY(acquire_piece(piece, stop));
+    bytes -= piece;
+  }
   return {};
+}
+
+Result<void> Throttle::acquire_piece(std::uint64_t bytes, const std::stop_token& stop) {
+  if (parent_ == nullptr) return acquire_here(bytes, stop);
+  if (is_unlimited()) return {};
+  // One of a disk's workers at a time queues at the parent: shares are by disk, not by worker. The
+  // others wait here without a stop token, which is safe: the one inside stops with them.
+  const std::lock_guard turn(turn_);
+  TRY(acquire_here(bytes, stop));
+  return parent_->acquire_piece(bytes, stop);
 }
 
 Result<void> Throttle::acquire_here(std::uint64_t bytes, const std::stop_token& stop) {

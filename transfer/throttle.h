@@ -38,11 +38,14 @@ class Throttle {
   std::uint64_t rate() const;
 
  private:
+  bool is_unlimited() const;
+  Result<void> acquire_piece(std::uint64_t bytes, const std::stop_token& stop);
   Result<void> acquire_here(std::uint64_t bytes, const std::stop_token& stop);
   void serve_next();
 
   const Clock& clock_;
   Throttle* parent_;
+  std::mutex turn_;  // of a disk's workers at the parent
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   TokenBucket bucket_;

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
+#include <vector>
 
 namespace vmferry {
 namespace {
@@ -101,6 +104,28 @@ TEST(ThrottleTest, SharesFairlyBetweenTwoDisks) {
   }
   EXPECT_GT(done[0] + done[1], 15);
   EXPECT_LE(std::abs(done[0] - done[1]), 4);
+}
+
+TEST(ThrottleTest, DisksShareEvenlyWhateverTheirWorkersAndRequestSizes) {
+  const SystemClock clock;
+  Throttle agent(clock, 64u << 20);
+  Throttle busy(clock, 0, &agent);
+  Throttle modest(clock, 0, &agent);
+  std::stop_source stop;
+  std::atomic<std::uint64_t> busy_bytes{0};
+  std::atomic<std::uint64_t> modest_bytes{0};
+  const auto draw = [&](Throttle& disk, std::atomic<std::uint64_t>& total, std::uint64_t request) {
+    while (disk.acquire(request, stop.get_token())) total += request;
+  };
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < 4; ++i) workers.emplace_back([&] { draw(busy, busy_bytes, 2u << 20); });
+  workers.emplace_back([&] { draw(modest, modest_bytes, 1u << 20); });
+  while (busy_bytes + modest_bytes < (48u << 20)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  stop.request_stop();
+  workers.clear();
+  EXPECT_GT(modest_bytes, busy_bytes / 2);
 }
 
 }  // namespace
