@@ -80,7 +80,7 @@ def victim(ferry):
     moved = sum(each["status"]["movedBytes"] for each in transfers)
     if total == 0 or moved < KILL_AFTER * total:
         return None
-    running = [each for each in transfers if each["state"] == "running" and each["agent"]
+    running = [each for each in transfers if each["state"].lower() == "running" and each["agent"]
                and 0.15 < each["status"]["movedBytes"] / max(1, each["status"]["toMoveBytes"]) < 0.8]
     running.sort(key=lambda each: each["status"]["movedBytes"])
     return running[-1]["agent"] if running else None
@@ -88,7 +88,7 @@ def victim(ferry):
 
 def kill_one(ferry, agent):
     held = [f"{each['import'].split('/')[-1]} / {each['disk']}" for each in ferry.transfers()
-            if each["agent"] == agent and each["state"] in ("running", "assigned")]
+            if each["agent"] == agent and each["state"].lower() in ("running", "assigned")]
     pid = ferry.kill9(agent)
     say(f"\n>>> kill -9 {pid}: {agent} is dead, in the middle of {', '.join(held) or 'nothing'}")
     say(">>> the other agents take over; what is on the targets already is not copied again\n")

@@ -1,0 +1,48 @@
+"""Deleting an import: in the middle everything is undone, afterwards everything stays."""
+from scene import ovirt_vm, vmware_vm
+
+
+def test_deleted_mid_copy_leaves_nothing_and_the_source_runs_again(scene):
+    images = [scene.images["dense"]]
+    vcenter = scene.vcenter(vmware_vm("busy", images, power="on"))
+    scene.base(vcenter)
+    scene.ferry.up(2, "4M")
+    scene.vmware_import("busy")
+    scene.ferry.wait_for(lambda: scene.ferry.moved("busy") > 4 << 20, 40, "the copy")
+    assert vcenter.power("busy") == "off"
+    scene.ferry.delete("import", "busy")
+    scene.ferry.wait_for(lambda: scene.ferry.get("imports", "busy") is None, 60, "the import's end")
+    scene.ferry.wait_for(lambda: vcenter.power("busy") == "on", 30, "the source's power")
+    assert scene.ferry.get("vms", "busy") is None
+    assert scene.ferry.list("claims") == []
+    assert scene.ferry.remains() == []
+
+
+def test_an_ovirt_import_deleted_mid_copy_leaves_no_transfer(scene):
+    images = [scene.images["dense"]]
+    engine = scene.engine(ovirt_vm("busy", images, status="up"))
+    scene.base(engine)
+    scene.ferry.up(1, "4M")
+    scene.ovirt_import("busy")
+    scene.ferry.wait_for(lambda: scene.ferry.moved("busy") > 4 << 20, 40, "the copy")
+    scene.ferry.delete("import", "busy")
+    scene.ferry.wait_for(lambda: scene.ferry.get("imports", "busy") is None, 60, "the import's end")
+    state = engine.state()
+    assert all(each["phase"].startswith(("finished", "cancelled")) for each in state["transfers"]), state["transfers"]
+    assert all(disk["status"] == "ok" for disk in state["disks"].values())
+    scene.ferry.wait_for(lambda: engine.power("busy") in ("up", "powering_up"), 30, "the source's power")
+    assert scene.ferry.remains() == []
+
+
+def test_deleted_after_success_leaves_vm_and_disks(scene):
+    images = [scene.images["odd-size"]]
+    vcenter = scene.vcenter(vmware_vm("kept", images))
+    scene.base(vcenter)
+    scene.ferry.up(agents=1)
+    scene.vmware_import("kept")
+    scene.ferry.wait_succeeded("kept")
+    disks = scene.ferry.check_disks("kept", images)
+    scene.ferry.delete("import", "kept")
+    scene.ferry.wait_for(lambda: scene.ferry.get("imports", "kept") is None, 30, "the import's end")
+    assert scene.ferry.get("vms", "kept") is not None
+    assert (scene.ferry.claim_path(disks[0]["claim"]) / "disk.img").exists()
