@@ -22,7 +22,7 @@ import peers
 import world
 
 AGENTS = 3
-LIMIT = "9M"  # per agent and second: slow enough to watch
+LIMIT = "14M"  # per agent and second: slow enough to watch
 KILL_AFTER = 0.3  # of the bytes
 
 
@@ -133,7 +133,7 @@ def disk_row(ferry, name, disk, source):
     return good
 
 
-def summary(ferry, sources, seconds, killed):
+def summary(ferry, sources, seconds, killed, keep):
     """Prints the table; (imports succeeded, disks verified)."""
     heading("summary")
     succeeded = verified = virtual = moved = 0
@@ -157,10 +157,12 @@ def summary(ferry, sources, seconds, killed):
         say(f"  {agent} was killed with SIGKILL while it copied {', '.join(held) or 'nothing'}")
     for path in sorted((ferry.home / "volumes").rglob("*.yaml")):
         say(f"  manifest {path}")
+    if not keep:
+        say("  all of this is removed now; ./dev demo --keep keeps it")
     return succeeded, verified
 
 
-def demo(directory, stack):
+def demo(directory, stack, keep):
     heading("a vCenter, an oVirt engine and an NBD server")
     images = peers.make_images(peers.ROOT / "build/images-demo", world.SCALE, world.IMAGES)
     made = stack.enter_context(world.World(directory, images))
@@ -175,7 +177,8 @@ def demo(directory, stack):
 
     heading("vmferry apply")
     for path in made.write_manifests(directory / "manifests"):
-        say(f"  {path.name}: " + "; ".join(ferry.run("apply", "-f", path).strip().splitlines()))
+        for line in ferry.run("apply", "-f", path).splitlines():
+            say(f"  {path.name:<22} {line}")
     started = time.monotonic()
 
     heading("vmferry watch")
@@ -183,7 +186,7 @@ def demo(directory, stack):
     run_imports(ferry, killed)
     seconds = time.monotonic() - started
 
-    succeeded, verified = summary(ferry, made.sources, seconds, killed)
+    succeeded, verified = summary(ferry, made.sources, seconds, killed, keep)
     left = made.left_behind()
     for line in left:
         say(f"  LEFT BEHIND at the source: {line}")
@@ -208,7 +211,7 @@ def main():
     code, last = 1, None
     try:
         with contextlib.ExitStack() as stack:
-            succeeded, verified, sources, clean = demo(directory, stack)
+            succeeded, verified, sources, clean = demo(directory, stack, options.keep)
             disks = sum(map(len, sources.values()))
             last = f"demo: {succeeded} of {len(sources)} imports succeeded, {verified} of {disks} disks verified"
             code = 0 if (succeeded, verified) == (len(sources), disks) and clean else 1

@@ -47,7 +47,7 @@ def documents(*trees):
 
 
 def secret(name, provider, text):
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque",
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}, "type": "Opaque",
             "stringData": {provider: text}}
 
 
@@ -69,11 +69,12 @@ def mapping(networks=(), storage=(), disks=()):
 
 
 def resource_mapping(name, provider, mappings):
-    return {"apiVersion": GROUP, "kind": "ResourceMapping", "metadata": {"name": name}, "spec": {provider: mappings}}
+    return {"apiVersion": GROUP, "kind": "ResourceMapping",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {provider: mappings}}
 
 
 def vm_import(name, provider, vm, secret_name, mappings=None, external=None, annotations=None, labels=None, **spec):
-    metadata = {"name": name}
+    metadata = {"name": name, "namespace": "default"}
     if annotations:
         metadata["annotations"] = annotations
     if labels:
