@@ -1,5 +1,6 @@
-#include <CLI/App.hpp>
 #include <ostream>
+
+#include <CLI/App.hpp>
 
 #include "cli/commands.h"
 #include "cli/supervisor.h"
@@ -19,14 +20,15 @@ Result<int> run_up(Context& context, const UpFlags& flags) {
   options.limit_bytes_per_second = TRY(parse_size(flags.limit));
   const embedded::Home home = TRY(context.home());
   const auto supervisor = TRY(Supervisor::start(home, options, context.log, context.stop));
-  context.out << fmt::format(
-                     "vmferry is up: 1 coordinator, {} agents, home '{}'\n"
-                     "  apply files with   vmferry apply -f FILE\n"
-                     "  follow them with   vmferry watch\n"
-                     "  logs are in        {}\n"
-                     "Ctrl-C stops everything; transfers go on where they stopped at the next start.\n",
-                     options.agents, home.path(), home.log())
-              << std::flush;
+  context.out
+      << fmt::format(
+             "vmferry is up: 1 coordinator, {} agents, home '{}'\n"
+             "  apply files with   vmferry apply -f FILE\n"
+             "  follow them with   vmferry watch\n"
+             "  logs are in        {}\n"
+             "Ctrl-C stops everything; transfers go on where they stopped at the next start.\n",
+             options.agents, home.path(), home.log())
+      << std::flush;
   wait_for_stop(context.stop);
   context.out << "stopping\n" << std::flush;
   return kOk;
@@ -35,17 +37,22 @@ Result<int> run_up(Context& context, const UpFlags& flags) {
 }  // namespace
 
 void add_supervisor_options(CLI::App& command, UpOptions& options, std::string& limit) {
-  command.add_option("--agents", options.agents, "Agent processes")->check(CLI::Range(1, 64))->capture_default_str();
+  command.add_option("--agents", options.agents, "Agent processes")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   command.add_option("--slots", options.slots, "Transfers at once per agent")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  command.add_option("--limit", limit, "Bandwidth per agent, such as 200M; 0: none")->capture_default_str();
+  command.add_option("--limit", limit, "Bandwidth per agent, such as 200M; 0: none")
+      ->capture_default_str();
   command.add_flag("--vddk", options.vddk, "Read VMware disks through nbdkit's vddk plugin");
-  command.add_option("--vddk-libdir", options.vddk_libdir, "VMware's library: the directory with lib64/");
+  command.add_option("--vddk-libdir", options.vddk_libdir,
+                     "VMware's library: the directory with lib64/");
   command.add_option("--nbdkit", options.nbdkit, "The nbdkit program")->capture_default_str();
-  command.add_option("--vddk-stand-in", options.vddk_stand_in,
-                     "A word of another nbdkit plugin's command line in VDDK's place, for tests; "
-                     "repeatable; {file}, {ds} and {path} stand for the disk's datastore path")
+  command
+      .add_option("--vddk-stand-in", options.vddk_stand_in,
+                  "A word of another nbdkit plugin's command line in VDDK's place, for tests; "
+                  "repeatable; {file}, {ds} and {path} stand for the disk's datastore path")
       ->allow_extra_args(false);
 }
 
@@ -53,7 +60,8 @@ void add_up(CLI::App& app, Context& context) {
   auto flags = std::make_shared<UpFlags>();
   CLI::App* command = app.add_subcommand("up", "Run a coordinator and agents on this machine");
   add_supervisor_options(*command, flags->options, flags->limit);
-  command->footer("Examples:\n  vmferry up\n  vmferry --home /srv/vmferry up --agents 3 --limit 200M\n");
+  command->footer(
+      "Examples:\n  vmferry up\n  vmferry --home /srv/vmferry up --agents 3 --limit 200M\n");
   on_run(*command, context, [&context, flags] { return run_up(context, *flags); });
 }
 

@@ -6,7 +6,7 @@
 namespace vmferry::cli {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";  // as in CMakeLists.txt
+constexpr const char* kVersion = VMFERRY_VERSION;  // CMakeLists.txt's
 
 }  // namespace
 

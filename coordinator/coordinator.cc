@@ -135,7 +135,8 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
   parts->lock = TRY(lock_process_file(home.run() + "/coordinator.lock"));
   parts->store = TRY(embedded::Store::open(home.store(), clock));
   TRY(ensure_storage_class(*parts->store));
-  auto directories = std::make_unique<volumes::DirectoryVolumes>(*parts->store, *parts->store, home.path());
+  auto directories =
+      std::make_unique<volumes::DirectoryVolumes>(*parts->store, *parts->store, home.path());
   volumes::DirectoryVolumes* const sweepable = directories.get();
   parts->volumes = std::move(directories);
   parts->providers = std::make_unique<ProviderPool>(make_provider, log);

@@ -12,9 +12,9 @@ namespace vmferry {
 struct SinkOptions {
   std::string path;  // regular file (created), block device, directory (disk.img within)
   std::uint64_t size_bytes = 0;
-  bool resume = false;       // keep what is there; nothing is known to be zero
-  bool preallocate = false;  // thick file
-  bool direct_io = true;     // falls back to buffered where refused
+  bool resume = false;           // keep what is there; nothing is known to be zero
+  bool preallocate = false;      // thick file
+  bool direct_io = true;         // falls back to buffered where refused
   std::uint64_t data_bytes = 0;  // of size_bytes, known to be written: checked against free space
 };
 

@@ -39,10 +39,10 @@ class WorkQueue {
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::map<std::string, SteadyTime> due_;      // when each waiting key may be handed out
+  std::map<std::string, SteadyTime> due_;  // when each waiting key may be handed out
   std::set<std::string> active_;
   std::map<std::string, int> failures_;
-  std::uint64_t version_ = 0;                  // counts changes, for waiters
+  std::uint64_t version_ = 0;  // counts changes, for waiters
   Backoff backoff_;
 };
 

@@ -14,8 +14,8 @@ namespace vmferry {
 // imports hold one session. Thread-safe.
 class ProviderPool {
  public:
-  using Maker = std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&,
-                                                                const Logger&)>;
+  using Maker =
+      std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&, const Logger&)>;
   ProviderPool(Maker maker, const Logger& log) : maker_(std::move(maker)), log_(log) {}
   ~ProviderPool();
 
