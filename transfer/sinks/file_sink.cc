@@ -147,6 +147,15 @@ class FileSink final : public DiskSink {
         return target_error(errno, file_.fd(), file_.name(), "fsync", size_bytes());
       }
     }
+    // All of the above succeeds on a file without a name, and nobody will ever find it.
+    struct stat file {};
+    if (::fstat(file_.fd(), &file) != 0) {
+      return errno_error(errno, fmt::format("'{}': stat", file_.name()));
+    }
+    if (file.st_nlink == 0) {
+      return coded_error(ErrorKind::DataLoss, code::kTargetIo,
+                         "'{}' was removed while it was written", file_.name());
+    }
     return {};
   }
 
