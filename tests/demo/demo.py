@@ -120,8 +120,7 @@ def disk_row(ferry, name, disk, source):
     verdict = "identical to its source"
     good = bool(disk.get("verified"))
     try:
-        path = ferry.claim_path(disk["claim"])
-        peers.compare_image(path / "disk.img" if path.is_dir() else path, source)
+        peers.compare_image(ferry.claim_path(disk["claim"]), source)
     except (AssertionError, OSError) as error:
         verdict, good = f"WRONG: {error}", False
     if not disk.get("verified"):
