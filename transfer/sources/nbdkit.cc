@@ -16,8 +16,6 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kPidfilePoll{20};
-// A socket's address holds 107 bytes; "/vmferry-XXXXXX/nbd.sock" is ours.
-constexpr std::size_t kLongestScratch = 107 - 24;
 
 // The NBD source with the child that it reads from.
 class NbdkitSource final : public DiskSource {
@@ -99,9 +97,7 @@ Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
 
 Result<void> NbdkitServer::start(std::stop_token stop) {
   child_.reset();
-  const bool fits = environment_.scratch_directory.size() <= kLongestScratch;
-  // Below the system's temporary directory when the home's path is too long for a socket.
-  directory_ = TRY(PrivateDirectory::make(fits ? environment_.scratch_directory : ""));
+  directory_ = TRY(PrivateDirectory::make(environment_.scratch_directory));
   const NbdkitPaths paths{directory_->path() + "/nbd.sock", directory_->path() + "/nbdkit.pid"};
   std::vector<std::string> command = TRY(nbdkit_command(endpoint_, environment_, paths));
   const bool takes_password = environment_.vddk_stand_in.empty();

@@ -9,9 +9,13 @@
 
 namespace vmferry {
 
+// A Unix socket's address holds 107 bytes; this much of them for the directory's name and the
+// socket's within it.
+constexpr std::size_t kLongestBase = 107 - 40;
+
 Result<std::unique_ptr<PrivateDirectory>> PrivateDirectory::make(const std::string& parent) {
   std::string base = parent;
-  if (base.empty()) {
+  if (base.empty() || base.size() > kLongestBase) {
     const char* configured = ::getenv("TMPDIR");
     base = configured != nullptr && *configured != '\0' ? configured : P_tmpdir;
   }
