@@ -194,7 +194,12 @@ def demo(directory, stack, keep):
     return succeeded, verified, made.sources, not left and bool(killed)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupt(_signal, _frame):
+    for number in SIGNALS:  # once: what follows is the cleaning up
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted
 
 
@@ -202,7 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave disks, manifests and logs where they are")
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
     base = peers.ROOT / "build"
     base.mkdir(exist_ok=True)
@@ -219,7 +224,7 @@ def main():
     except (peers.Missing, bed.CommandFailed, RuntimeError, AssertionError) as error:
         last, code = f"demo: failed: {error}", 1
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if options.keep or code == 1:
             say(f"\nkept: {directory}")
