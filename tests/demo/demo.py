@@ -120,8 +120,7 @@ def disk_row(ferry, name, disk, source):
     verdict = "identical to its source"
     good = bool(disk.get("verified"))
     try:
-        path = ferry.claim_path(disk["claim"])
-        peers.compare_image(path / "disk.img" if path.is_dir() else path, source)
+        peers.compare_image(ferry.claim_path(disk["claim"]), source)
     except (AssertionError, OSError) as error:
         verdict, good = f"WRONG: {error}", False
     if not disk.get("verified"):
@@ -195,7 +194,12 @@ def demo(directory, stack, keep):
     return succeeded, verified, made.sources, not left and bool(killed)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupt(_signal, _frame):
+    for number in SIGNALS:  # once: what follows is the cleaning up
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted
 
 
@@ -203,7 +207,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave disks, manifests and logs where they are")
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
     base = peers.ROOT / "build"
     base.mkdir(exist_ok=True)
@@ -220,7 +224,7 @@ def main():
     except (peers.Missing, bed.CommandFailed, RuntimeError, AssertionError) as error:
         last, code = f"demo: failed: {error}", 1
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if options.keep or code == 1:
             say(f"\nkept: {directory}")

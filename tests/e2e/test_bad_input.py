@@ -69,7 +69,7 @@ def test_an_unknown_source_section_is_refused_by_apply(web):
     with pytest.raises(bed.CommandFailed) as error:
         web.ferry.apply(tree)
     assert error.value.code == 3
-    names(error.value.err, "bad", "source", "hyperv")
+    names(error.value.err, "bad", "spec.source", "ovirt", "vmware")
     assert web.ferry.get("imports", "bad") is None
     nothing_left(web)
     a_good_import_succeeds(web)
@@ -211,7 +211,7 @@ def test_malformed_yaml_is_refused_with_file_and_line(web):
     with pytest.raises(bed.CommandFailed) as error:
         web.ferry.apply(text="apiVersion: v1\nkind: Secret\nmetadata:\n  name: [unclosed\n")
     assert error.value.code == 3
-    names(error.value.err, "applied-", ":4")
+    names(error.value.err, "applied-", ":5:")
     with pytest.raises(bed.CommandFailed) as error:
         web.ferry.apply(text=bed.documents(bed.secret("half", "vmware", "x")) + "---\n{ nonsense\n")
     assert error.value.code == 3

@@ -1,5 +1,6 @@
 """Deleting an import: in the middle everything is undone, afterwards everything stays."""
-from scene import ovirt_vm, vmware_vm
+import bed
+from scene import OVIRT_MAPPINGS, ovirt_vm, vmware_vm
 
 
 def test_deleted_mid_copy_leaves_nothing_and_the_source_runs_again(scene):
@@ -45,4 +46,19 @@ def test_deleted_after_success_leaves_vm_and_disks(scene):
     scene.ferry.delete("import", "kept")
     scene.ferry.wait_for(lambda: scene.ferry.get("imports", "kept") is None, 30, "the import's end")
     assert scene.ferry.get("vms", "kept") is not None
-    assert scene.ferry.claim_path(disks[0]["claim"]).exists()
+    assert scene.ferry.claim_path(disks[0]["claim"]).is_file()
+
+
+def test_stopping_vmferry_ends_its_sessions_at_the_sources(scene):
+    images = [scene.images["odd-size"]]
+    vcenter, engine = scene.vcenter(vmware_vm("one", images)), scene.engine(ovirt_vm("two", images))
+    scene.base(vcenter)
+    scene.ferry.apply(bed.secret("engine", "ovirt", engine.secret()))
+    scene.ferry.up(agents=1)
+    scene.vmware_import("one")
+    scene.ferry.apply(bed.vm_import("two", "ovirt", {"name": "two", "cluster": {"name": "Default"}}, "engine", OVIRT_MAPPINGS))
+    scene.ferry.wait_succeeded("one")
+    scene.ferry.wait_succeeded("two")
+    scene.ferry.down()
+    assert vcenter.state()["sessions"] == 0
+    assert engine.state()["sessions"]["alive"] == 0

@@ -270,8 +270,7 @@ class Vmferry:
         assert len(disks) == len(sources), disks
         for disk, source in zip(disks, sources):
             assert disk.get("verified") is True, disk
-            path = self.claim_path(disk["claim"])
-            compare_image(path / "disk.img" if path.is_dir() else path, source)
+            compare_image(self.claim_path(disk["claim"]), source)
         return disks
 
     def remains(self):
