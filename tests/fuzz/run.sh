@@ -42,10 +42,14 @@ for name in "${names[@]}"; do
     soap) seeds+=(tests/data/vmware) ;;
     manifest) seeds+=(examples/loose) ;;
   esac
-  echo "== $name, $seconds s"
-  if ! "$build/tests/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 \
-    -timeout=10 -verbosity=0 -artifact_prefix="$build/found/$name-" "$corpus" "${seeds[@]}"; then
-    echo "$name: found something, see $build/found"
+  log=$build/$name.log
+  if "$build/tests/fuzz/$name" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 \
+    -timeout=10 -verbosity=0 -artifact_prefix="$build/found/$name-" "$corpus" "${seeds[@]}" \
+    >"$log" 2>&1; then
+    echo "$name: nothing found in $seconds s"
+  else
+    tail -n 60 "$log"
+    echo "$name: found something; the input is in $build/found, all that it said in $log"
     failed=1
   fi
 done
