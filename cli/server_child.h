@@ -32,7 +32,7 @@ class ServerChild {
 
   std::unique_ptr<PrivateDirectory> directory_;
   std::string socket_;
-  StderrTail tail_;  // outlives the child
+  StderrTail tail_{std::vector<SecretString>{}};  // outlives the child
   std::unique_ptr<ChildProcess> child_;
 };
 
