@@ -59,11 +59,13 @@ std::string tail_of(const std::string& path) {
   return text->size() <= kTail ? *text : text->substr(text->size() - kTail);
 }
 
-// Whether `pid` is a process of ours: the number may have been given to another program since.
-bool is_ours(pid_t pid) {
+// Whether `pid` is a process of this home: the number may have been given to another one since.
+bool is_ours(const Home& home, pid_t pid) {
   std::error_code failure;
   const auto program = std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), failure);
-  return !failure && program.filename().string().starts_with("vmferry-");
+  if (failure || !program.filename().string().starts_with("vmferry-")) return false;
+  const auto arguments = read_file(fmt::format("/proc/{}/cmdline", pid));
+  return arguments && arguments->find(home.path()) != std::string::npos;
 }
 
 // Children of a supervisor that was killed are on their way out: waits for them, then insists.
@@ -73,10 +75,10 @@ void end_orphans(const Home& home) {
     if (entry.path().extension() != ".pid") continue;
     const auto text = read_file(entry.path().string(), 64);
     const pid_t pid = text ? std::atoi(text->c_str()) : 0;
-    if (pid <= 1 || !is_ours(pid)) continue;
+    if (pid <= 1 || !is_ours(home, pid)) continue;
     ::kill(pid, SIGTERM);
     const SteadyTime deadline = std::chrono::steady_clock::now() + kStopPatience;
-    while (is_ours(pid)) {
+    while (is_ours(home, pid)) {
       if (std::chrono::steady_clock::now() > deadline) ::kill(pid, SIGKILL);
       std::this_thread::sleep_for(kPoll);
     }

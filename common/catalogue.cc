@@ -93,4 +93,10 @@ std::optional<CatalogueEntry> find_catalogue_entry(std::string_view code) {
   return std::nullopt;
 }
 
+std::string text_with_remedy(const Error& error) {
+  const auto entry = find_catalogue_entry(error.code());
+  if (!entry) return error.message();
+  return fmt::format("{} [{}]; {}", error.message(), entry->code, entry->remedy);
+}
+
 }  // namespace vmferry

@@ -2,7 +2,10 @@
 
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+
+#include "common/error.h"
 
 namespace vmferry {
 
@@ -18,6 +21,10 @@ std::span<const CatalogueEntry> error_catalogue();
 
 // The entry of `code`; nothing for an unknown or empty one.
 std::optional<CatalogueEntry> find_catalogue_entry(std::string_view code);
+
+// The error's text with its code and what to do next, for conditions and events:
+// "disk 'boot': no space left [VMF-DST-FULL]; free space or ...".
+std::string text_with_remedy(const Error& error);
 
 // The codes, spelled once. Sources (SRC), transfers (XFER), targets (DST), requests (REQ), fleet.
 namespace code {

@@ -149,7 +149,6 @@ void show(const TransferView& view, api::DiskStatus& status) {
   status.bytes_per_second = static_cast<std::uint64_t>(view.status.bytes_per_second);
   status.node = view.agent;
   status.attempt = view.attempt;
-  if (!view.status.note.empty()) status.last_error = view.status.note;
 }
 
 // The transfer succeeded: lets go of source and target, then records the result for good.

@@ -22,10 +22,7 @@ constexpr Step kSteps[] = {
 // An error that will be tried again must still be visible to whoever looks (W10).
 Result<void> show_error(Pass& pass, const Error& error) {
   if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return {};
-  std::string text = error.message();
-  if (const auto entry = find_catalogue_entry(error.code())) {
-    text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
-  }
+  const std::string text = text_with_remedy(error);
   if (pass.import.object.annotation(api::kProgress))
     pass.set_processing("Pending", "Trying again: " + text);
   return pass.save_status(true);

@@ -25,15 +25,11 @@ nlohmann::json without_counters(nlohmann::json status) {
 
 StepResult StepResult::failed(std::string_view reason, std::string_view event_reason,
                               const Error& error) {
-  std::string message = error.message();
-  if (const auto entry = find_catalogue_entry(error.code())) {
-    message += fmt::format(" [{}]; {}", entry->code, entry->remedy);
-  }
   return {.kind = Kind::Failed,
           .after = {},
           .reason = std::string(reason),
           .event_reason = std::string(event_reason),
-          .message = std::move(message)};
+          .message = text_with_remedy(error)};
 }
 
 Pass::Pass(ReconcilerParts& the_parts, api::VirtualMachineImport the_import, Ledger the_ledger,

@@ -15,14 +15,6 @@ namespace {
 
 constexpr std::chrono::seconds kBlockedRetry{5};
 
-std::string with_remedy(const Error& error) {
-  std::string text = error.message();
-  if (const auto entry = find_catalogue_entry(error.code())) {
-    text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
-  }
-  return text;
-}
-
 Result<StepResult> blocked(Pass& pass, std::string_view reason, const std::string& text) {
   pass.set_condition("Valid", "False", reason, text);
   pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
@@ -166,10 +158,10 @@ Result<StepResult> read_source(Pass& pass) {
     const bool final_answer =
         error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::InvalidArgument;
     if (!decided && error.kind() != ErrorKind::Canceled) {
-      pass.set_condition("Valid", "False", "SourceVMNotFound", with_remedy(error));
+      pass.set_condition("Valid", "False", "SourceVMNotFound", text_with_remedy(error));
       TRY(pass.save_status(true));
       if (final_answer) {
-        pass.event(kube::EventSeverity::Warning, "ImportBlocked", with_remedy(error));
+        pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
         return StepResult::again(kBlockedRetry);
       }
     }
@@ -184,13 +176,13 @@ Result<StepResult> validate_import(Pass& pass) {
   if (auto observed = observe_mappings(pass); !observed) {
     const Error error = std::move(observed).error();
     if (error.code() != code::kMappingMissing) return error;
-    return blocked(pass, "ResourceMappingNotFound", with_remedy(error));
+    return blocked(pass, "ResourceMappingNotFound", text_with_remedy(error));
   }
   TRY(observe_cluster(pass));
 
   const SourceVm& vm = *pass.memory.vm;
   const auto name = target_vm_name(pass.import.spec, vm);
-  if (!name) return blocked(pass, "InvalidTargetVMName", with_remedy(name.error()));
+  if (!name) return blocked(pass, "InvalidTargetVMName", text_with_remedy(name.error()));
   const auto conflict = TRY(name_conflict(pass, *name));
   if (conflict) return blocked(pass, "DuplicateTargetVMName", *conflict);
 

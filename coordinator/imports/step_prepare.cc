@@ -9,14 +9,6 @@ namespace {
 constexpr std::chrono::seconds kBlockedRetry{5};  // lifecycle.md 11
 constexpr int kConnectionTries = 3;               // a blip must not end a new import
 
-std::string text_of(const Error& error) {
-  std::string text = error.message();
-  if (const auto entry = find_catalogue_entry(error.code())) {
-    text += fmt::format(" [{}]; {}", entry->code, entry->remedy);
-  }
-  return text;
-}
-
 bool in_progress(const Pass& pass) {
   return pass.import.object.annotation(api::kProgress).has_value();
 }
@@ -24,12 +16,12 @@ bool in_progress(const Pass& pass) {
 // Before anything was done, a wrong secret or endpoint ends the import (lifecycle.md 5, step 6);
 // afterwards it is reported and tried again.
 Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& error) {
-  pass.set_condition("Valid", "False", reason, text_of(error));
+  pass.set_condition("Valid", "False", reason, text_with_remedy(error));
   if (in_progress(pass)) {
     TRY(pass.save_status(true));
     return error;
   }
-  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_of(error));
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
   return StepResult::failed("ValidationFailed", "", error);
 }
 
@@ -97,7 +89,7 @@ Result<StepResult> connect_source(Pass& pass) {
   const Error error = std::move(connected).error();
   if (error.kind() == ErrorKind::Canceled) return error;
   if (is_retryable(error.kind()) && ++pass.memory.connection_failures < kConnectionTries) {
-    pass.set_condition("Valid", "False", "UnreachableProvider", text_of(error));
+    pass.set_condition("Valid", "False", "UnreachableProvider", text_with_remedy(error));
     TRY(pass.save_status(true));
     return StepResult::again(std::chrono::seconds(pass.memory.connection_failures));
   }

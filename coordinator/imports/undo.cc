@@ -88,7 +88,13 @@ bool is_given_up(const Pass& pass) {
 }  // namespace
 
 Result<bool> undo(Pass& pass) {
-  TRY(load_plan(pass));
+  if (auto loaded = load_plan(pass); !loaded) {
+    if (loaded.error().kind() != ErrorKind::DataLoss) return std::move(loaded).error();
+    // Somebody damaged it. Owner references still take what was made; the rest needs a person.
+    pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
+               loaded.error().message() + "; check the source VM's power state by hand");
+    return true;
+  }
   if (!pass.memory.plan) return true;  // nothing was made before the plan
   if (pass.ledger.undo_started_at.empty()) {
     pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());

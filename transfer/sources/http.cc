@@ -11,6 +11,20 @@
 namespace vmferry {
 namespace {
 
+// The URL as far as it names the file: a datastore's `dcPath` and `dsName` do, other query
+// parameters may be signatures and change with every request.
+std::string lasting_url(const std::string& url) {
+  std::string text = redacted_url(url);
+  const std::size_t query = url.find('?');
+  for (std::size_t at = query; at != std::string::npos; at = url.find('&', at + 1)) {
+    const std::string parameter = url.substr(at + 1, url.find('&', at + 1) - at - 1);
+    if (parameter.starts_with("dcPath=") || parameter.starts_with("dsName=")) {
+      text += " " + parameter;
+    }
+  }
+  return text;
+}
+
 constexpr std::uint64_t kMaxRequestBytes = 64u << 20;  // a worker holds that much memory
 
 // A connection that cannot be made at all: the other URL is tried.
@@ -71,7 +85,7 @@ Result<void> HttpSource::open_raw_file(std::stop_token stop) {
   TRY(session_.stat(*file, true, std::move(stop)));
   size_bytes_ = file->size_bytes;
   segments_.push_back({{0, size_bytes_}, file.get(), 0});
-  if (identity_.empty()) identity_.emplace_back("url", redacted_url(session_.endpoint()->url));
+  if (identity_.empty()) identity_.emplace_back("url", lasting_url(session_.endpoint()->url));
   if (!file->etag.empty()) identity_.emplace_back("etag", file->etag);
   if (!file->last_modified.empty()) identity_.emplace_back("last modified", file->last_modified);
   files_.push_back(std::move(file));
@@ -86,7 +100,7 @@ Result<void> HttpSource::open_flat_vmdk(std::stop_token stop) {
   const HttpResponse response = TRY(session_.ask(text, question, stop));
   const VmdkDescriptor descriptor = TRY(parse_vmdk_descriptor(response.body));
 
-  if (identity_.empty()) identity_.emplace_back("url", redacted_url(session_.endpoint()->url));
+  if (identity_.empty()) identity_.emplace_back("url", lasting_url(session_.endpoint()->url));
   if (!descriptor.cid.empty()) identity_.emplace_back("vmdk cid", descriptor.cid);
   for (const VmdkExtent& extent : descriptor.extents) {
     Segment segment{{size_bytes_, extent.length}, nullptr, extent.file_offset};

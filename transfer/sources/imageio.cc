@@ -157,9 +157,12 @@ Result<void> ImageioSource::read(std::uint64_t offset, std::span<std::byte> into
 Result<std::optional<SourceDigest>> ImageioSource::server_digest(std::string_view algorithm,
                                                                  std::stop_token stop) {
   if (!server_.checksum || algorithm != "sha256") return std::optional<SourceDigest>();
-  // The server reads the whole disk before it answers: hours without a byte.
+  // The server reads the whole disk before it answers: hours without a byte. A server that reads
+  // slower than this is taken for dead.
+  constexpr std::uint64_t kSlowestBytesPerSecond = 10u << 20;
   HttpSession::Question checksum = question("GET", std::string(kDigestQuery));
-  checksum.total_timeout = 0ms;
+  checksum.total_timeout =
+      std::chrono::minutes(10) + std::chrono::seconds(size_bytes() / kSlowestBytesPerSecond);
   checksum.stall_timeout = 0s;
   const HttpResponse response = TRY(session_.ask(image_, checksum, std::move(stop)));
   const nlohmann::json json = nlohmann::json::parse(response.body, nullptr, false);
