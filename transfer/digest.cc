@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "transfer/chunks.h"
+#include "transfer/xxh3_avx2.h"
 
 namespace vmferry {
 namespace {
@@ -129,7 +130,12 @@ LeafHasher::~LeafHasher() {
 
 Result<void> LeafHasher::hash(std::span<const std::byte> chunk, std::span<std::byte> out) {
   if (algorithm_ == HashAlgorithm::Xxh3_128) {
-    store(XXH3_128bits(chunk.data(), chunk.size()), out);
+    static const bool wide = has_xxh3_avx2();
+    if (wide) {
+      xxh3_128_avx2(chunk.data(), chunk.size(), reinterpret_cast<unsigned char*>(out.data()));
+    } else {
+      store(XXH3_128bits(chunk.data(), chunk.size()), out);
+    }
     return {};
   }
   if (EVP_DigestInit_ex2(context_, sha256_, nullptr) != 1 ||

@@ -11,6 +11,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
     const nlohmann::json json = nlohmann::json::parse(*text);
     Ledger ledger;
     ledger.openings = json.value("openings", ledger.openings);
+    ledger.claims = json.value("claims", ledger.claims);
     ledger.stop_requested_at = json.value("stopRequestedAt", "");
     ledger.undo_started_at = json.value("undoStartedAt", "");
     ledger.failure_reason = json.value("failureReason", "");
@@ -25,6 +26,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
 std::string to_text(const Ledger& ledger) {
   nlohmann::json json = nlohmann::json::object();
   if (!ledger.openings.empty()) json["openings"] = ledger.openings;
+  if (!ledger.claims.empty()) json["claims"] = ledger.claims;
   if (!ledger.stop_requested_at.empty()) json["stopRequestedAt"] = ledger.stop_requested_at;
   if (!ledger.undo_started_at.empty()) json["undoStartedAt"] = ledger.undo_started_at;
   if (!ledger.failure_reason.empty()) json["failureReason"] = ledger.failure_reason;

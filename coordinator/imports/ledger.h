@@ -16,6 +16,8 @@ struct Ledger {
   // Source disk id -> handle of its opening on the source; an empty handle: intended, and perhaps
   // made just before a crash.
   std::map<std::string, std::string> openings;
+  // Claim -> uid of its object when it was made. What was copied went there and nowhere else.
+  std::map<std::string, std::string> claims;
   std::string stop_requested_at;  // RFC 3339; the source was asked to shut down
   std::string undo_started_at;    // RFC 3339; failure or deletion is being cleaned up
   // A terminal failure that is being cleaned up; becomes Succeeded=False when that is done.

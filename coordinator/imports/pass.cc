@@ -65,6 +65,13 @@ kube::OwnerReference Pass::owner() const {
           .block_owner_deletion = true};
 }
 
+bool Pass::is_own_vm(const kube::Object& vm) const {
+  if (vm.controlled_by(uid_)) return true;
+  const auto labels = vm.labels();
+  const auto maker = labels.find(std::string(api::kImportUid));
+  return vm.owners().empty() && maker != labels.end() && maker->second == uid_;
+}
+
 void Pass::set_condition(std::string_view type, std::string_view status, std::string_view reason,
                          std::string_view message) {
   const api::Condition* existing = api::find_condition(import.status.conditions, type);

@@ -111,6 +111,8 @@ class Pass {
   const api::SourceSection& source() const;
   JobId job_of(const PlannedDisk& disk) const { return JobId{uid_ + "/" + disk.claim}; }
   kube::OwnerReference owner() const;
+  // Controlled by this import; or let go by it already and by nobody else's hand since.
+  bool is_own_vm(const kube::Object& vm) const;
 
   void set_condition(std::string_view type, std::string_view status, std::string_view reason,
                      std::string_view message);

@@ -55,7 +55,8 @@ kube::ObjectKey vm_key(const Pass& pass) { return {pass.key().ns, pass.memory.pl
 Result<StepResult> create_vm(Pass& pass) {
   auto existing = TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine,
                                           vm_key(pass), pass.stop));
-  if (existing && !existing->controlled_by(pass.uid())) {
+  // Without owners after a crash in finish_import, between letting go of it and Succeeded.
+  if (existing && !pass.is_own_vm(*existing)) {
     pass.set_condition("Valid", "False", "DuplicateTargetVMName",
                        fmt::format("VirtualMachine '{}' was made by somebody else while the disks "
                                    "were copied; remove it and the import goes on by itself",

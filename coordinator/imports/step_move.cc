@@ -32,6 +32,55 @@ Result<void> check_unchanged(const ImportPlan& plan, const SourceVm& vm) {
   return {};
 }
 
+// The claim of a disk that has one, as the ledger knows it. One that was removed, or made anew by
+// somebody, holds nothing of what was copied to it.
+Result<void> check_claim(Pass& pass, const PlannedDisk& disk) {
+  const kube::ObjectKey key{pass.key().ns, disk.claim};
+  const auto claim = TRY(
+      kube::get_if_exists(pass.parts.reader, kube::types::kPersistentVolumeClaim, key, pass.stop));
+  if (claim && claim->uid() == pass.ledger.claims[disk.claim] && !claim->deleting()) return {};
+  return make_error(ErrorKind::DataLoss,
+                    "claim was removed while the import ran, and its data with it; create the "
+                    "import again and leave its claims alone");
+}
+
+ClaimSpec claim_spec(const Pass& pass, const PlannedDisk& disk) {
+  ClaimSpec spec;
+  spec.key = {pass.key().ns, disk.claim};
+  spec.storage_class = disk.storage_class;
+  spec.access_mode = disk.access_mode;
+  spec.volume_mode = disk.volume_mode == "Block" ? VolumeMode::Block : VolumeMode::Filesystem;
+  spec.request_bytes = disk.request_bytes;
+  spec.disk_bytes = disk.size_bytes;
+  spec.owner = pass.owner();
+  spec.labels[std::string(api::kImportUid)] = pass.uid();
+  const auto labels = pass.import.object.labels();
+  if (const auto tracker = labels.find(std::string(api::kTracker)); tracker != labels.end()) {
+    spec.labels[tracker->first] = tracker->second;
+  }
+  for (const char* network : {"k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"}) {
+    const auto value = pass.import.object.annotation(network);
+    if (value && !value->empty()) spec.annotations[network] = *value;
+  }
+  return spec;
+}
+
+// Makes the claim unless it was made before; then it is ours by its uid, whoever owns it by now.
+Result<void> have_claim(Pass& pass, const PlannedDisk& disk) {
+  if (pass.ledger.claims.contains(disk.claim)) return check_claim(pass, disk);
+  const ClaimSpec spec = claim_spec(pass, disk);
+  TRY(pass.parts.volumes.ensure_claim(spec, pass.stop));
+  const kube::Object claim =
+      TRY(pass.parts.reader.get(kube::types::kPersistentVolumeClaim, spec.key, pass.stop));
+  pass.ledger.claims[disk.claim] = claim.uid();
+  return pass.save_ledger();
+}
+
+bool all_disks_are(const Pass& pass, std::string_view phase) {
+  const auto& disks = pass.import.status.disks;
+  return std::ranges::all_of(disks, [&](const auto& disk) { return disk.phase == phase; });
+}
+
 // Reads the VM once more after it has stopped: only now are its disks final.
 Result<StepResult> reread_stopped(Pass& pass) {
   if (pass.memory.vm_read_after_stop) return StepResult::done();
@@ -58,6 +107,15 @@ Result<StepResult> stop_source(Pass& pass) {
     TRY(pass.annotate(api::kInitialState, word_of(power)));
   }
   if (power == PowerState::Down) return reread_stopped(pass);
+  if (power == PowerState::Up && !all_disks_are(pass, "Pending")) {
+    if (all_disks_are(pass, "Done")) return StepResult::done();  // too late to harm the copies
+    // No digest would tell: what is read from a running machine's disk fits no moment of it.
+    return StepResult::failed(
+        "DataVolumeCreationFailed", "DVCreationFailed",
+        coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                    "the source VM was started while its disks were copied, so the copies fit no "
+                    "moment of it; create the import again"));
+  }
 
   pass.memory.vm_read_after_stop = false;
   TRY(pass.add_finalizer(
@@ -82,28 +140,9 @@ Result<StepResult> stop_source(Pass& pass) {
 
 Result<StepResult> make_claims(Pass& pass) {
   for (const PlannedDisk& disk : pass.memory.plan->disks) {
-    ClaimSpec spec;
-    spec.key = {pass.key().ns, disk.claim};
-    spec.storage_class = disk.storage_class;
-    spec.access_mode = disk.access_mode;
-    spec.volume_mode = disk.volume_mode == "Block" ? VolumeMode::Block : VolumeMode::Filesystem;
-    spec.request_bytes = disk.request_bytes;
-    spec.disk_bytes = disk.size_bytes;
-    spec.owner = pass.owner();
-    spec.labels[std::string(api::kImportUid)] = pass.uid();
-    const auto labels = pass.import.object.labels();
-    if (const auto tracker = labels.find(std::string(api::kTracker)); tracker != labels.end()) {
-      spec.labels[tracker->first] = tracker->second;
-    }
-    for (const char* network :
-         {"k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network"}) {
-      const auto value = pass.import.object.annotation(network);
-      if (value && !value->empty()) spec.annotations[network] = *value;
-    }
-    auto made = pass.parts.volumes.ensure_claim(spec, pass.stop);
-    if (!made) {
+    if (auto made = have_claim(pass, disk); !made) {
       const Error error = std::move(made).error().with_context(
-          fmt::format("disk '{}', claim '{}'", disk.name, spec.key.to_string()));
+          fmt::format("disk '{}', claim '{}/{}'", disk.name, pass.key().ns, disk.claim));
       if (is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled) return error;
       return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
     }

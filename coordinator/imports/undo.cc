@@ -22,7 +22,7 @@ Result<void> remove_vm(Pass& pass) {
   const kube::ObjectKey key{pass.key().ns, pass.memory.plan->vm_name};
   const auto vm =
       TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
-  if (!vm || !vm->controlled_by(pass.uid())) return {};
+  if (!vm || !pass.is_own_vm(*vm)) return {};
   const auto removed =
       pass.parts.writer.remove(kube::types::kVirtualMachine, key, kube::Propagation::Background,
                                {.uid = vm->uid(), .resource_version = {}}, pass.stop);

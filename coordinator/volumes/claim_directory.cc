@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "common/catalogue.h"
 #include "common/fd.h"
@@ -180,26 +181,6 @@ Result<void> remove_claim_directory(const std::string& class_path, const kube::O
     return errno_error(errno, "cannot remove '" + path + "'");
   }
   return {};
-}
-
-Result<std::vector<MarkedDirectory>> marked_directories(const std::string& class_path) {
-  std::vector<MarkedDirectory> found;
-  const UniqueFd root = TRY(open_class(class_path));
-  const std::vector<std::string> namespaces = TRY(entries(root.get(), class_path));
-  for (const std::string& ns_name : namespaces) {
-    const std::string ns_path = class_path + "/" + ns_name;
-    const Result<std::optional<UniqueFd>> ns = open_beneath(root.get(), ns_name, ns_path);
-    if (!ns || !*ns) continue;  // a file or a link: not ours
-    const std::vector<std::string> claims = TRY(entries((*ns)->get(), ns_path));
-    for (const std::string& name : claims) {
-      const std::string path = ns_path + "/" + name;
-      const Result<std::optional<UniqueFd>> claim = open_beneath((*ns)->get(), name, path);
-      if (!claim || !*claim) continue;
-      const std::optional<std::string> marker = TRY(read_marker((*claim)->get(), path));
-      if (marker) found.push_back({{ns_name, name}, *marker});
-    }
-  }
-  return found;
 }
 
 }  // namespace vmferry::volumes

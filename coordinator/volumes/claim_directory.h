@@ -1,7 +1,7 @@
 #pragma once
 
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "common/result.h"
 #include "coordinator/kube/object.h"
@@ -31,12 +31,5 @@ Result<void> make_claim_directory(const std::string& class_path, const kube::Obj
 // it is not there. Without our marker of this uid: AlreadyExists, untouched.
 Result<void> remove_claim_directory(const std::string& class_path, const kube::ObjectKey& key,
                                     const std::string& uid);
-
-// The directories that carry a marker.
-struct MarkedDirectory {
-  kube::ObjectKey key;
-  std::string uid;
-};
-Result<std::vector<MarkedDirectory>> marked_directories(const std::string& class_path);
 
 }  // namespace vmferry::volumes

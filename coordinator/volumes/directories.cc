@@ -26,6 +26,8 @@ constexpr const char* kProvisioner = "vmferry.io/directory";
 constexpr const char* kPathAnnotation = "vmferry.io/path";
 constexpr const char* kClassPathAnnotation = "vmferry.io/class-path";
 constexpr const char* kDefaultAnnotation = "storageclass.kubernetes.io/is-default-class";
+// On a claim with a directory: its object goes after its data, whoever deletes it.
+constexpr const char* kDataFinalizer = "vmferry.io/claim-data";
 
 std::string field(const json& object, const json::json_pointer& path) {
   return object.contains(path) && object.at(path).is_string() ? object.at(path).get<std::string>()
@@ -104,7 +106,10 @@ kube::Object claim_object(const ClaimSpec& spec, const kube::Object& storage_cla
                 {"annotations", spec.annotations},
                 {"ownerReferences", json::array({owner_json(spec.owner)})}};
   metadata["annotations"][kPathAnnotation] = path;
-  if (!class_path.empty()) metadata["annotations"][kClassPathAnnotation] = class_path;
+  if (!class_path.empty()) {
+    metadata["annotations"][kClassPathAnnotation] = class_path;
+    metadata["finalizers"] = json::array({kDataFinalizer});
+  }
   const bool block = spec.volume_mode == VolumeMode::Block;
   return kube::Object(
       {{"apiVersion", "v1"},
@@ -290,10 +295,7 @@ Result<void> DirectoryVolumes::remove_claim(const kube::ObjectKey& claim,
       TRY(kube::get_if_exists(reader_, kPersistentVolumeClaim, claim, stop));
   // Another's claim of this name means that ours is gone or never was.
   if (!object || !object->controlled_by(owner_uid)) return {};
-  if (!is_block(*object)) {
-    TRY(remove_claim_directory(object->annotation(kClassPathAnnotation).value_or(""), claim,
-                               object->uid()));
-  }
+  TRY(remove_data(*object, stop));
   const Result<void> removed =
       writer_.remove(kPersistentVolumeClaim, claim, kube::Propagation::Background,
                      {.uid = object->uid(), .resource_version = ""}, stop);
@@ -301,25 +303,38 @@ Result<void> DirectoryVolumes::remove_claim(const kube::ObjectKey& claim,
   return {};
 }
 
+// The data, and then what held the object for it.
+Result<void> DirectoryVolumes::remove_data(const kube::Object& claim, std::stop_token stop) {
+  if (is_block(claim)) return {};
+  TRY(remove_claim_directory(claim.annotation(kClassPathAnnotation).value_or(""), claim.key(),
+                             claim.uid()));
+  if (!claim.has_finalizer(kDataFinalizer)) return {};
+  std::vector<std::string> left = claim.finalizers();
+  std::erase(left, kDataFinalizer);
+  const auto patched = writer_.patch(
+      kPersistentVolumeClaim, claim.key(),
+      {{"metadata", {{"finalizers", left}, {"resourceVersion", claim.resource_version()}}}}, {},
+      stop);
+  if (!patched && patched.error().kind() != ErrorKind::NotFound) return patched.error();
+  return {};
+}
+
+// Only claims that this store knows: a class's directory may be shared with another installation,
+// and what a lost or restored store does not remember is not rubbish.
 Result<int> DirectoryVolumes::sweep(std::stop_token stop) {
   int removed = 0;
-  const kube::ObjectList classes = TRY(reader_.list(kStorageClass, {}, stop));
-  for (const kube::Object& item : classes.items) {
-    if (field(item.json(), json::json_pointer("/provisioner")) != kProvisioner) continue;
-    const std::string path = TRY(class_path(item));
-    std::error_code error;
-    if (path.empty() || !std::filesystem::exists(path, error)) continue;
-    // Directories first, objects after: a claim made in between is not taken for a leftover.
-    const std::vector<MarkedDirectory> directories = TRY(marked_directories(path));
-    for (const MarkedDirectory& directory : directories) {
-      const std::optional<kube::Object> claim =
-          TRY(kube::get_if_exists(reader_, kPersistentVolumeClaim, directory.key, stop));
-      if (claim && claim->uid() == directory.uid) continue;
-      const std::lock_guard lock(choosing_);
-      TRY(remove_claim_directory(path, directory.key, directory.uid));
+  std::optional<Error> failed;
+  const kube::ObjectList claims = TRY(reader_.list(kPersistentVolumeClaim, {}, stop));
+  for (const kube::Object& claim : claims.items) {
+    if (!claim.deleting() || !claim.has_finalizer(kDataFinalizer)) continue;
+    const std::lock_guard lock(choosing_);
+    if (auto gone = remove_data(claim, stop); gone) {
       ++removed;
+    } else if (!failed) {
+      failed = std::move(gone).error().with_context("claim '" + claim.key().to_string() + "'");
     }
   }
+  if (failed) return *std::move(failed);
   return removed;
 }
 

@@ -36,8 +36,8 @@ class DirectoryVolumes final : public Volumes {
   Result<void> remove_claim(const kube::ObjectKey& claim, const std::string& owner_uid,
                             std::stop_token stop) override;
 
-  // Removes the directories of claims whose object is gone (collected with its owner). The number
-  // removed. Call now and then.
+  // Removes the data of claims that were deleted (by hand, or collected with their owner), and lets
+  // their objects go. The number removed. Call now and then.
   Result<int> sweep(std::stop_token stop);
 
  private:
@@ -48,6 +48,7 @@ class DirectoryVolumes final : public Volumes {
   Result<std::string> free_device(const kube::Object& storage_class, const ClaimSpec& spec,
                                   std::stop_token stop);
   Result<void> finish(const kube::Object& claim, std::stop_token stop);
+  Result<void> remove_data(const kube::Object& claim, std::stop_token stop);
 
   kube::Reader& reader_;
   kube::Writer& writer_;

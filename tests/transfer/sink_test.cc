@@ -280,6 +280,17 @@ TEST_F(FileSinkTest, Case24AFullFileSystemNamesNeededAndAvailable) {
   EXPECT_THAT(written.error().message(), HasSubstr("available"));
 }
 
+TEST(FileSinkFinishTest, AFileThatWasRemovedMeanwhileIsNoSuccess) {
+  const testing::TemporaryDirectory directory;
+  const auto sink = open_sink({.path = directory.path("disk.img"), .size_bytes = kChunkBytes});
+  ASSERT_TRUE(sink.ok()) << to_string(sink.error());
+  ASSERT_TRUE((*sink)->write(0, Bytes(kChunkBytes, std::byte{7})).ok());
+  ASSERT_EQ(::unlink(directory.path("disk.img").c_str()), 0);
+  const auto finished = (*sink)->finish();
+  ASSERT_FALSE(finished.ok());
+  EXPECT_THAT(finished.error().message(), HasSubstr("was removed while it was written"));
+}
+
 TEST(BlockDeviceSinkTest, Case20ADeviceThatIsTooSmallIsRefusedBeforeWriting) {
   const auto loop = LoopDevice::create(kChunkBytes);
   if (loop == nullptr) GTEST_SKIP() << "needs a loop device (root)";

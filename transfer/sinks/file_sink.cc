@@ -15,6 +15,7 @@
 
 #include "common/catalogue.h"
 #include "common/id.h"
+#include "transfer/sinks/allocate_ahead.h"
 #include "transfer/sinks/direct_file.h"
 #include "transfer/sinks/target_error.h"
 #include "transfer/sinks/zero_ladder.h"
@@ -77,7 +78,13 @@ class FileSink final : public DiskSink {
               return target_error(failed, file_.fd(), file_.name(),
                                   fmt::format("{} at offset {}", step, range.offset),
                                   file_.size_bytes());
-            }) {}
+            }) {
+    // Of a resumed file it is not known what was written, a thick one has its space, and buffered
+    // writes get theirs when they are written back.
+    if (!options.resume && !options.preallocate && file_.is_direct()) {
+      ahead_ = std::make_unique<AllocateAhead>(file_.fd(), options.size_bytes);
+    }
+  }
 
   std::uint64_t size_bytes() const override { return file_.size_bytes(); }
   std::uint64_t alignment() const override { return DirectFile::kAlignment; }
@@ -103,6 +110,7 @@ class FileSink final : public DiskSink {
   }
 
   Result<void> write(std::uint64_t offset, std::span<const std::byte> from) override {
+    if (ahead_ != nullptr) ahead_->before_write({offset, from.size()});
     return file_.write(offset, from);
   }
 
@@ -140,12 +148,23 @@ class FileSink final : public DiskSink {
   }
 
   Result<void> finish() override {
+    // What cannot be given back is a matter of space only: the content is right.
+    if (ahead_ != nullptr) (void)ahead_->give_back();
     TRY(file_.flush());
     for (const int fd : {file_.fd(), directory_.get()}) {
       while (::fsync(fd) != 0) {
         if (errno == EINTR) continue;
         return target_error(errno, file_.fd(), file_.name(), "fsync", size_bytes());
       }
+    }
+    // All of the above succeeds on a file without a name, and nobody will ever find it.
+    struct stat file {};
+    if (::fstat(file_.fd(), &file) != 0) {
+      return errno_error(errno, fmt::format("'{}': stat", file_.name()));
+    }
+    if (file.st_nlink == 0) {
+      return coded_error(ErrorKind::DataLoss, code::kTargetIo,
+                         "'{}' was removed while it was written", file_.name());
     }
     return {};
   }
@@ -155,6 +174,7 @@ class FileSink final : public DiskSink {
   DirectFile file_;
   bool initially_zero_;
   ZeroLadder ladder_;
+  std::unique_ptr<AllocateAhead> ahead_;  // may be null
 };
 
 Result<void> check_space(int fd, const SinkOptions& options, const std::string& shown) {

@@ -267,7 +267,8 @@ Result<std::unique_ptr<NbdSource>> open_nbd_source(const DiskEndpoint& endpoint,
     return dial_nbd(target, deadline, std::move(dial_stop));
   };
   SourceIdentity identity = endpoint.identity;
-  if (identity.empty()) identity.emplace_back("url", redacted_url(endpoint.url));
+  // All of it: an NBD URI holds no secret, and the socket's path stands in its query.
+  if (identity.empty()) identity.emplace_back("url", endpoint.url);
   return NbdSource::open(std::move(dial), std::move(identity), capped, log, std::move(stop));
 }
 

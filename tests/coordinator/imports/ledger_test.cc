@@ -17,6 +17,7 @@ kube::Object import_with(std::string_view annotation, std::string_view value) {
 
 TEST(LedgerTest, SurvivesItsText) {
   const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
+                      .claims = {{"claim-1", "uid-1"}},
                       .stop_requested_at = "2026-01-31T12:00:00Z",
                       .undo_started_at = {},
                       .failure_reason = "DataVolumeCreationFailed",

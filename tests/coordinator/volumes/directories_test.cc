@@ -171,11 +171,30 @@ TEST_F(DirectoriesTest, SweepsWhatTheCollectorLeft) {
   fs::create_directories(dir_.path("volumes/n/foreign"));
   EXPECT_EQ(*volumes_.sweep({}), 0);
   ASSERT_TRUE(remove("owner"));
-  ASSERT_FALSE(find("a", kPersistentVolumeClaim));
+  ASSERT_TRUE(find("a", kPersistentVolumeClaim)->deleting());
   EXPECT_TRUE(fs::exists(file("a")));
   EXPECT_EQ(*volumes_.sweep({}), 1);
+  EXPECT_FALSE(find("a", kPersistentVolumeClaim));
   EXPECT_FALSE(fs::exists(dir_.path("volumes/n/a")));
   EXPECT_TRUE(fs::exists(dir_.path("volumes/n/foreign")));
+}
+
+// A class's directory may be shared by two homes, and outlives a home that was made anew.
+TEST_F(DirectoriesTest, LeavesTheClaimsOfAnotherStoreAlone) {
+  ASSERT_TRUE(volumes_.ensure_claim(claim("a"), {}));
+  std::ofstream(file("a")) << "data";
+  fs::copy(dir_.path("volumes/n/a"), dir_.path("volumes/n/theirs"));
+  std::ofstream(dir_.path("volumes/n/theirs/.vmferry-claim")) << "uid-of-another-store\n";
+  EXPECT_EQ(*volumes_.sweep({}), 0);
+  EXPECT_TRUE(fs::exists(file("theirs")));
+}
+
+TEST_F(DirectoriesTest, RemovesObjectAndDataOfAClaimThatIsBeingDeleted) {
+  ASSERT_TRUE(volumes_.ensure_claim(claim("a"), {}));
+  ASSERT_TRUE(remove("owner"));
+  ASSERT_TRUE(volumes_.remove_claim({"n", "a"}, owner_.uid(), {}));
+  EXPECT_FALSE(find("a", kPersistentVolumeClaim));
+  EXPECT_FALSE(fs::exists(dir_.path("volumes/n/a")));
 }
 
 }  // namespace

@@ -1,0 +1,102 @@
+#include "transfer/sinks/allocate_ahead.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "common/fd.h"
+#include "tests/transfer/support/disks.h"
+#include "transfer/aligned_buffer.h"
+#include "transfer/chunks.h"
+#include "transfer/open_sink.h"
+
+namespace vmferry {
+namespace {
+
+using testing::Bytes;
+constexpr std::uint64_t kWindow = AllocateAhead::kWindowBytes;
+constexpr std::uint64_t kSize = 3 * kWindow + 12345;
+
+class AllocateAheadTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(fd);
+    ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(kSize)), 0);
+    if (::fallocate(fd.get(), 0, 0, 4096) != 0) GTEST_SKIP() << "no fallocate here";
+    ASSERT_EQ(::ftruncate(fd.get(), 0), 0);
+    ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(kSize)), 0);
+  }
+  std::uint64_t allocated() const { return testing::allocated_bytes(path); }
+
+  testing::TemporaryDirectory directory;
+  std::string path = directory.path("disk.img");
+  UniqueFd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+};
+
+TEST_F(AllocateAheadTest, AllocatesAWindowOnceTheOneBeforeItIsMostlyWritten) {
+  AllocateAhead ahead(fd.get(), kSize);
+  ahead.before_write({0, kWindow / 2});
+  ahead.before_write({kWindow, kChunkBytes});
+  EXPECT_EQ(allocated(), 0u);
+  ahead.before_write({kWindow / 2, kWindow / 4});
+  ahead.before_write({kWindow + kChunkBytes, kChunkBytes});
+  EXPECT_GE(allocated(), kWindow);
+  EXPECT_LT(allocated(), kWindow + kChunkBytes);
+  EXPECT_EQ(std::filesystem::file_size(path), kSize);
+}
+
+TEST_F(AllocateAheadTest, GivesBackWhatWasNotWrittenAndKeepsWhatWas) {
+  const Bytes data(kChunkBytes + 100, std::byte{7});
+  {
+    AllocateAhead ahead(fd.get(), kSize);
+    ahead.before_write({0, kWindow});
+    ahead.before_write({kWindow + 5 * kChunkBytes, data.size()});
+    ASSERT_TRUE(write_fully(fd.get(), kWindow + 5 * kChunkBytes, data).ok());
+    EXPECT_GE(allocated(), kWindow);
+    EXPECT_TRUE(ahead.give_back());
+    EXPECT_TRUE(ahead.give_back());
+  }
+  EXPECT_LE(allocated(), 2 * kChunkBytes);
+  const Bytes whole = testing::read_whole(path, kSize);
+  EXPECT_TRUE(std::equal(data.begin(), data.end(),
+                         whole.begin() + static_cast<std::ptrdiff_t>(kWindow + 5 * kChunkBytes)));
+}
+
+TEST_F(AllocateAheadTest, ScatteredDataStaysSparse) {
+  AllocateAhead ahead(fd.get(), kSize);
+  for (std::uint64_t at = 0; at + kChunkBytes <= kSize; at += 2 * kChunkBytes) {
+    ahead.before_write({at, kChunkBytes});
+  }
+  EXPECT_EQ(allocated(), 0u);
+}
+
+TEST_F(AllocateAheadTest, TheShortLastWindowIsAllocatedToTheEndOfTheFileOnly) {
+  AllocateAhead ahead(fd.get(), kSize);
+  ahead.before_write({2 * kWindow, kWindow});
+  ahead.before_write({3 * kWindow, 12345});
+  EXPECT_GE(allocated(), 12345u);
+  EXPECT_LT(allocated(), kChunkBytes);
+  EXPECT_EQ(std::filesystem::file_size(path), kSize);
+}
+
+TEST_F(AllocateAheadTest, AFinishedSinkHasNoMoreSpaceThanData) {
+  const auto sink = open_sink({.path = directory.path("sink.img"), .size_bytes = kSize});
+  ASSERT_TRUE(sink.ok()) << to_string(sink.error());
+  const AlignedBuffer buffer(8 * kChunkBytes);
+  std::ranges::fill(buffer.span(), std::byte{9});
+  for (std::uint64_t at = 0; at < kWindow + 8 * kChunkBytes; at += buffer.span().size()) {
+    ASSERT_TRUE((*sink)->write(at, buffer.span()).ok());
+  }
+  ASSERT_TRUE((*sink)->finish().ok());
+  EXPECT_LE(testing::allocated_bytes(directory.path("sink.img")), kWindow + 9 * kChunkBytes);
+  const Bytes whole = testing::read_whole(directory.path("sink.img"), kSize);
+  const auto end = whole.begin() + static_cast<std::ptrdiff_t>(kWindow + 8 * kChunkBytes);
+  EXPECT_TRUE(std::all_of(whole.begin(), end, [](std::byte b) { return b == std::byte{9}; }));
+  EXPECT_TRUE(std::all_of(end, whole.end(), [](std::byte b) { return b == std::byte{0}; }));
+}
+
+}  // namespace
+}  // namespace vmferry
