@@ -51,7 +51,7 @@ class Watch:
     """`vmferry watch` in the foreground, on our terminal."""
 
     def __init__(self, ferry):
-        self.child = subprocess.Popen([str(ferry.program), "--home", str(ferry.home), "watch"])
+        self.child = subprocess.Popen([str(ferry.program), "--home", str(ferry.home), "watch"], stderr=subprocess.PIPE)
 
     def wait(self, until, timeout):
         """Until it ends by itself (True) or until() is true (False)."""
@@ -61,6 +61,7 @@ class Watch:
                 self.end()
                 return False
             time.sleep(0.1)
+        say(self.child.stderr.read().decode().rstrip())
         return True
 
     def end(self):
@@ -71,6 +72,7 @@ class Watch:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
+        self.child.stderr.close()  # all it says when we end it is that it was ended
 
 
 def victim(ferry):
