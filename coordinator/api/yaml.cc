@@ -19,8 +19,14 @@ constexpr std::size_t kMaxBytes = 16 << 20;
 constexpr std::size_t kMaxDepth = 64;
 constexpr std::size_t kMaxNodes = 200'000;
 
+// What repeating `value` costs, in nodes: a long text counts for many, so that aliases of it cannot
+// grow a small manifest into gigabytes.
 std::size_t count_nodes(const json& value) {
+  constexpr std::size_t kTextBytesPerNode = 64;
   std::size_t count = 1;
+  if (value.is_string()) {
+    count += value.get_ref<const std::string&>().size() / kTextBytesPerNode;
+  }
   if (value.is_structured()) {
     for (const json& child : value) count += count_nodes(child);
   }

@@ -62,12 +62,16 @@ TEST(ManifestTest, BoundsTheWork) {
     for (int k = 0; k < 10; ++k) bomb += fmt::format("{}*a{}", k == 0 ? "" : ",", i - 1);
     bomb += "]\n";
   }
+  std::string long_text = "a: &a " + std::string(1 << 20, 'x') + "\nb: [*a";
+  for (int i = 0; i < 20; ++i) long_text += ", *a";
+  long_text += "]\n";
   const struct {
     const char* name;
     std::string text;
     const char* part;
   } cases[] = {
       {"billion laughs", bomb, "200 000 values"},
+      {"long text repeated", long_text, "200 000 values"},
       {"deep", std::string(100, '['), ""},
       {"deep and closed", std::string(100, '[') + std::string(100, ']'), "64 levels"},
       {"large", std::string((16 << 20) + 1, ' '), "16 MiB"},
