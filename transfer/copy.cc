@@ -16,6 +16,9 @@ namespace vmferry {
 namespace {
 
 constexpr int kMostWorkers = 64;
+// Of one disk's workers together: eight disks of one agent stay within 400 MiB. Four connections
+// still ask for 8 MiB at a time, far more than a round trip's worth.
+constexpr std::uint64_t kMostBufferBytes = 32u << 20;
 
 // A thread that is stopped and joined at the end of a scope; its failure ends the transfer.
 template <typename Body>
@@ -53,7 +56,9 @@ Result<void> prepare(CopyState& state) {
   }
   int workers = state.options.workers > 0 ? state.options.workers : state.hints.workers;
   workers = state.hints.sequential ? 1 : std::clamp(workers, 1, kMostWorkers);
-  const std::uint64_t request = std::max(kChunkBytes, state.hints.request_bytes);
+  const std::uint64_t share =
+      std::max(kChunkBytes, kMostBufferBytes / static_cast<std::uint64_t>(workers));
+  const std::uint64_t request = std::clamp(state.hints.request_bytes, kChunkBytes, share);
   for (int i = 0; i < workers; ++i) {
     if (!state.buffers.emplace_back(request / kChunkBytes * kChunkBytes)) {
       return Error(ErrorKind::ResourceExhausted, "no memory for the workers' buffers");
