@@ -146,6 +146,8 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
   fleet.keys = TRY(CurveKeys::load_or_create(home.keys() + "/coordinator"));
   fleet.allowed_agents = TRY(agent_keys(home));
   fleet.heartbeat_every = options.heartbeat;
+  fleet.attempts_per_job =
+      10;  // with back-off about two minutes: a restarting vCenter is no failure
   fleet.lease = options.lease;
   fleet.agent_limit_bytes_per_second = options.agent_limit_bytes_per_second;
   fleet.renew = [p](const JobId& job, std::stop_token stop) { return p->renew(job, stop); };
