@@ -180,7 +180,13 @@ void Validator::check_one_of(const json& choices, const json& value, const std::
       names += (names.empty() ? "" : ", ") + name.get<std::string>();
     }
   }
-  if (matching != 1) problem(path, "must have exactly one of " + names);
+  if (matching == 1) return;
+  std::string present;
+  for (const auto& [name, ignored] : value.items()) {
+    present += (present.empty() ? "" : ", ") + name;
+  }
+  problem(path,
+          "must have exactly one of " + names + "; it has " + (present.empty() ? "none" : present));
 }
 
 void Validator::check_object(const json& schema, const json& value, const std::string& path) {
