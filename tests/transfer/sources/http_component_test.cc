@@ -182,6 +182,18 @@ TEST_F(HttpSourceComponentTest, IdentityHoldsWhatTellsAChangedFile) {
       std::ranges::count(identity, std::pair<std::string, std::string>("etag", "\"one\"")) == 1);
 }
 
+TEST_F(HttpSourceComponentTest, IdentityTellsDatastoresApartButKeepsNoSignature) {
+  const LyingServer server(workspace_, disk_);
+  const auto identity_of = [&](const std::string& query) {
+    auto source = open(endpoint_of(server.file_url("ok") + query));
+    EXPECT_TRUE(source.ok());
+    return (*source)->identity();
+  };
+  const auto one = identity_of("?dcPath=DC&dsName=one&signature=a");
+  EXPECT_NE(one, identity_of("?dcPath=DC&dsName=two&signature=a"));
+  EXPECT_EQ(one, identity_of("?dcPath=DC&dsName=one&signature=b"));
+}
+
 TEST_F(HttpSourceComponentTest, Issue3CancelReturnsWithinTwoSecondsFromAServerThatHangs) {
   const LyingServer server(workspace_, disk_);
   auto source = open(endpoint_of(server.file_url("hang")));
