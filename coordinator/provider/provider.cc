@@ -14,4 +14,9 @@ Result<std::unique_ptr<Provider>> make_provider(const ProviderCredentials& crede
                     static_cast<int>(credentials.kind));
 }
 
+Result<Listing> Provider::list(ListingKind kind, std::stop_token) {
+  return make_error(ErrorKind::InvalidArgument, "a {} source has no {}", to_string(this->kind()),
+                    to_string(kind));
+}
+
 }  // namespace vmferry

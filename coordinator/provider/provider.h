@@ -8,6 +8,7 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "coordinator/provider/listing.h"
 #include "coordinator/provider/source_vm.h"
 
 namespace vmferry {
@@ -54,6 +55,11 @@ class Provider {
   // Reads the VM afresh. NotFound with VMF-SRC-VM-NOT-FOUND; InvalidArgument with
   // VMF-SRC-VM-AMBIGUOUS listing the candidates.
   virtual Result<SourceVm> find_vm(const VmRef& ref, std::stop_token stop) = 0;
+
+  // Everything of that kind that the user may see, for people to choose from. InvalidArgument for a
+  // kind that this sort of source does not have. Reads page by page and stops at 100,000 rows with
+  // ResourceExhausted.
+  virtual Result<Listing> list(ListingKind kind, std::stop_token stop);
 
   virtual Result<PowerState> power_state(const std::string& native_id, std::stop_token stop) = 0;
   // Asks the guest to shut down (or, with force, cuts the power); returns when the request is
