@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   CLI::App app("VMFerry brings virtual machines from vCenter and oVirt to KubeVirt.", "vmferry");
   cli::add_global_options(app, context);
   cli::add_import(app, context);
+  cli::add_inventory(app, context);
   cli::add_up(app, context);
   cli::add_apply(app, context);
   cli::add_get(app, context);

@@ -234,7 +234,9 @@ Result<Table> table_of(ListingKind kind) {
     case ListingKind::Clusters:
       break;
   }
-  return make_error(ErrorKind::InvalidArgument, "a vmware source has no {}", to_string(kind));
+  return make_error(ErrorKind::InvalidArgument,
+                    "a vmware source has no {}; it has vms, disks, networks and datastores",
+                    to_string(kind));
 }
 
 }  // namespace
