@@ -40,6 +40,7 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   environment.source.vddk_stand_in = options_.vddk_stand_in;
   environment.source.scratch_directory = store_.paths().scratch();
   environment.journal_path = *std::move(journal_path);
+  environment.volumes = options_.volumes;
   environment.agent_throttle = &throttle_;
   environment.events = &events_;
   environment.clock = &clock_;

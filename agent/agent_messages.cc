@@ -62,9 +62,8 @@ std::optional<Error> Agent::refusal(const protocol::Assign& assign) const {
   if (stopping_ || draining_) {
     return Error(ErrorKind::Unavailable, "the agent takes no new jobs");
   }
-  if (assign.target.path.empty() || assign.target.path.front() != '/') {
-    return Error(ErrorKind::InvalidArgument, code::kTargetUnsafe,
-                 "target '" + assign.target.name + "' has no absolute path");
+  if (const Result<void> allowed = check_target(assign.target, options_.volumes); !allowed) {
+    return allowed.error();
   }
   const auto known = tasks_.find(assign.job);
   const bool has_slot = known != tasks_.end() && (known->second.job || known->second.next);

@@ -113,8 +113,11 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   if (!assign_.target.claim_uid.empty()) {
     identity.target.emplace_back("claim", assign_.target.claim_uid);
   }
+  const FoundVolume volume =
+      TRY(find_volume(assign_.target, source->size_bytes(), environment_.volumes));
   SinkOptions sink_options;
-  sink_options.path = assign_.target.path;
+  sink_options.path = volume.path;
+  sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
   const TargetOpen target =
       TRY(open_target(sink_options, std::move(identity), environment_.journal_path,
@@ -128,8 +131,11 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   // Before any chunk of it: the control loop needs epoch and identity to report them.
   events.put(JobOpened{job, attempt, target.epoch, target.identity, target.started_over});
   opening_ = false;
-  return copy_disk(*source, *target.sink, target.journal.get(), &throttle_, options, monitor_,
-                   *environment_.clock, environment_.log, stop);
+  CopyResult result =
+      TRY(copy_disk(*source, *target.sink, target.journal.get(), &throttle_, options, monitor_,
+                    *environment_.clock, environment_.log, stop));
+  TRY(hand_over(volume));
+  return result;
 }
 
 protocol::JobStatus Job::status() {

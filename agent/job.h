@@ -12,6 +12,7 @@
 
 #include "agent/rate_meter.h"
 #include "agent/renewal.h"
+#include "agent/volume.h"
 #include "common/clock.h"
 #include "common/guarded.h"
 #include "common/log.h"
@@ -54,6 +55,7 @@ class Job {
   struct Environment {
     SourceEnvironment source;  // without renew
     std::string journal_path;
+    VolumeRules volumes;
     Throttle* agent_throttle = nullptr;
     Mailbox<JobEvent>* events = nullptr;
     const Clock* clock = nullptr;

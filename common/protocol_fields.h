@@ -90,6 +90,9 @@ void fields(A& a, M& m) {
   a.optional("name", m.name);
   a.field("path", m.path);
   a.optional("block", m.block);
+  a.optional("pod_uid", m.pod_uid);
+  a.optional("volume", m.volume);
+  a.optional("mover", m.mover);
 }
 
 template <typename A, Is<Hello> M>
