@@ -32,6 +32,7 @@ Result<void> observe_overhead(Pass& pass) {
   pass.facts.overhead_known = !pass.parts.settings.embedded;
   if (!*config) return {};
   pass.facts.overhead_known = true;
+  pass.facts.has_cdi = true;
   const nlohmann::json& json = (*config)->json();
   nlohmann::json overhead = json.value("/spec/filesystemOverhead"_json_pointer, nlohmann::json());
   if (const auto observed = json.value("/status/filesystemOverhead"_json_pointer, nlohmann::json());
@@ -80,6 +81,9 @@ Result<void> observe_cluster(Pass& pass) {
   for (kube::Object& object : TRY(list_optional(pass, kube::types::kNetworkAttachmentDefinition))) {
     const kube::ObjectKey key = object.key();
     pass.facts.network_attachments.emplace(key, std::move(object));
+  }
+  for (const kube::Object& object : TRY(list_optional(pass, kube::types::kStorageProfile))) {
+    pass.facts.profiles.emplace(object.name(), profile_from(object));
   }
   TRY(observe_overhead(pass));
   return observe_config(pass);

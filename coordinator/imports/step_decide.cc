@@ -240,7 +240,8 @@ Result<StepResult> decide_plan(Pass& pass) {
                                        .vm_name = plan.vm_name,
                                        .os = base->os,
                                        .claims = claims,
-                                       .data_volumes = false});
+                                       .data_volumes = pass.facts.has_cdi});
+  plan.data_volumes = pass.facts.has_cdi;
   plan.vm = built.json();
   const auto accepted =
       pass.parts.writer.create(kube::types::kVirtualMachine, built, {.dry_run = true}, pass.stop);
