@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
 
 namespace vmferry::imports {
@@ -44,13 +45,9 @@ Pass::Pass(ReconcilerParts& the_parts, api::VirtualMachineImport the_import, Led
       uid_(import.object.uid()),
       written_status_(api::status_to_json(import.status)) {}
 
-ProviderKind Pass::provider_kind() const {
-  return import.spec.ovirt ? ProviderKind::Ovirt : ProviderKind::Vmware;
-}
+ProviderKind Pass::provider_kind() const { return imports::provider_kind(import.spec); }
 
-const api::SourceSection& Pass::source() const {
-  return import.spec.ovirt ? *import.spec.ovirt : *import.spec.vmware;
-}
+const api::SourceSection& Pass::source() const { return source_section(import.spec); }
 
 kube::OwnerReference Pass::owner() const {
   return {.api_version = kube::types::kVirtualMachineImport.api_version,

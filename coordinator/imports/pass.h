@@ -15,6 +15,7 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/cluster_facts.h"
 #include "coordinator/imports/ledger.h"
+#include "coordinator/imports/os_match.h"
 #include "coordinator/imports/plan.h"
 #include "coordinator/kube/events.h"
 #include "coordinator/kube/reader.h"
@@ -104,6 +105,7 @@ class Pass {
   api::Mappings mappings;
   api::ControllerConfig config;
   ClusterFacts facts;
+  Result<OsMaps> os_maps = OsMaps{};
 
   const kube::ObjectKey& key() const { return key_; }
   const std::string& uid() const { return uid_; }
