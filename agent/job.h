@@ -79,6 +79,7 @@ class Job {
  private:
   void run(std::stop_token stop);
   Result<CopyResult> transfer(std::stop_token stop);
+  Result<DiskEndpoint> renewed(const Error& why, std::stop_token stop);
   Result<std::optional<ResumeState>> resume_state() const;
   std::string note(const CopyProgress& progress, double rate, SteadyTime now);
 
