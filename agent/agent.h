@@ -105,7 +105,7 @@ class Agent {
   Task* running(const JobId& job, protocol::Attempt attempt);
 
   void tick();
-  void check_lease(SteadyTime now);
+  void check_lease();
   void say_hello();
   void say_heartbeat();
   void report(Task& task);
