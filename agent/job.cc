@@ -42,6 +42,7 @@ Job::Job(protocol::Assign assign, std::vector<std::string> journal, Environment 
       journal_(std::move(journal)),
       environment_(std::move(environment)),
       throttle_(*environment_.clock, assign_.limit_bytes_per_second, environment_.agent_throttle),
+      fence_(*environment_.clock, environment_.lease_end),
       renewal_([this] { environment_.events->put(JobAsks{assign_.job}); }),
       thread_([this](std::stop_token stop) { run(stop); }) {}
 
@@ -134,6 +135,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.path = volume.path;
   sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
+  sink_options.fence = &fence_;
   const TargetOpen target =
       TRY(open_target(sink_options, std::move(identity), environment_.journal_path,
                       resume ? *std::move(resume) : std::optional<ResumeState>(),
