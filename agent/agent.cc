@@ -18,7 +18,16 @@ constexpr std::chrono::milliseconds kHelloEvery{1000};
 constexpr std::chrono::milliseconds kFarewell{2800};     // the promise is 3 s
 constexpr std::chrono::milliseconds kFencingTime{2500};  // copy_disk stops within 2 s
 constexpr std::chrono::hours kKeepJournals{14 * 24};
+constexpr std::chrono::seconds kKeyCheckEvery{10};
+constexpr std::size_t kMaxTokenBytes = 64u << 10;
+constexpr std::size_t kMaxKeyBytes = 256;
 constexpr const char* kBuild = "vmferry 0.1.0";
+
+Result<std::string> read_trimmed(const std::string& path, std::size_t most) {
+  std::string text = TRY(read_file(path, most));
+  while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.pop_back();
+  return text;
+}
 
 double load_average() {
   std::array<double, 1> load{};
@@ -75,6 +84,7 @@ Result<void> Agent::run(std::stop_token stop) {
         stop_task(task, StopReason::AgentStops);
       }
     }
+    TRY(check_server_key(clock_.steady()));
     tick();
     if (stopping_ && farewell_done()) return {};
   }
@@ -83,7 +93,9 @@ Result<void> Agent::run(std::stop_token stop) {
 std::chrono::milliseconds Agent::timeout() const {
   const SteadyTime now = clock_.steady();
   SteadyTime next = coordinator_.empty() ? hello_sent_ + kHelloEvery : next_heartbeat_;
-  if (lease_.end() && busy_slots() > 0 && !fenced_) next = std::min(next, *lease_.end());
+  if (lease_.end() && busy_slots() > 0 && !fenced_) {
+    next = std::min(next, now + (*lease_.end() - clock_.boot()));  // the lease is in boot time
+  }
   if (stopping_) next = std::min(next, now + std::chrono::milliseconds(50));
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - now);
   return std::clamp(wait, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
@@ -96,7 +108,7 @@ bool Agent::farewell_done() const {
 
 void Agent::tick() {
   const SteadyTime now = clock_.steady();
-  check_lease(now);
+  check_lease();
   if (coordinator_.empty()) {
     if (now >= hello_sent_ + kHelloEvery) say_hello();
     return;
@@ -108,7 +120,8 @@ void Agent::tick() {
   }
 }
 
-void Agent::check_lease(SteadyTime now) {
+void Agent::check_lease() {
+  const SteadyTime now = clock_.boot();
   if (lease_.valid(now)) {
     fenced_ = false;
     return;
@@ -138,11 +151,30 @@ void Agent::say_hello() {
   hello.agent = options_.id;
   hello.incarnation = incarnation_;
   hello.node = options_.node;
-  hello.token = options_.token;
+  hello.token = token();
   hello.slots = options_.slots;
   hello.jobs = statuses();
   hello.build = kBuild;
   send(hello);
+}
+
+// A token that cannot be read is told by the coordinator's silence and by our log.
+std::string Agent::token() const {
+  if (options_.token_file.empty()) return "";
+  Result<std::string> token = read_trimmed(options_.token_file, kMaxTokenBytes);
+  if (token) return *std::move(token);
+  log_.error("cannot read the service-account token", token.error());
+  return "";
+}
+
+// A coordinator that was installed anew has another key, and cannot tell us: CURVE is silent.
+Result<void> Agent::check_server_key(SteadyTime now) {
+  if (options_.server_key_file.empty() || now < next_key_check_) return {};
+  next_key_check_ = now + kKeyCheckEvery;
+  if (!coordinator_.empty() && lease_.valid(now)) return {};
+  const Result<std::string> key = read_trimmed(options_.server_key_file, kMaxKeyBytes);
+  if (!key || *key == options_.server_key) return {};
+  return Error(ErrorKind::Unavailable, "the coordinator has another key by now");
 }
 
 void Agent::say_heartbeat() {
@@ -159,7 +191,7 @@ void Agent::say_heartbeat() {
     }
   }
   heartbeat.sequence = ++heartbeat_sequence_;
-  lease_.sent(heartbeat.sequence, clock_.steady());
+  lease_.sent(heartbeat.sequence, clock_.boot());
   send(heartbeat);
 }
 

@@ -32,7 +32,13 @@ struct AgentOptions {
   std::string state_directory;
   std::uint32_t slots = 4;
   std::uint64_t limit_bytes_per_second = 0;  // 0: none; the coordinator may only tighten it
-  std::string token;                         // service-account token on Kubernetes
+  // Kubernetes: file with the projected service-account token, which the kubelet renews: read for
+  // every Hello. Empty: none.
+  std::string token_file;
+  // File that server_key was read from; empty: none. When the coordinator does not answer and the
+  // file holds another key, run() ends with Unavailable, to be started again with that.
+  std::string server_key_file;
+  VolumeRules volumes;
   std::string nbdkit_program = "nbdkit";
   std::string vddk_libdir;
   std::vector<std::string> vddk_stand_in;
@@ -105,7 +111,9 @@ class Agent {
   Task* running(const JobId& job, protocol::Attempt attempt);
 
   void tick();
-  void check_lease(SteadyTime now);
+  void check_lease();
+  std::string token() const;
+  Result<void> check_server_key(SteadyTime now);
   void say_hello();
   void say_heartbeat();
   void report(Task& task);
@@ -129,6 +137,7 @@ class Agent {
   bool hello_outstanding_ = false;
   SteadyTime hello_sent_{};
   SteadyTime next_heartbeat_{};
+  SteadyTime next_key_check_{};
   std::chrono::milliseconds heartbeat_every_{1000};
   std::uint64_t heartbeat_sequence_ = 0;
   Lease lease_;

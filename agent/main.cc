@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/hold.h"
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -25,32 +27,55 @@ namespace {
 constexpr const char* kExample = R"text(Example:
   vmferry-agent --coordinator tcp://10.0.0.1:7401 --server-key "$(cat coordinator.key.pub)" \
       --key-file /var/lib/vmferry/agent.key --id agent-1 --node node-1 \
-      --state /var/lib/vmferry/agent-1 --slots 4 --limit 200M)text";
+      --state /var/lib/vmferry/agent-1 --slots 4 --limit 200M
+  vmferry-agent hold      in a holder pod: keeps its claims mounted until it is told to end
+  vmferry-agent move      in a holder pod: copies into its own claims and nothing else)text";
 
 struct Arguments {
   AgentOptions options;
   std::string key_file;
+  std::string command = "agent";
   std::string limit;
-  std::string token_file;
+  std::string pod_uid;
+  bool kubelet_volumes = false;
 };
 
 void describe(CLI::App& app, Arguments& arguments) {
   AgentOptions& options = arguments.options;
   app.footer(kExample);
+  app.add_option("command", arguments.command, "agent, move or hold")
+      ->check(CLI::IsMember({"agent", "move"}))
+      ->capture_default_str();
   app.add_option("--coordinator", options.coordinator, "Coordinator's address, tcp://host:port")
+      ->envname("VMFERRY_COORDINATOR")
       ->required();
   app.add_option("--server-key", options.server_key, "Coordinator's public CURVE key (Z85)")
-      ->required();
+      ->envname("VMFERRY_SERVER_KEY");
+  app.add_option("--server-key-file", options.server_key_file,
+                 "File with that key instead; when it changes and the coordinator is silent, the "
+                 "agent ends, to be started again");
   app.add_option("--key-file", arguments.key_file,
                  "Own secret CURVE key (mode 0600); made with FILE.pub when absent")
       ->required();
-  app.add_option("--id", options.id.value, "Name of this agent, unique")->required();
-  app.add_option("--node", options.node, "Node (machine) that this agent runs on");
+  app.add_option("--id", options.id.value,
+                 "Name of this agent, unique; on Kubernetes its node's, of a mover its pod's");
+  app.add_option("--node", options.node, "Node (machine) that this agent runs on")
+      ->envname("VMFERRY_NODE");
+  app.add_option("--pod-uid", arguments.pod_uid, "move: uid of the pod that this runs in")
+      ->envname("VMFERRY_POD_UID");
   app.add_option("--state", options.state_directory, "Directory for journals; one per agent")
       ->required();
+  app.add_flag("--kubelet-volumes", arguments.kubelet_volumes,
+               "Write to volumes that the kubelet has mounted for holder pods, and nowhere else");
+  app.add_option("--kubelet-root", options.volumes.kubelet_root,
+                 "The kubelet's directory, mounted here under the same path, HostToContainer")
+      ->capture_default_str();
+  app.add_flag("--overcommit", options.volumes.overcommit,
+               "Also write to volumes that have less free space than the disk's size");
   app.add_option("--slots", options.slots, "Disks copied at once")->capture_default_str();
   app.add_option("--limit", arguments.limit, "Bytes per second of all disks together, e.g. 200M");
-  app.add_option("--token-file", arguments.token_file, "Service-account token (Kubernetes)");
+  app.add_option("--token-file", options.token_file,
+                 "Projected service-account token (Kubernetes); read again whenever it is shown");
   app.add_option("--nbdkit", options.nbdkit_program, "nbdkit program")->capture_default_str();
   app.add_option("--vddk-libdir", options.vddk_libdir, "Directory of VDDK, with lib64/ inside");
   app.add_option("--vddk-stand-in", options.vddk_stand_in,
@@ -58,12 +83,37 @@ void describe(CLI::App& app, Arguments& arguments) {
                  "or one JSON array");
 }
 
+Result<void> complete_identity(Arguments& arguments) {
+  AgentOptions& options = arguments.options;
+  if (!options.server_key_file.empty()) {
+    options.server_key = TRY(read_file(options.server_key_file, 256));
+    while (!options.server_key.empty() && options.server_key.back() <= ' ') {
+      options.server_key.pop_back();
+    }
+  }
+  if (options.server_key.empty()) {
+    return Error(ErrorKind::InvalidArgument, "give --server-key or --server-key-file");
+  }
+  if (arguments.kubelet_volumes) options.volumes.mode = VolumeRules::Mode::Kubelet;
+  if (arguments.command == "move") {
+    if (arguments.pod_uid.empty()) {
+      return Error(ErrorKind::InvalidArgument, "move needs --pod-uid (or VMFERRY_POD_UID)");
+    }
+    options.volumes.mode = VolumeRules::Mode::Mover;
+    options.node = protocol::mover_node(arguments.pod_uid);
+    if (options.id.empty()) options.id.value = "mover-" + arguments.pod_uid;
+  }
+  if (options.id.empty()) options.id.value = options.node;
+  if (options.id.empty()) return Error(ErrorKind::InvalidArgument, "give --id or --node");
+  return {};
+}
+
 Result<void> complete(Arguments& arguments) {
   AgentOptions& options = arguments.options;
   if (!arguments.limit.empty()) {
     options.limit_bytes_per_second = TRY(parse_size(arguments.limit));
   }
-  if (!arguments.token_file.empty()) options.token = TRY(read_file(arguments.token_file, 65536));
+  TRY(complete_identity(arguments));
   if (options.vddk_stand_in.size() == 1) {
     const std::string text = options.vddk_stand_in.front();
     if (text.starts_with('[')) {
@@ -134,6 +184,8 @@ Result<void> run(Arguments& arguments, const Logger& log) {
 }  // namespace vmferry
 
 int main(int argc, char** argv) {
+  // Before anything else: a holder costs next to nothing.
+  if (argc == 2 && std::string_view(argv[1]) == "hold") return vmferry::hold();
   vmferry::Arguments arguments;
   CLI::App app("Copies virtual disks as a VMFerry coordinator tells it to.", "vmferry-agent");
   vmferry::describe(app, arguments);

@@ -21,6 +21,18 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "provide a larger volume or device"},
     {code::kTargetUnsafe, "the target is a symbolic link or not a file or block device",
      "name the file or device itself"},
+    {code::kTargetNotMounted, "the agent does not see the volume that the kubelet mounted",
+     "mount the kubelet's directory into the agent with mountPropagation HostToContainer (see "
+     "deploy/daemonset) and check that it is a shared mount on the node; or let holders copy "
+     "by themselves (mover mode)"},
+    {code::kQuota, "a quota or limit of the namespace forbids the claim or its holder pod",
+     "raise the ResourceQuota or LimitRange, or remove what is not needed; the import goes on by "
+     "itself"},
+    {code::kHolderRefused, "the cluster refuses the pod that holds the target volume",
+     "allow the pod named in the error: pod security level, admission webhook or service account; "
+     "the import goes on by itself"},
+    {code::kAdoption, "CDI has not taken over the finished disk",
+     "see the DataVolume's conditions and CDI's controller; the import goes on by itself"},
     {code::kNoAgent, "no agent is connected that can reach the target",
      "start agents (vmferry up, or check the DaemonSet) and look at vmferry get agents"},
     {code::kBlocked, "a rule forbids this import as it is",

@@ -72,6 +72,13 @@ struct Pin {
   }
 };
 
+// As libcurl's callback: the system's authorities beside those that were given.
+CURLcode add_system_store(CURL*, void* context, void*) {
+  return SSL_CTX_set_default_verify_paths(static_cast<SSL_CTX*>(context)) == 1
+             ? CURLE_OK
+             : CURLE_SSL_CACERT_BADFILE;
+}
+
 // One request's state while libcurl drives it.
 struct Exchange {
   HttpResponse response;
@@ -242,6 +249,11 @@ Result<void> HttpClient::Impl::prepare(const HttpRequest& request, Exchange& exc
     curl_blob blob{const_cast<char*>(options.trust.ca_pem.data()), options.trust.ca_pem.size(),
                    CURL_BLOB_COPY};
     curl_easy_setopt(handle, CURLOPT_CAINFO_BLOB, &blob);
+    // Built-in, and searched beside the blob: whoever names an authority trusts no other.
+    curl_easy_setopt(handle, CURLOPT_CAPATH, nullptr);
+    if (options.trust.system_too) {
+      curl_easy_setopt(handle, CURLOPT_SSL_CTX_FUNCTION, &add_system_store);
+    }
   }
 
   if (request.method == "HEAD") {

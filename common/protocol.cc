@@ -100,6 +100,8 @@ std::string_view to_string(JobPhase phase) {
   return "failed";
 }
 
+std::string mover_node(std::string_view pod_uid) { return "mover:" + std::string(pod_uid); }
+
 WireError WireError::from(const Error& error) {
   return {.kind = error.kind(), .code = error.code(), .message = error.message()};
 }

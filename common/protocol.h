@@ -47,6 +47,7 @@ struct JobStatus {
   std::uint64_t reconnects = 0;
   double bytes_per_second = 0;  // smoothed over the last seconds
   std::string note;             // why it is slow or stalled: last healed error, "throttled", ...
+  std::string via;              // a detour of the data, and why; empty: the source's usual way
   friend bool operator==(const JobStatus&, const JobStatus&) = default;
 };
 
@@ -169,11 +170,24 @@ struct HeartbeatAck {
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
 
+// What a mover says in Hello::node instead of a node's name, so that it gets the disks of its own
+// pod and nothing else. The coordinator believes it if the pod of its token has this uid.
+std::string mover_node(std::string_view pod_uid);
+
 struct TargetVolume {
   std::string claim_uid;
   std::string name;  // for texts: namespace/claim
-  std::string path;  // file, device or directory on the agent's machine
+  // File, device or directory on the agent's machine; in mover mode, in the mover's own container.
+  // Empty where pod_uid says where the volume is.
+  std::string path;
   bool block = false;
+  // A volume that the node's kubelet has mounted for the holder pod of this uid; `volume` is the
+  // PersistentVolume's name, which is what the kubelet calls its directory.
+  std::string pod_uid;
+  std::string volume;
+  // The holder copies by itself, from within its own mount: `path` is only for the agent whose node
+  // is mover_node(its pod).
+  bool mover = false;
   friend bool operator==(const TargetVolume&, const TargetVolume&) = default;
 };
 

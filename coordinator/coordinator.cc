@@ -98,7 +98,8 @@ Result<DiskEndpoint> Coordinator::Parts::renew(const JobId& job, std::stop_token
     if (const auto found = known->find(job); found != known->end()) renewal = found->second;
   }
   if (!renewal) {
-    return make_error(ErrorKind::NotFound, "no opening of disk '{}' is known (yet)", job.value);
+    // After a restart, until the import's first pass has looked at the opening again.
+    return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
   }
   DiskEndpoint endpoint =
       TRY(renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop));

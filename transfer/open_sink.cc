@@ -51,6 +51,7 @@ Result<std::unique_ptr<DiskSink>> open_sink(const SinkOptions& options) {
     return make_error(ErrorKind::InvalidArgument, "'{}': a disk of {} bytes", path,
                       options.size_bytes);
   }
+  const std::string& shown = options.name.empty() ? path : options.name;
   const int follow = is_own_descriptor(path) ? 0 : O_NOFOLLOW;
   const UniqueFd probe(::open(path.c_str(), O_PATH | O_CLOEXEC | follow));
   if (!probe && errno != ENOENT) return errno_error(errno, fmt::format("cannot open '{}'", path));
@@ -58,19 +59,19 @@ Result<std::unique_ptr<DiskSink>> open_sink(const SinkOptions& options) {
   const SplitPath parts = split(path);
   if (!probe) {
     if (options.resume) return make_error(ErrorKind::NotFound, "'{}' does not exist", path);
-    return open_file_sink(options, TRY(open_directory(parts.directory)), parts.name, path);
+    return open_file_sink(options, TRY(open_directory(parts.directory)), parts.name, shown);
   }
   struct stat target {};
   if (::fstat(probe.get(), &target) != 0) {
     return errno_error(errno, fmt::format("'{}': stat", path));
   }
-  if (S_ISBLK(target.st_mode)) return open_block_device_sink(options, probe, path);
+  if (S_ISBLK(target.st_mode)) return open_block_device_sink(options, probe, shown);
   if (S_ISDIR(target.st_mode)) {
     UniqueFd directory = TRY(open_directory(fmt::format("/proc/self/fd/{}", probe.get())));
-    return open_file_sink(options, std::move(directory), kDiskImage, path + "/" + kDiskImage);
+    return open_file_sink(options, std::move(directory), kDiskImage, shown + "/" + kDiskImage);
   }
   if (S_ISREG(target.st_mode) && follow != 0) {
-    return open_file_sink(options, TRY(open_directory(parts.directory)), parts.name, path);
+    return open_file_sink(options, TRY(open_directory(parts.directory)), parts.name, shown);
   }
   if (S_ISLNK(target.st_mode)) {
     return coded_error(ErrorKind::InvalidArgument, code::kTargetUnsafe, "'{}' is a symbolic link",

@@ -74,6 +74,7 @@ Result<Decision> decide(const DecisionInput& input, const std::string& vm_name) 
   plan.source_native_id = input.vm.native_id;
   plan.template_note = base.note;
   plan.disks = plan_disks(input.import.object.uid(), input.vm, input.mappings, input.facts);
+  plan.data_volumes = input.facts.has_cdi;
   std::vector<std::string> claims;
   for (const PlannedDisk& disk : plan.disks) claims.push_back(disk.claim);
   plan.vm = build_vm({.import = input.import,
@@ -83,7 +84,7 @@ Result<Decision> decide(const DecisionInput& input, const std::string& vm_name) 
                       .vm_name = vm_name,
                       .os = decision.os,
                       .claims = claims,
-                      .data_volumes = false})
+                      .data_volumes = input.facts.has_cdi})
                 .json();
   return decision;
 }

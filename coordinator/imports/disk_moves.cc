@@ -269,7 +269,10 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   const bool has_ended =
       view && (view->state == TransferState::Succeeded || view->state == TransferState::Failed);
   StepResult result = StepResult::again(kPoll);
-  if (!has_ended && (!view || !pass.parts.renewals.lock()->contains(pass.job_of(planned)))) {
+  // A queued one again and again: the holder that it was to be written through may have gone.
+  const bool is_queued = view && view->state == TransferState::Queued;
+  if (!has_ended &&
+      (!view || is_queued || !pass.parts.renewals.lock()->contains(pass.job_of(planned)))) {
     // Also after a restart of ours: a running transfer may ask for renewed credentials. And when
     // the fleet has dropped a job, because an agent ran it that it had no record of.
     const StepResult queued = TRY(queue(pass, planned, *disk, status, waiting_for));

@@ -10,12 +10,19 @@ namespace {
 constexpr std::chrono::seconds kUndoPoll{1};
 
 constexpr Step kSteps[] = {
-    {"claim import", claim_import},     {"check spec", check_spec},
-    {"connect source", connect_source}, {"load plan", load_plan},
-    {"read source", read_source},       {"validate", validate_import},
-    {"decide plan", decide_plan},       {"stop source", stop_source},
-    {"make claims", make_claims},       {"move disks", move_disks},
-    {"create VM", create_vm},           {"start VM", start_vm},
+    {"claim import", claim_import},
+    {"check spec", check_spec},
+    {"connect source", connect_source},
+    {"load plan", load_plan},
+    {"read source", read_source},
+    {"validate", validate_import},
+    {"decide plan", decide_plan},
+    {"stop source", stop_source},
+    {"make claims", make_claims},
+    {"move disks", move_disks},
+    {"adopt disks", adopt_disks},
+    {"create VM", create_vm},
+    {"start VM", start_vm},
     {"finish", finish_import},
 };
 

@@ -35,6 +35,7 @@ Result<void> observe_overhead(const Observer& observer, ClusterView& view) {
   view.facts.overhead_known = !observer.settings.embedded;
   if (!*config) return {};
   view.facts.overhead_known = true;
+  view.facts.has_cdi = true;
   const nlohmann::json& json = (*config)->json();
   nlohmann::json overhead = json.value("/spec/filesystemOverhead"_json_pointer, nlohmann::json());
   if (const auto observed = json.value("/status/filesystemOverhead"_json_pointer, nlohmann::json());
@@ -114,6 +115,9 @@ Result<ClusterView> observe_cluster(const Observer& observer) {
        TRY(list_optional(observer, kube::types::kNetworkAttachmentDefinition))) {
     const kube::ObjectKey key = object.key();
     view.facts.network_attachments.emplace(key, std::move(object));
+  }
+  for (const kube::Object& object : TRY(list_optional(observer, kube::types::kStorageProfile))) {
+    view.facts.profiles.emplace(object.name(), profile_from(object));
   }
   TRY(observe_overhead(observer, view));
   TRY(observe_config(observer, view));

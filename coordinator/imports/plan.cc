@@ -1,5 +1,7 @@
 #include "coordinator/imports/plan.h"
 
+#include <algorithm>
+
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/sizes.h"
 
@@ -28,6 +30,18 @@ PlannedDisk disk_from_json(const nlohmann::json& json) {
           .request_bytes = json.at("requestBytes").get<std::uint64_t>()};
 }
 
+// What CDI knows of the class stands in for what the mapping leaves open. Of the access modes the
+// one that the source suggests is kept if the class has it.
+StorageChoice with_profile(StorageChoice choice, const ClassProfile& profile) {
+  if (!choice.volume_mode_given && !profile.volume_mode.empty()) {
+    choice.volume_mode = profile.volume_mode;
+  }
+  const auto& modes = profile.access_modes;
+  const bool suits = std::ranges::find(modes, choice.access_mode) != modes.end();
+  if (!choice.access_mode_given && !modes.empty() && !suits) choice.access_mode = modes.front();
+  return choice;
+}
+
 }  // namespace
 
 nlohmann::json to_json(const ImportPlan& plan) {
@@ -37,7 +51,8 @@ nlohmann::json to_json(const ImportPlan& plan) {
           {"sourceNativeId", plan.source_native_id},
           {"templateNote", plan.template_note},
           {"disks", disks},
-          {"vm", plan.vm}};
+          {"vm", plan.vm},
+          {"dataVolumes", plan.data_volumes}};
 }
 
 Result<ImportPlan> plan_from_json(const nlohmann::json& json) {
@@ -46,7 +61,8 @@ Result<ImportPlan> plan_from_json(const nlohmann::json& json) {
                     .source_native_id = json.at("sourceNativeId").get<std::string>(),
                     .template_note = json.at("templateNote").get<std::string>(),
                     .disks = {},
-                    .vm = json.at("vm")};
+                    .vm = json.at("vm"),
+                    .data_volumes = json.value("dataVolumes", false)};
     for (const auto& disk : json.at("disks")) plan.disks.push_back(disk_from_json(disk));
     return plan;
   } catch (const nlohmann::json::exception& failure) {
@@ -58,17 +74,25 @@ std::vector<PlannedDisk> plan_disks(const std::string& import_uid, const SourceV
                                     const api::Mappings& mappings, const ClusterFacts& facts) {
   std::vector<PlannedDisk> planned;
   for (const SourceDisk& disk : vm.disks) {
-    const StorageChoice choice = resolve_storage(mappings, vm, disk);
+    const std::string wanted = resolve_storage(mappings, vm, disk).storage_class;
+    const std::string effective = facts.effective_class(wanted);
+    const auto profile = facts.profiles.find(effective);
+    const StorageChoice choice =
+        profile == facts.profiles.end()
+            ? resolve_storage(mappings, vm, disk)
+            : with_profile(resolve_storage(mappings, vm, disk), profile->second);
+    const std::uint64_t least = profile == facts.profiles.end() ? 0 : profile->second.minimum_bytes;
     const bool block = choice.volume_mode == "Block";
-    planned.push_back({.source_id = disk.id,
-                       .name = disk.name,
-                       .claim = claim_name(import_uid, vm, disk),
-                       .storage_class = choice.storage_class,
-                       .volume_mode = choice.volume_mode,
-                       .access_mode = choice.access_mode,
-                       .size_bytes = disk.size_bytes,
-                       .request_bytes = claim_size(
-                           disk.size_bytes, overhead_for(facts, choice.storage_class), block)});
+    planned.push_back(
+        {.source_id = disk.id,
+         .name = disk.name,
+         .claim = claim_name(import_uid, vm, disk),
+         .storage_class = choice.storage_class,
+         .volume_mode = choice.volume_mode,
+         .access_mode = choice.access_mode,
+         .size_bytes = disk.size_bytes,
+         .request_bytes =
+             std::max(least, claim_size(disk.size_bytes, overhead_for(facts, effective), block))});
   }
   return planned;
 }

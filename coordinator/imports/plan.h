@@ -34,6 +34,7 @@ struct ImportPlan {
   std::string template_note;       // which template and why
   std::vector<PlannedDisk> disks;  // in source order
   nlohmann::json vm;               // the VirtualMachine as it will be created
+  bool data_volumes = false;       // finished claims are adopted by DataVolumes of their names
   friend bool operator==(const ImportPlan&, const ImportPlan&) = default;
 };
 

@@ -12,42 +12,6 @@ constexpr std::chrono::seconds kNameRetry{10};
 constexpr std::chrono::seconds kStartPoll{15};
 constexpr std::chrono::minutes kStartLimit{10};
 
-nlohmann::json reference_json(const kube::OwnerReference& owner) {
-  return {{"apiVersion", owner.api_version},
-          {"kind", owner.kind},
-          {"name", owner.name},
-          {"uid", owner.uid},
-          {"controller", owner.controller},
-          {"blockOwnerDeletion", owner.block_owner_deletion}};
-}
-
-// Sets the owners of an object that may have gone meanwhile.
-Result<void> set_owners(Pass& pass, const kube::ResourceType& type, const kube::ObjectKey& key,
-                        const std::vector<kube::OwnerReference>& owners) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const kube::OwnerReference& owner : owners) list.push_back(reference_json(owner));
-  const auto patched = pass.parts.writer.patch(
-      type, key, {{"metadata", {{"ownerReferences", list}}}}, {}, pass.stop);
-  if (!patched && patched.error().kind() != ErrorKind::NotFound) return patched.error();
-  return {};
-}
-
-// The VM owns its claims from its creation on, beside the import; at the end alone.
-Result<void> own_claims(Pass& pass, const kube::Object& vm, bool import_too) {
-  const kube::OwnerReference by_vm{.api_version = kube::types::kVirtualMachine.api_version,
-                                   .kind = kube::types::kVirtualMachine.kind,
-                                   .name = vm.name(),
-                                   .uid = vm.uid(),
-                                   .controller = false,
-                                   .block_owner_deletion = true};
-  std::vector<kube::OwnerReference> owners{by_vm};
-  if (import_too) owners.insert(owners.begin(), pass.owner());
-  for (const PlannedDisk& disk : pass.memory.plan->disks) {
-    TRY(set_owners(pass, kube::types::kPersistentVolumeClaim, {pass.key().ns, disk.claim}, owners));
-  }
-  return {};
-}
-
 kube::ObjectKey vm_key(const Pass& pass) { return {pass.key().ns, pass.memory.plan->vm_name}; }
 
 }  // namespace
@@ -82,7 +46,7 @@ Result<StepResult> create_vm(Pass& pass) {
       valid != nullptr && valid->status == "False") {
     pass.set_condition("Valid", "True", "ValidationCompleted", "The target name is free");
   }
-  TRY(own_claims(pass, *existing, true));
+  TRY(own_disks(pass, *existing, true));
   return StepResult::done();
 }
 
@@ -125,8 +89,11 @@ Result<StepResult> finish_import(Pass& pass) {
                                          vm_key(pass).to_string()));
   }
   // The claims belong to the VM alone, and the VM to nobody: deleting the import touches neither.
-  TRY(own_claims(pass, *vm, false));
-  TRY(set_owners(pass, kube::types::kVirtualMachine, vm_key(pass), {}));
+  TRY(own_disks(pass, *vm, false));
+  const auto let_go = pass.parts.writer.patch(
+      kube::types::kVirtualMachine, vm_key(pass),
+      {{"metadata", {{"ownerReferences", nlohmann::json::array()}}}}, {}, pass.stop);
+  if (!let_go && let_go.error().kind() != ErrorKind::NotFound) return let_go.error();
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");
   const bool started =

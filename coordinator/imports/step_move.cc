@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds kStopPoll{2};
 constexpr std::chrono::seconds kDiskPoll{1};
+constexpr std::chrono::seconds kClaimRetry{10};
 
 std::string word_of(PowerState state) { return state == PowerState::Up ? "up" : "down"; }
 
@@ -44,6 +45,24 @@ Result<void> check_claim(Pass& pass, const PlannedDisk& disk) {
                     "import again and leave its claims alone");
 }
 
+// Where the VM may run.
+nlohmann::json scheduling_of(const ImportPlan& plan) {
+  const auto spec = plan.vm.value("/spec/template/spec"_json_pointer, nlohmann::json::object());
+  nlohmann::json scheduling = nlohmann::json::object();
+  for (const char* field :
+       {"nodeSelector", "affinity", "tolerations", "schedulerName", "topologySpreadConstraints"}) {
+    if (spec.contains(field)) scheduling[field] = spec.at(field);
+  }
+  return scheduling;
+}
+
+// A person can mend it, and the import goes on. Without a cluster these end the import, as ever:
+// who runs vmferry there sees it at once.
+bool is_waited_for(const Pass& pass, const Error& error) {
+  return error.code() == code::kQuota ||
+         (error.code() == code::kStorageClass && !pass.parts.settings.embedded);
+}
+
 ClaimSpec claim_spec(const Pass& pass, const PlannedDisk& disk) {
   ClaimSpec spec;
   spec.key = {pass.key().ns, disk.claim};
@@ -62,6 +81,7 @@ ClaimSpec claim_spec(const Pass& pass, const PlannedDisk& disk) {
     const auto value = pass.import.object.annotation(network);
     if (value && !value->empty()) spec.annotations[network] = *value;
   }
+  spec.scheduling = scheduling_of(*pass.memory.plan);
   return spec;
 }
 
@@ -144,6 +164,11 @@ Result<StepResult> make_claims(Pass& pass) {
       const Error error = std::move(made).error().with_context(
           fmt::format("disk '{}', claim '{}/{}'", disk.name, pass.key().ns, disk.claim));
       if (is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled) return error;
+      if (is_waited_for(pass, error)) {
+        pass.set_processing("Pending", text_with_remedy(error));
+        TRY(pass.save_status(true));
+        return StepResult::again(kClaimRetry);
+      }
       return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
     }
     auto& names = pass.import.status.data_volumes;

@@ -30,6 +30,10 @@ Result<StepResult> decide_plan(Pass& pass);      // OS, template, VM, claims: ke
 Result<StepResult> stop_source(Pass& pass);
 Result<StepResult> make_claims(Pass& pass);
 Result<StepResult> move_disks(Pass& pass);
+// step_adopt.cc
+Result<StepResult> adopt_disks(Pass& pass);
+// Who owns claims and DataVolumes beside `vm` once it exists: with `import_too` the import.
+Result<void> own_disks(Pass& pass, const kube::Object& vm, bool import_too);
 // step_finish.cc
 Result<StepResult> create_vm(Pass& pass);
 Result<StepResult> start_vm(Pass& pass);

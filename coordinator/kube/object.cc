@@ -39,6 +39,11 @@ const ResourceType kLease{"coordination.k8s.io/v1", "Lease", "leases", true};
 const ResourceType kPod{"v1", "Pod", "pods", true};
 const ResourceType kCdiConfig{"cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", false};
 const ResourceType kKubeVirt{"kubevirt.io/v1", "KubeVirt", "kubevirts", true};
+const ResourceType kPersistentVolume{"v1", "PersistentVolume", "persistentvolumes", false};
+const ResourceType kVolumeAttachment{"storage.k8s.io/v1", "VolumeAttachment", "volumeattachments",
+                                     false};
+const ResourceType kStorageProfile{"cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles",
+                                   false};
 }  // namespace types
 
 namespace {
@@ -136,6 +141,9 @@ const std::vector<const ResourceType*>& all_types() {
       &types::kPod,
       &types::kCdiConfig,
       &types::kKubeVirt,
+      &types::kPersistentVolume,
+      &types::kVolumeAttachment,
+      &types::kStorageProfile,
   };
   return list;
 }

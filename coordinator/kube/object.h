@@ -30,7 +30,8 @@ struct ResourceType {
 namespace types {
 extern const ResourceType kVirtualMachineImport, kResourceMapping, kSecret, kConfigMap, kEvent,
     kPersistentVolumeClaim, kStorageClass, kTemplate, kVirtualMachine, kVirtualMachineInstance,
-    kDataVolume, kNetworkAttachmentDefinition, kNamespace, kLease, kPod, kCdiConfig, kKubeVirt;
+    kDataVolume, kNetworkAttachmentDefinition, kNamespace, kLease, kPod, kCdiConfig, kKubeVirt,
+    kPersistentVolume, kVolumeAttachment, kStorageProfile;
 }
 // By kind, plural, short name or "plural.group", case-insensitively: "vmimport", "imports", "vm".
 const ResourceType* find_type(std::string_view name);

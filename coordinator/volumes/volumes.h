@@ -25,6 +25,9 @@ struct ClaimSpec {
   kube::OwnerReference owner;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> annotations;
+  // Where the future VM may run: nodeSelector, affinity, tolerations and the like of its pod
+  // template; what holds the claim must be able to run there too. Null: anywhere.
+  nlohmann::json scheduling;
 };
 
 // A claim that an agent can write to; nothing yet: come back later.
@@ -37,9 +40,10 @@ struct ReachableVolume {
 class Volumes {
  public:
   virtual ~Volumes() = default;
-  // Makes the claim unless it exists and is ours (controlled by spec.owner.uid). Errors:
-  // AlreadyExists with VMF-DST-NAME-TAKEN for a foreign one, NotFound with VMF-DST-STORAGE-CLASS,
-  // ResourceExhausted with VMF-DST-FULL.
+  // Makes the claim unless it exists and is ours (owned by spec.owner.uid). All claims of an
+  // import are made before the first is made reachable. Errors: AlreadyExists with
+  // VMF-DST-NAME-TAKEN for a foreign one, NotFound with VMF-DST-STORAGE-CLASS, ResourceExhausted
+  // with VMF-DST-FULL or VMF-DST-QUOTA.
   virtual Result<void> ensure_claim(const ClaimSpec& spec, std::stop_token stop) = 0;
   // Makes it reachable for writing (holder, directory). Nothing: not yet; `waiting_for` says what.
   virtual Result<std::optional<ReachableVolume>> make_reachable(const kube::ObjectKey& claim,

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/guarded.h"
+#include "coordinator/kube/reader.h"
+#include "coordinator/kube/writer.h"
+#include "coordinator/volumes/cluster/holder_pod.h"
+#include "coordinator/volumes/volumes.h"
+
+namespace vmferry::volumes {
+
+// Claims of a cluster. A claim is made reachable by a holder pod that mounts it, so that the
+// scheduler places it and the kubelet mounts it where an agent of that node finds it; for volumes
+// that an agent cannot find, the holder copies by itself (a mover).
+//
+// One holder for each disk, which spreads the load; but one for all disks of an import as soon as
+// any of their classes waits for its first consumer: such volumes belong to a node or zone, and a
+// VM whose disks lie in two places never starts.
+//
+// Fencing: a new holder is made only after the old one has left the API, which the kubelet allows
+// when its volumes are unmounted (an agent that still has a volume open keeps it mounted), and
+// after the volume is attached nowhere. A holder is never removed by force.
+//
+// All that is remembered is in annotations of the claims: any coordinator can go on.
+class ClusterVolumes final : public Volumes {
+ public:
+  enum class MoverUse {
+    WhereNeeded,   // hostPath volumes: they have no directory of the kubelet
+    BlockDevices,  // and block devices: agents without the right to open the node's devices
+    Always,        // nothing on the nodes may be mounted into agents
+  };
+  struct Settings {
+    HolderSettings holder;
+    MoverUse mover_use = MoverUse::WhereNeeded;
+  };
+
+  ClusterVolumes(kube::Reader& reader, kube::Writer& writer, Settings settings, const Clock& clock)
+      : reader_(reader), writer_(writer), settings_(std::move(settings)), clock_(clock) {}
+
+  Result<void> ensure_claim(const ClaimSpec& spec, std::stop_token stop) override;
+  // Errors that end the disk: DataLoss (the claim is lost or being removed), ResourceExhausted with
+  // VMF-DST-TOO-SMALL. What a person can mend (quota, refused pod, no node, image) is waited for.
+  Result<std::optional<ReachableVolume>> make_reachable(const kube::ObjectKey& claim,
+                                                        std::string& waiting_for,
+                                                        std::stop_token stop) override;
+  Result<bool> release(const kube::ObjectKey& claim, std::stop_token stop) override;
+  // The DataVolume that has adopted the claim goes with it.
+  Result<void> remove_claim(const kube::ObjectKey& claim, const std::string& owner_uid,
+                            std::stop_token stop) override;
+
+ private:
+  // The claims that share a holder with one of them, and that holder's name.
+  struct Group {
+    std::vector<kube::Object> claims;
+    kube::ObjectKey holder;
+    bool shared = false;
+  };
+  Result<Group> group_of(const kube::Object& claim, std::stop_token stop);
+  Result<bool> needs_mover(const Group& group, std::stop_token stop);
+  Result<void> make_holder(const Group& group, std::string& waiting_for, std::stop_token stop);
+  Result<void> remove_holder(const kube::Object& pod, std::stop_token stop);
+  Result<std::optional<ReachableVolume>> reach(const kube::Object& claim, const kube::Object& pod,
+                                               const HolderState& state, std::string& waiting_for,
+                                               std::stop_token stop);
+  // The node that a volume is still attached to; empty: none.
+  Result<std::string> attached_node(const std::string& volume, std::stop_token stop);
+  Result<void> mark_released(const kube::Object& claim, bool released, std::stop_token stop);
+
+  kube::Reader& reader_;
+  kube::Writer& writer_;
+  const Settings settings_;
+  const Clock& clock_;
+  // When a refused holder may be tried again, and what was said.
+  struct Refusal {
+    SteadyTime again;
+    std::string text;
+  };
+  Guarded<std::map<kube::ObjectKey, Refusal>> refused_;
+};
+
+}  // namespace vmferry::volumes

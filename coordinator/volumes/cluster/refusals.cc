@@ -1,0 +1,48 @@
+#include "coordinator/volumes/cluster/refusals.h"
+
+#include <array>
+
+#include "common/catalogue.h"
+
+namespace vmferry::volumes {
+namespace {
+
+bool says(const Error& error, std::string_view words) {
+  return error.message().find(words) != std::string::npos;
+}
+
+// The words of ResourceQuota and LimitRanger (k8s.io/apiserver, plugin/pkg/admission): the API has
+// no reason of its own for either.
+constexpr std::array<std::string_view, 6> kQuotaWords{"exceeded quota",
+                                                      "insufficient quota",
+                                                      "failed quota",
+                                                      "maximum storage usage per",
+                                                      "minimum storage usage per",
+                                                      "usage per Container is"};
+
+}  // namespace
+
+Error explained(const Error& error, std::string_view otherwise) {
+  if (!error.code().empty()) return error;
+  for (const std::string_view words : kQuotaWords) {
+    if (says(error, words)) {
+      return Error(ErrorKind::ResourceExhausted, code::kQuota, error.message());
+    }
+  }
+  switch (error.kind()) {
+    case ErrorKind::PermissionDenied:
+    case ErrorKind::InvalidArgument:
+      return Error(error.kind(), otherwise, error.message());
+    case ErrorKind::NotFound:
+      return Error(ErrorKind::Unavailable, error.message());  // the namespace goes
+    default:
+      return error;
+  }
+}
+
+bool is_mendable(const Error& error) {
+  return error.code() == code::kQuota || error.code() == code::kHolderRefused ||
+         error.code() == code::kStorageClass;
+}
+
+}  // namespace vmferry::volumes
