@@ -83,7 +83,8 @@ def main():
         "domains": [d.name for d in system.storage_domains_service().list()],
         "profiles": sorted(p.network.name + "/" + p.name for p in
                            system.vnic_profiles_service().list(follow="network")),
-        "cds": [c.file.id for c in service.cdroms_service().list() if c.file],
+        "cds": [c.file.id for c in service.cdroms_service().list()
+                if c.file and c.file.id],
         "attached": {v.name: len(v.disk_attachments) for v in
                      vms.list(search="sortby name asc page 1", follow="disk_attachments")},
         "links": [d.alias for d in (connection.follow_link(a.disk) for a in
