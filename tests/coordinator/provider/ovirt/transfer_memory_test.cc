@@ -32,6 +32,16 @@ TEST_F(TransferMemoryTest, ATransferIsTakenByWhoeverElseUsesIt) {
   EXPECT_TRUE(memory.is_taken("t2", "", "import-2"));
 }
 
+TEST_F(TransferMemoryTest, AHandleThatIsLetGoStaysSo) {
+  memory.opened("h", "import-1");
+  EXPECT_FALSE(memory.is_closing("h"));
+  memory.closing("h");
+  memory.forget("h");
+  EXPECT_TRUE(memory.is_closing("h"));
+  memory.opened("h", "import-1");
+  EXPECT_FALSE(memory.is_closing("h")) << "adopted again";
+}
+
 TEST_F(TransferMemoryTest, PatienceEnds) {
   EXPECT_TRUE(memory.may_wait("t"));
   clock.advance(300s);

@@ -35,7 +35,8 @@ class OvirtRenewal : public OvirtComponent {
   // The transfers that are alive.
   std::vector<std::string> alive() const {
     std::vector<std::string> ids;
-    for (const nlohmann::json& each : bed->state().at("transfers")) {
+    const nlohmann::json state = bed->state();
+    for (const nlohmann::json& each : state.at("transfers")) {
       if (each.at("alive").get<bool>()) ids.push_back(each.at("id"));
     }
     return ids;
