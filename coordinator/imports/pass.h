@@ -68,6 +68,7 @@ struct ImportMemory {
   SteadyTime status_written{};
   std::map<std::string, DiskEndpoint> endpoints;  // by source disk id
   std::map<std::string, SteadyTime> locked_since;
+  std::map<std::string, int> reopened;  // openings that failed, by source disk id
 };
 
 // How a step ended: done, or come back later, or the import has failed for good.

@@ -85,11 +85,14 @@ Result<HttpResponse> ImageioSource::ask_host_or_proxy(std::stop_token stop) {
   options.accepted = {405};
   if (has_fallback) options.retries = 0;
   Result<HttpResponse> response = session_.ask(image_, options, stop);
-  if (response || !has_fallback || !is_out_of_reach(response.error())) return response;
+  if (response || !has_fallback) return response;
+  options.retries = 3;
+  if (!is_out_of_reach(response.error())) {
+    return is_retryable(response.error().kind()) ? session_.ask(image_, options, stop) : response;
+  }
   const std::string why = response.error().message();
   log_.warn("the image is read through the proxy", response.error());
   session_.use_fallback();
-  options.retries = 3;
   response = session_.ask(image_, options, stop);
   if (response) stats_.set_via(fmt::format("through the engine's proxy: {}", why));
   return response;

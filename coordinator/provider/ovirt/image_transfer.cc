@@ -247,6 +247,7 @@ Result<bool> ImageTransfers::is_disk_free(const std::string& disk_id, std::stop_
 Result<bool> ImageTransfers::release(const std::string& handle, const std::string& disk_id,
                                      const std::string& owner, std::stop_token stop) {
   std::optional<ImageTransfer> transfer;
+  if (!handle.empty()) memory_.closing(handle);
   if (!handle.empty()) transfer = TRY(find(memory_.current(handle), stop));
   // Engines before 4.4.7 forget a transfer as soon as it has ended.
   if (transfer && phase_group(transfer->phase) != PhaseGroup::Ended) return close(*transfer, stop);

@@ -1,26 +1,16 @@
 #include "coordinator/provider/ovirt/listing.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
-#include <set>
+
+#include "coordinator/provider/ovirt/pages.h"
 
 namespace vmferry::ovirt {
 namespace {
 
-constexpr std::size_t kPageSize = 100;
-constexpr std::size_t kMostRows = 100'000;
-
 using Row = std::vector<ListingCell>;
 using Names = std::map<std::string, std::string>;  // by id
 
-// A collection below the API's root: its path, the element of one member, and what its pages are
-// sorted by, so that they fit together (nothing: it has no search).
-struct Collection {
-  const char* path;
-  const char* member;
-  const char* sort_by;
-};
 constexpr Collection kVms = {"/vms", "vm", "name"};
 constexpr Collection kDisks = {"/disks", "disk", "alias"};
 constexpr Collection kNetworks = {"/networks", "network", "name"};
@@ -28,34 +18,6 @@ constexpr Collection kDomains = {"/storagedomains", "storage_domain", "name"};
 constexpr Collection kProfiles = {"/vnicprofiles", "vnic_profile", nullptr};
 constexpr Collection kClusters = {"/clusters", "cluster", "name"};
 constexpr Collection kDataCenters = {"/datacenters", "data_center", "name"};
-
-// Calls `take` once for each member. Pages are stateless: a member that moved may come twice, and
-// an engine that does not page answers the same again.
-Result<void> for_each(Client& client, const Collection& collection, std::stop_token stop,
-                      const std::function<void(const Element&)>& take) {
-  std::set<std::string> seen;
-  for (std::size_t page = 1;; ++page) {
-    std::string path = collection.path;
-    if (collection.sort_by != nullptr) {
-      const std::string search = fmt::format("sortby {} asc page {}", collection.sort_by, page);
-      path += fmt::format("?search={}&max={}", url_encode(search), kPageSize);
-    }
-    const Document list = TRY(client.fetch(path, stop));
-    const std::vector<Element> members = list.root().children(collection.member);
-    std::size_t fresh = 0;
-    for (const Element& member : members) {
-      if (!seen.insert(member.id()).second) continue;
-      ++fresh;
-      take(member);
-    }
-    if (seen.size() > kMostRows) {
-      return make_error(ErrorKind::ResourceExhausted, "the engine has more than {} of {}",
-                        kMostRows, collection.path);
-    }
-    const bool is_last = members.size() < kPageSize || fresh == 0;
-    if (collection.sort_by == nullptr || is_last) return {};
-  }
-}
 
 Result<Names> names_of(Client& client, const Collection& collection, std::stop_token stop) {
   Names names;

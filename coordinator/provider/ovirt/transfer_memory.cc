@@ -10,6 +10,7 @@ constexpr std::chrono::seconds kExtensionHolds{120};  // refused after that it h
 constexpr int kUnknownPollsTolerated = 3;
 constexpr int kMostResumes = 3;
 constexpr int kMostRestarts = 3;
+constexpr std::size_t kMostClosing = 10'000;
 
 }  // namespace
 
@@ -26,6 +27,18 @@ TransferMemory::Notes& TransferMemory::notes_of(State& state, const std::string&
 void TransferMemory::opened(const std::string& handle, const std::string& owner) {
   auto state = state_.lock();
   state->openings.insert_or_assign(handle, Opening{handle, owner});
+  state->closing.erase(handle);
+}
+
+void TransferMemory::closing(const std::string& handle) {
+  auto state = state_.lock();
+  if (state->closing.size() >= kMostClosing) state->closing.clear();  // renewals take seconds
+  state->closing.insert(handle);
+}
+
+bool TransferMemory::is_closing(const std::string& handle) const {
+  auto state = state_.lock();
+  return state->closing.contains(handle);
 }
 
 std::string TransferMemory::current(const std::string& handle) {

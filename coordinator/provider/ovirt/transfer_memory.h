@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "common/clock.h"
@@ -23,6 +24,9 @@ class TransferMemory {
   // Another transfer serves the handle from now on.
   void replace(const std::string& handle, const std::string& transfer);
   void forget(const std::string& handle);
+  // Its import lets it go: a renewal that is still on its way must not open anything any more.
+  void closing(const std::string& handle);
+  bool is_closing(const std::string& handle) const;
   // Whether another handle, of another owner (empty: any), uses this transfer.
   bool is_taken(const std::string& transfer, const std::string& handle,
                 const std::string& owner) const;
@@ -59,6 +63,7 @@ class TransferMemory {
   struct State {
     std::map<std::string, Opening> openings;  // by handle
     std::map<std::string, Notes> notes;       // by transfer
+    std::set<std::string> closing;            // handles; the engine never gives an id twice
   };
   static Opening& opening_of(State& state, const std::string& handle);
   Notes& notes_of(State& state, const std::string& transfer) const;

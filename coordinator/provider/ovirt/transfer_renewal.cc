@@ -81,14 +81,20 @@ Error ImageTransfers::give_up(const ImageTransfer& transfer, std::string_view wh
 Error ImageTransfers::restart(const std::string& handle, const WantedDisk& wanted,
                               std::string_view why, std::stop_token stop) {
   const std::string old = memory_.current(handle);
-  if (!memory_.may_restart(handle)) {
+  const auto ended = [&] {
     return coded_error(ErrorKind::PermissionDenied, code::kTicketExpired,
-                       "image transfer {} has ended once more: {}", old, why);
-  }
+                       "image transfer {} has ended: {}", old, why);
+  };
+  if (memory_.is_closing(handle)) return ended();
+  if (!memory_.may_restart(handle)) return ended();
   const Result<std::string> fresh = obtain(wanted, handle, "", stop);
   if (!fresh) {
     memory_.not_restarted(handle);
     return fresh.error();
+  }
+  if (memory_.is_closing(handle)) {  // since a moment ago
+    cancel(*fresh, stop);
+    return ended();
   }
   memory_.replace(handle, *fresh);
   log_.warn("image transfer is opened anew", {{"disk", wanted.id}, {"reason", std::string(why)}});
