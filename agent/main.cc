@@ -70,6 +70,11 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--kubelet-root", options.volumes.kubelet_root,
                  "The kubelet's directory, mounted here under the same path, HostToContainer")
       ->capture_default_str();
+  app.add_option("--mover-root", options.volumes.mover_root, "move: where its claims are mounted")
+      ->capture_default_str();
+  app.add_option("--mover-devices", options.volumes.mover_devices,
+                 "move: where its claims of mode Block are")
+      ->capture_default_str();
   app.add_flag("--overcommit", options.volumes.overcommit,
                "Also write to volumes that have less free space than the disk's size");
   app.add_option("--slots", options.slots, "Disks copied at once")->capture_default_str();

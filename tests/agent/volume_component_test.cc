@@ -1,0 +1,245 @@
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <thread>
+
+#include "agent/volume.h"
+#include "common/bytes.h"
+#include "common/catalogue.h"
+#include "tests/agent/mount_bench.h"
+#include "transfer/open_sink.h"
+
+namespace vmferry {
+namespace {
+
+constexpr const char* kPod = "8f1c2b0a-0000-4000-8000-000000000001";
+constexpr std::uint64_t kDisk = 4 * kMiB;
+
+class VolumeOnANodeTest : public MountBench {
+ protected:
+  std::string volumes(const std::string& plugin) const {
+    return kubelet() + "/pods/" + kPod + "/volumes/" + plugin;
+  }
+  std::string csi_mount() const { return volumes("kubernetes.io~csi") + "/pv-1/mount"; }
+  static protocol::TargetVolume target(bool block = false) {
+    protocol::TargetVolume target;
+    target.name = "n/claim";
+    target.pod_uid = kPod;
+    target.volume = "pv-1";
+    target.block = block;
+    return target;
+  }
+  VolumeRules rules() const {
+    VolumeRules rules;
+    rules.mode = VolumeRules::Mode::Kubelet;
+    rules.kubelet_root = kubelet();
+    return rules;
+  }
+  Result<FoundVolume> find(bool block = false, std::uint64_t size = kDisk) const {
+    return find_volume(target(block), size, rules());
+  }
+  static void expect_code(const Result<FoundVolume>& found, std::string_view code) {
+    ASSERT_FALSE(found) << "accepted: " << found->name;
+    EXPECT_EQ(found.error().code(), code) << to_string(found.error());
+    EXPECT_TRUE(find_catalogue_entry(code));
+  }
+  // The kubelet's mapping of a block volume; where the device belongs.
+  std::string map_device(const std::string& plugin, const std::string& device) {
+    const std::string link = kubelet() + "/pods/" + kPod + "/volumeDevices/" + plugin + "/pv-1";
+    make(std::filesystem::path(link).parent_path());
+    std::filesystem::create_symlink(device, link);
+    return touch(plugin == "kubernetes.io~csi"
+                     ? kubelet() + "/plugins/kubernetes.io/csi/volumeDevices/pv-1/dev/" + kPod
+                     : kubelet() + "/plugins/" + plugin + "/volumeDevices/pv-1/" + kPod);
+  }
+};
+
+TEST_F(VolumeOnANodeTest, AFileSystemIsWrittenAndHandedToTheVirtualMachinesUser) {
+  const std::string device = loop_device(64);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  run("mkfs.ext4 -q " + device);
+  mount_device(device, csi_mount());
+  const auto found = find();
+  ASSERT_TRUE(found) << to_string(found.error());
+  EXPECT_EQ(found->name, "n/claim");
+  {
+    SinkOptions options;
+    options.path = found->path;
+    options.name = found->name;
+    options.size_bytes = kDisk;
+    auto sink = open_sink(options);
+    ASSERT_TRUE(sink) << to_string(sink.error());
+    const std::vector<std::byte> data(kMiB, std::byte{7});
+    ASSERT_TRUE((*sink)->write(kMiB, data));
+    ASSERT_TRUE((*sink)->finish());
+    const auto second = open_sink(options);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code(), code::kTargetBusy);
+    EXPECT_NE(second.error().message().find("n/claim/disk.img"), std::string::npos);
+    ASSERT_TRUE(hand_over(*found));
+  }
+  struct stat state {};
+  ASSERT_EQ(::stat((csi_mount() + "/disk.img").c_str(), &state), 0);
+  EXPECT_EQ(state.st_uid, 107u);
+  EXPECT_EQ(state.st_gid, 107u);
+  EXPECT_EQ(state.st_mode & 07777, 0660u);
+  EXPECT_EQ(static_cast<std::uint64_t>(state.st_size), kDisk);
+}
+
+TEST_F(VolumeOnANodeTest, ALocalVolumeMayBeADirectoryOfTheNodesDisk) {
+  const std::string where = make(volumes("kubernetes.io~local-volume") + "/pv-1");
+  bind(make(at("disks/one")), where);
+  const auto found = find();
+  ASSERT_TRUE(found) << to_string(found.error());
+}
+
+TEST_F(VolumeOnANodeTest, AMountThatIsNotVisibleIsRefusedBeforeAnythingIsWritten) {
+  make(csi_mount());
+  expect_code(find(), code::kTargetNotMounted);
+  EXPECT_EQ(find().error().kind(), ErrorKind::Unavailable);
+  EXPECT_TRUE(std::filesystem::is_empty(csi_mount()));
+}
+
+TEST_F(VolumeOnANodeTest, AVolumeThatIsNotThereYetIsWaitedFor) {
+  expect_code(find(), code::kTargetNotMounted);
+  make(volumes("kubernetes.io~csi"));
+  expect_code(find(), code::kTargetNotMounted);
+}
+
+TEST_F(VolumeOnANodeTest, SymbolicLinksAreNeverFollowed) {
+  mount_tmpfs(at("elsewhere"), "size=64m");
+  make(volumes("kubernetes.io~csi") + "/pv-1");
+  std::filesystem::create_directory_symlink(at("elsewhere"), csi_mount());
+  expect_code(find(), code::kTargetUnsafe);
+  std::filesystem::remove_all(kubelet() + "/pods");
+  make(kubelet() + "/pods");
+  std::filesystem::create_directory_symlink(at("elsewhere"), kubelet() + "/pods/" + kPod);
+  expect_code(find(), code::kTargetUnsafe);
+}
+
+TEST_F(VolumeOnANodeTest, APartOfTheKubeletsOwnDirectoryIsNoVolume) {
+  make(csi_mount());
+  bind(make(kubelet() + "/plugins"), csi_mount());
+  expect_code(find(), code::kTargetUnsafe);
+}
+
+TEST_F(VolumeOnANodeTest, TheWholeNodesDiskIsNoVolume) {
+  make(csi_mount());
+  bind("/", csi_mount());
+  expect_code(find(), code::kTargetUnsafe);
+}
+
+TEST_F(VolumeOnANodeTest, AFileSystemThatIsTooSmallOrTooFullIsRefused) {
+  mount_tmpfs(csi_mount(), "size=8m");
+  expect_code(find(false, 64 * kMiB), code::kTargetTooSmall);
+  std::ofstream(csi_mount() + "/other") << std::string(6 << 20, 'x');
+  expect_code(find(), code::kTargetFull);
+  VolumeRules lenient = rules();
+  lenient.overcommit = true;
+  EXPECT_TRUE(find_volume(target(), kDisk, lenient));
+  // What an earlier attempt wrote is room for the same disk.
+  std::filesystem::rename(csi_mount() + "/other", csi_mount() + "/disk.img");
+  EXPECT_TRUE(find());
+}
+
+TEST_F(VolumeOnANodeTest, AReadOnlyMountIsRefused) {
+  mount_tmpfs(csi_mount(), "size=8m");
+  ASSERT_EQ(::mount(nullptr, csi_mount().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  expect_code(find(), code::kTargetUnsafe);
+}
+
+TEST_F(VolumeOnANodeTest, ABlockDeviceIsFoundWhereTheKubeletMountedItsNode) {
+  const std::string device = loop_device(8);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  for (const char* plugin : {"kubernetes.io~csi", "kubernetes.io~local-volume"}) {
+    std::filesystem::remove_all(kubelet() + "/pods");
+    bind(device, map_device(plugin, "/dev/no-such-name"));
+    const auto found = find(true);
+    ASSERT_TRUE(found) << plugin << ": " << to_string(found.error());
+    SinkOptions options;
+    options.path = found->path;
+    options.size_bytes = kDisk;
+    auto sink = open_sink(options);
+    ASSERT_TRUE(sink) << to_string(sink.error());
+    const std::vector<std::byte> data(kMiB, std::byte{9});
+    ASSERT_TRUE((*sink)->write(0, data));
+    ASSERT_TRUE((*sink)->finish());
+    EXPECT_TRUE(hand_over(*found));
+    options.size_bytes = 9 * kMiB;
+    sink->reset();
+    const auto small = open_sink(options);
+    ASSERT_FALSE(small);
+    EXPECT_EQ(small.error().code(), code::kTargetTooSmall);
+  }
+}
+
+TEST_F(VolumeOnANodeTest, ADeviceWhoseNodeIsNotVisibleIsRefused) {
+  expect_code(find(true), code::kTargetNotMounted);
+  map_device("kubernetes.io~csi", "/dev/null");  // the empty file that it is mounted onto
+  expect_code(find(true), code::kTargetNotMounted);
+}
+
+TEST_F(VolumeOnANodeTest, ADeviceThatSomethingIsMountedFromIsRefused) {
+  const std::string device = loop_device(16);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  run("mkfs.ext4 -q " + device);
+  mount_device(device, at("in-use"));
+  bind(device, map_device("kubernetes.io~csi", device));
+  expect_code(find(true), code::kTargetUnsafe);
+}
+
+class MoverTest : public VolumeOnANodeTest {
+ protected:
+  Result<FoundVolume> find_own(const std::string& name, bool block = false) const {
+    protocol::TargetVolume target;
+    target.name = "n/claim";
+    target.mover = true;
+    target.block = block;
+    target.path = at(block ? "dev/" : "target/") + name;
+    VolumeRules rules;
+    rules.mode = VolumeRules::Mode::Mover;
+    rules.mover_root = at("target");
+    rules.mover_devices = at("dev");
+    return find_volume(target, kDisk, rules);
+  }
+};
+
+TEST_F(MoverTest, WritesToTheClaimsOfItsOwnPod) {
+  mount_tmpfs(at("target/a"), "size=64m");
+  const auto found = find_own("a");
+  ASSERT_TRUE(found) << to_string(found.error());
+  const std::string device = loop_device(8);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  bind(device, touch(at("dev/b")));
+  EXPECT_TRUE(find_own("b", true));
+}
+
+TEST_F(MoverTest, RefusesItsOwnContainersFileSystem) {
+  make(at("target/a"));
+  expect_code(find_own("a"), code::kTargetNotMounted);
+  expect_code(find_own("b"), code::kTargetNotMounted);
+  touch(at("dev/c"));
+  expect_code(find_own("c", true), code::kTargetNotMounted);
+}
+
+TEST(HoldTest, EndsAtOnceWhenAsked) {
+  const std::string program = std::string(VMFERRY_BUILD_DIR) + "/vmferry-agent";
+  if (::access(program.c_str(), X_OK) != 0) GTEST_SKIP() << "needs the program vmferry-agent";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execl(program.c_str(), program.c_str(), "hold", nullptr);
+    ::_exit(127);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, WNOHANG), 0) << "it holds until it is told to end";
+  ::kill(child, SIGTERM);
+  const auto asked = std::chrono::steady_clock::now();
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(1));
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+}  // namespace
+}  // namespace vmferry
