@@ -11,8 +11,9 @@ namespace {
 
 // A status without what changes all the time: equal ones need no prompt write.
 nlohmann::json without_counters(nlohmann::json status) {
+  status.erase("copy");
   for (auto& disk : status["disks"]) {
-    for (const char* counter : {"bytesMoved", "bytesPerSecond", "bytesToMove", "lastError"})
+    for (const char* counter : {"movedBytes", "bytesPerSecond", "toMoveBytes", "lastError"})
       disk.erase(counter);
   }
   for (auto& condition : status["conditions"]) {
