@@ -1,4 +1,5 @@
 #include "coordinator/api/import.h"
+#include "coordinator/provider/finding_words.h"
 
 namespace vmferry::api {
 namespace {
@@ -36,6 +37,15 @@ nlohmann::json to_json(const DiskStatus& disk) {
   return json;
 }
 
+nlohmann::json to_json(const Finding& finding) {
+  nlohmann::json json{{"rule", finding.rule},
+                      {"level", to_string(finding.level)},
+                      {"group", to_string(finding.group)},
+                      {"text", finding.text}};
+  put(json, "remedy", finding.remedy);
+  return json;
+}
+
 }  // namespace
 
 nlohmann::json status_to_json(const ImportStatus& status) {
@@ -43,7 +53,8 @@ nlohmann::json status_to_json(const ImportStatus& status) {
   nlohmann::json json{{"targetVmName", status.target_vm_name},
                       {"conditions", nlohmann::json::array()},
                       {"dataVolumes", nlohmann::json::array()},
-                      {"disks", nlohmann::json::array()}};
+                      {"disks", nlohmann::json::array()},
+                      {"findings", nlohmann::json::array()}};
   for (const Condition& condition : status.conditions) {
     json["conditions"].push_back(to_json(condition));
   }
@@ -51,6 +62,7 @@ nlohmann::json status_to_json(const ImportStatus& status) {
     json["dataVolumes"].push_back(nlohmann::json{{"name", name}});
   }
   for (const DiskStatus& disk : status.disks) json["disks"].push_back(to_json(disk));
+  for (const Finding& finding : status.findings) json["findings"].push_back(to_json(finding));
   return json;
 }
 

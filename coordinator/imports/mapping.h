@@ -23,6 +23,8 @@ struct StorageChoice {
   std::string access_mode;
   friend bool operator==(const StorageChoice&, const StorageChoice&) = default;
 };
+// The item that decides on the disk: of diskMappings, else of storageMappings; null: none does.
+const api::StorageMappingItem* storage_item(const api::Mappings& mappings, const SourceDisk& disk);
 StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
                               const SourceDisk& disk);
 

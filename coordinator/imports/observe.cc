@@ -1,17 +1,38 @@
 #include "coordinator/imports/observe.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/mapping.h"
+#include "coordinator/imports/template_sources.h"
+#include "coordinator/imports/validation.h"
+#include "coordinator/kube/optional_types.h"
 
 namespace vmferry::imports {
 namespace {
 
-// A kind that this cluster does not serve counts as having no objects.
-Result<std::vector<kube::Object>> list_optional(Pass& pass, const kube::ResourceType& type) {
-  auto list = pass.parts.reader.list(type, {}, pass.stop);
-  if (list) return std::move(list->items);
-  if (list.error().kind() == ErrorKind::NotFound) return std::vector<kube::Object>{};
+struct Look {
+  kube::Reader& reader;
+  const ObservationScope& scope;
+  std::stop_token stop;
+};
+
+// Nothing where this cluster does not serve the kind.
+Result<std::optional<std::vector<kube::Object>>> list_if_served(
+    const Look& look, const kube::ResourceType& type, const kube::ListOptions& options = {}) {
+  auto list = look.reader.list(type, options, look.stop);
+  if (list) return std::optional(std::move(list->items));
+  if (list.error().kind() == ErrorKind::NotFound) return std::optional<std::vector<kube::Object>>();
+  return std::move(list).error();
+}
+
+// What only improves a decision: absent, and kept from us, are the same.
+Result<std::vector<kube::Object>> list_if_allowed(const Look& look,
+                                                  const kube::ResourceType& type) {
+  auto list = list_if_served(look, type);
+  if (list) return std::move(*list).value_or(std::vector<kube::Object>{});
+  if (list.error().kind() == ErrorKind::PermissionDenied) return std::vector<kube::Object>{};
   return std::move(list).error();
 }
 
@@ -24,82 +45,184 @@ double parse_overhead(const nlohmann::json& value, double otherwise) {
   return valid && parsed >= 0 && parsed < 1 ? parsed : otherwise;
 }
 
-Result<void> observe_overhead(Pass& pass) {
+Result<void> observe_overhead(const Look& look, ClusterFacts& facts) {
   constexpr double kDefaultOverhead = 0.055;  // api.md 8.4
-  auto config =
-      kube::get_if_exists(pass.parts.reader, kube::types::kCdiConfig, {"", "config"}, pass.stop);
-  if (!config) return std::move(config).error();
-  pass.facts.overhead_known = !pass.parts.settings.embedded;
-  if (!*config) return {};
-  pass.facts.overhead_known = true;
-  const nlohmann::json& json = (*config)->json();
+  const auto config =
+      TRY(kube::get_if_exists(look.reader, kube::types::kCdiConfig, {"", "config"}, look.stop));
+  facts.overhead_known = !look.scope.embedded;
+  if (!config) return {};
+  facts.overhead_known = true;
+  const nlohmann::json& json = config->json();
   nlohmann::json overhead = json.value("/spec/filesystemOverhead"_json_pointer, nlohmann::json());
   if (const auto observed = json.value("/status/filesystemOverhead"_json_pointer, nlohmann::json());
       observed.is_object()) {
     overhead = observed;
   }
   if (!overhead.is_object()) return {};
-  pass.facts.overhead_global =
+  facts.overhead_global =
       parse_overhead(overhead.value("global", nlohmann::json()), kDefaultOverhead);
   const nlohmann::json classes = overhead.value("storageClass", nlohmann::json::object());
   for (const auto& [name, value] : classes.items()) {
-    pass.facts.overhead_by_class[name] = parse_overhead(value, pass.facts.overhead_global);
+    facts.overhead_by_class[name] = parse_overhead(value, facts.overhead_global);
   }
   return {};
 }
 
-Result<void> observe_config(Pass& pass) {
-  const std::string& ns = pass.parts.settings.config_namespace;
-  const auto read = [&](const std::string& name) {
-    return kube::get_if_exists(pass.parts.reader, kube::types::kConfigMap, {ns, name}, pass.stop);
-  };
-  const auto controller = TRY(read("vm-import-controller-config"));
-  const auto gates = TRY(read("kubevirt-config"));
-  pass.config = api::parse_controller_config(controller, gates, std::nullopt);
-  if (pass.parts.settings.embedded) {
-    // Nothing runs here: attachments are the business of the cluster the manifest is applied to,
-    // and a VM without a template is better than none.
-    pass.config.severity_overrides.try_emplace("network.target", "warn");
-    pass.config.severity_overrides.try_emplace("vmware.network.target", "warn");
-    const bool decided =
-        controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
-    if (!decided) pass.config.import_without_template = true;
+// The configured namespaces, then the controller's, then the import's (os-and-templates.md 3).
+std::vector<std::string> template_namespaces(const Look& look,
+                                             const api::ControllerConfig& config) {
+  std::vector<std::string> namespaces = config.template_namespaces;
+  for (const std::string& ns : {look.scope.config_namespace, look.scope.import_namespace}) {
+    if (!ns.empty() && std::ranges::find(namespaces, ns) == namespaces.end()) {
+      namespaces.push_back(ns);
+    }
   }
+  return namespaces;
+}
+
+Result<void> observe_templates(const Look& look, ClusterFacts& facts) {
+  const auto take = [&facts](ShippedTemplates shipped) {
+    std::ranges::move(shipped.templates, std::back_inserter(facts.templates));
+    std::ranges::move(shipped.findings, std::back_inserter(facts.findings));
+  };
+  facts.has_template_api = !look.scope.embedded;
+  std::vector<kube::Object> config_maps;
+  for (const std::string& ns : facts.template_namespaces) {
+    auto served =
+        TRY(list_if_served(look, kube::types::kTemplate, {.ns = ns, .label_selector = {}}));
+    if (!served) facts.has_template_api = false;
+    if (served) std::ranges::move(*served, std::back_inserter(facts.templates));
+  }
+  for (const std::string& ns : facts.template_namespaces) {
+    const auto maps = TRY(list_if_served(
+        look, kube::types::kConfigMap, {.ns = ns, .label_selector = std::string(kTemplatesLabel)}));
+    if (!maps) continue;
+    for (const kube::Object& map : *maps) take(templates_of(map));
+  }
+  if (!look.scope.template_directory.empty()) take(templates_in(look.scope.template_directory));
   return {};
+}
+
+Result<UserOsMaps> observe_os_maps(const Look& look, const api::ControllerConfig& config) {
+  UserOsMaps result{.maps = configured_os_maps(config), .problem = {}, .note = {}};
+  if (config.os_config_map_name.empty()) {
+    if (!config.os_config_map_namespace.empty()) {
+      result.note = Finding{"os.config_map", FindingLevel::Warn, FindingGroup::Rules,
+                            fmt::format("osConfigMap.namespace is '{}', and osConfigMap.name is "
+                                        "empty: no user OS map is read",
+                                        config.os_config_map_namespace),
+                            "set osConfigMap.name in the controller's config map too"};
+    }
+    return result;
+  }
+  const kube::ObjectKey key{config.os_config_map_namespace.empty() ? look.scope.config_namespace
+                                                                   : config.os_config_map_namespace,
+                            config.os_config_map_name};
+  const auto user = TRY(kube::get_if_exists(look.reader, kube::types::kConfigMap, key, look.stop));
+  if (!user) {
+    result.problem = coded_error(ErrorKind::NotFound, code::kTemplate,
+                                 "user OS config map '{}' does not exist; create it, or correct "
+                                 "osConfigMap in the controller's config map",
+                                 key.to_string());
+    return result;
+  }
+  auto overlaid = overlay_os_maps(result.maps, *user);
+  if (overlaid) {
+    result.maps = *std::move(overlaid);
+  } else {
+    result.problem = std::move(overlaid).error();
+  }
+  return result;
 }
 
 }  // namespace
 
-Result<void> observe_cluster(Pass& pass) {
-  pass.facts = {};
-  for (kube::Object& object : TRY(list_optional(pass, kube::types::kStorageClass))) {
-    const std::string name = object.name();
-    pass.facts.storage_classes.emplace(name, std::move(object));
+Result<api::ControllerConfig> observe_config(kube::Reader& reader, const ObservationScope& scope,
+                                             std::stop_token stop) {
+  const Look look{reader, scope, stop};
+  const auto read = [&](const std::string& name) {
+    return kube::get_if_exists(reader, kube::types::kConfigMap, {scope.config_namespace, name},
+                               stop);
+  };
+  const auto controller = TRY(read("vm-import-controller-config"));
+  const auto gates = TRY(read("kubevirt-config"));
+  std::optional<kube::Object> kubevirt;
+  std::vector<kube::Object> kubevirts = TRY(list_if_allowed(look, kube::types::kKubeVirt));
+  if (!kubevirts.empty()) kubevirt = std::move(kubevirts.front());
+  api::ControllerConfig config = api::parse_controller_config(controller, gates, kubevirt);
+  if (scope.embedded) {
+    config.severity_overrides.try_emplace("network.target", "warn");
+    config.severity_overrides.try_emplace("vmware.network.target", "warn");
+    const bool decided =
+        controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
+    if (!decided) config.import_without_template = true;
   }
-  pass.facts.templates = TRY(list_optional(pass, kube::types::kTemplate));
-  for (kube::Object& object : TRY(list_optional(pass, kube::types::kNetworkAttachmentDefinition))) {
-    const kube::ObjectKey key = object.key();
-    pass.facts.network_attachments.emplace(key, std::move(object));
-  }
-  TRY(observe_overhead(pass));
-  return observe_config(pass);
+  return config;
 }
 
-Result<void> observe_mappings(Pass& pass) {
+Result<Observation> observe(kube::Reader& reader, const ObservationScope& scope,
+                            std::stop_token stop) {
+  const Look look{reader, scope, stop};
+  Observation seen;
+  seen.config = TRY(observe_config(reader, scope, stop));
+  ClusterFacts& facts = seen.facts;
+  const auto by_name = [&](const kube::ResourceType& type,
+                           std::map<std::string, kube::Object>& into) -> Result<void> {
+    for (kube::Object& object : TRY(list_if_allowed(look, type))) {
+      const std::string name = object.name();
+      into.emplace(name, std::move(object));
+    }
+    return {};
+  };
+  auto classes = TRY(list_if_served(look, kube::types::kStorageClass));
+  for (kube::Object& object : std::move(classes).value_or(std::vector<kube::Object>{})) {
+    const std::string name = object.name();
+    facts.storage_classes.emplace(name, std::move(object));
+  }
+  TRY(by_name(kube::types::kStorageProfile, facts.storage_profiles));
+  auto attachments = TRY(list_if_served(look, kube::types::kNetworkAttachmentDefinition));
+  for (kube::Object& object : std::move(attachments).value_or(std::vector<kube::Object>{})) {
+    const kube::ObjectKey key = object.key();
+    facts.network_attachments.emplace(key, std::move(object));
+  }
+  facts.template_namespaces = template_namespaces(look, seen.config);
+  TRY(observe_templates(look, facts));
+  if (seen.config.use_preferences) {
+    facts.preferences = TRY(list_if_allowed(look, kube::types::kClusterPreference));
+    facts.instancetypes = TRY(list_if_allowed(look, kube::types::kClusterInstancetype));
+  }
+  TRY(observe_overhead(look, facts));
+  seen.os_maps = TRY(observe_os_maps(look, seen.config));
+  return seen;
+}
+
+Result<ObservedMappings> observe_mappings(kube::Reader& reader,
+                                          const api::VirtualMachineImport& import,
+                                          std::stop_token stop) {
+  const ProviderKind provider = import.spec.ovirt ? ProviderKind::Ovirt : ProviderKind::Vmware;
+  const auto& section = import.spec.ovirt ? import.spec.ovirt : import.spec.vmware;
+  ObservedMappings seen;
   std::optional<api::Mappings> external;
-  if (const auto& reference = pass.import.spec.resource_mapping) {
-    const kube::ObjectKey key{reference->ns.value_or(pass.key().ns), reference->name};
-    const auto object =
-        TRY(kube::get_if_exists(pass.parts.reader, kube::types::kResourceMapping, key, pass.stop));
+  if (const auto& reference = import.spec.resource_mapping) {
+    const kube::ObjectKey key{reference->ns.value_or(import.object.ns()), reference->name};
+    const auto object = TRY(kube::get_if_exists(reader, kube::types::kResourceMapping, key, stop));
     if (!object) {
       return coded_error(ErrorKind::NotFound, code::kMappingMissing,
                          "ResourceMapping '{}' does not exist", key.to_string());
     }
-    const api::ResourceMapping mapping = TRY(api::parse_resource_mapping(*object));
-    external = pass.provider_kind() == ProviderKind::Ovirt ? mapping.ovirt : mapping.vmware;
+    const auto mapping = api::parse_resource_mapping(*object);
+    if (mapping) {
+      external = provider == ProviderKind::Ovirt ? mapping->ovirt : mapping->vmware;
+      seen.findings = check_resource_mapping(*mapping, provider);
+    } else {
+      seen.findings = {unreadable_resource_mapping(mapping.error())};
+    }
+    for (Finding& finding : seen.findings) {
+      finding.text = fmt::format("ResourceMapping '{}': {}", key.to_string(), finding.text);
+    }
   }
-  pass.mappings = merge_mappings(pass.source().mappings, external);
-  return {};
+  seen.merged = merge_mappings(section ? section->mappings : std::nullopt, external);
+  return seen;
 }
 
 }  // namespace vmferry::imports

@@ -1,15 +1,50 @@
 #pragma once
 
-#include "coordinator/imports/pass.h"
+#include <stop_token>
+#include <string>
+#include <vector>
 
+#include "coordinator/api/config.h"
+#include "coordinator/api/import.h"
+#include "coordinator/imports/cluster_facts.h"
+#include "coordinator/imports/os_match.h"
+#include "coordinator/kube/reader.h"
+
+// Everything that is read of the cluster before an import is decided; decision.h takes it from
+// there. Read anew in each pass, so that a changed ConfigMap counts from the next one on.
 namespace vmferry::imports {
 
-// Reads what the decisions need to know of the cluster: classes, templates, attachments, overheads,
-// configuration. Optional APIs that are absent count as empty.
-Result<void> observe_cluster(Pass& pass);
+// Where to look.
+struct ObservationScope {
+  bool embedded = true;                      // one machine, no cluster: see observe_config()
+  std::string config_namespace = "vmferry";  // the controller's own
+  std::string import_namespace;
+  std::string template_directory = {};  // *.yaml, *.yml and *.json with Templates; empty: none
+};
 
+struct Observation {
+  api::ControllerConfig config;
+  ClusterFacts facts;
+  UserOsMaps os_maps;
+};
+
+// Optional APIs that are absent count as empty. Errors: those of the reader.
+Result<Observation> observe(kube::Reader& reader, const ObservationScope& scope,
+                            std::stop_token stop);
+
+// The controller's configuration alone. In embedded mode imports need no template and no network
+// attachments unless it says so: both are the business of the cluster the VM is taken to.
+Result<api::ControllerConfig> observe_config(kube::Reader& reader, const ObservationScope& scope,
+                                             std::stop_token stop);
+
+struct ObservedMappings {
+  api::Mappings merged;
+  std::vector<Finding> findings;  // about the ResourceMapping
+};
 // The import's own mappings merged with its ResourceMapping's. NotFound with
 // VMF-REQ-MAPPING-MISSING.
-Result<void> observe_mappings(Pass& pass);
+Result<ObservedMappings> observe_mappings(kube::Reader& reader,
+                                          const api::VirtualMachineImport& import,
+                                          std::stop_token stop);
 
 }  // namespace vmferry::imports

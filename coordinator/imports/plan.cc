@@ -2,6 +2,7 @@
 
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/sizes.h"
+#include "coordinator/imports/storage_choice.h"
 
 namespace vmferry::imports {
 namespace {
@@ -58,7 +59,7 @@ std::vector<PlannedDisk> plan_disks(const std::string& import_uid, const SourceV
                                     const api::Mappings& mappings, const ClusterFacts& facts) {
   std::vector<PlannedDisk> planned;
   for (const SourceDisk& disk : vm.disks) {
-    const StorageChoice choice = resolve_storage(mappings, vm, disk);
+    const StorageChoice choice = choose_storage(mappings, vm, disk, facts);
     const bool block = choice.volume_mode == "Block";
     planned.push_back({.source_id = disk.id,
                        .name = disk.name,

@@ -1,21 +1,21 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
-#include "coordinator/imports/os_match.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
-#include "coordinator/imports/templates.h"
-#include "coordinator/imports/validation.h"
-#include "coordinator/imports/vm_builder.h"
 
 namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kBlockedRetry{5};
 
-Result<StepResult> blocked(Pass& pass, std::string_view reason, const std::string& text) {
+Result<StepResult> blocked(Pass& pass, std::string_view reason, std::string_view rule,
+                           const std::string& text) {
+  pass.report_findings(
+      {{std::string(rule), FindingLevel::Block, FindingGroup::Mapping, text, /*remedy=*/""}});
   pass.set_condition("Valid", "False", reason, text);
   pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
   TRY(pass.save_status(true));
@@ -53,62 +53,6 @@ Result<std::optional<std::string>> name_conflict(Pass& pass, const std::string& 
         *other, vm_name));
   }
   return std::optional<std::string>();
-}
-
-Result<OsMaps> os_maps(Pass& pass) {
-  OsMaps maps = builtin_os_maps();
-  if (pass.config.os_config_map_name.empty()) return maps;
-  const kube::ObjectKey key{pass.config.os_config_map_namespace.empty()
-                                ? pass.parts.settings.config_namespace
-                                : pass.config.os_config_map_namespace,
-                            pass.config.os_config_map_name};
-  const kube::Object user = TRY(pass.parts.reader.get(kube::types::kConfigMap, key, pass.stop));
-  return overlay_os_maps(std::move(maps), user);
-}
-
-// The cluster's own templates before the built-in ones.
-Result<TemplateMatch> matching_template(const Pass& pass, const std::string& os) {
-  auto match = find_template(pass.facts.templates, os, *pass.memory.vm);
-  if (match || match.error().kind() != ErrorKind::NotFound) return match;
-  return find_template(builtin_templates(), os, *pass.memory.vm);
-}
-
-// What the template that the import would use demands of the source; none without a template.
-std::vector<Finding> template_findings(Pass& pass) {
-  const auto maps = os_maps(pass);
-  const auto os = maps ? find_os(*pass.memory.vm, *maps) : Result<std::string>(maps.error());
-  if (!os) return {};  // deciding the plan reports it
-  const auto match = matching_template(pass, *os);
-  if (!match) return {};
-  return check_template(*pass.memory.vm, match->object);
-}
-
-struct BaseVm {
-  kube::Object object;
-  std::string os, note;
-};
-
-// The template for the source's OS, the cluster's own before the built-in ones; else an empty base
-// where that is allowed.
-Result<BaseVm> base_vm(Pass& pass, const std::string& vm_name) {
-  const SourceVm& vm = *pass.memory.vm;
-  const OsMaps maps = TRY(os_maps(pass));
-  auto os = find_os(vm, maps);
-  Error why = make_error(ErrorKind::NotFound, "no template");
-  if (os) {
-    auto match = matching_template(pass, *os);
-    if (match) {
-      auto processed = process_template(*match, vm_name);
-      if (processed) return BaseVm{*std::move(processed), *os, match->why};
-      why = std::move(processed).error();
-    } else {
-      why = std::move(match).error();
-    }
-  } else {
-    why = os.error();
-  }
-  if (!pass.config.import_without_template) return std::move(why).with_code(code::kTemplate);
-  return BaseVm{empty_base_vm(vm_name), os ? *os : "", "no template: " + why.message()};
 }
 
 nlohmann::json plan_object(const Pass& pass, const ImportPlan& plan) {
@@ -173,42 +117,44 @@ Result<StepResult> read_source(Pass& pass) {
 
 Result<StepResult> validate_import(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
-  if (auto observed = observe_mappings(pass); !observed) {
-    const Error error = std::move(observed).error();
+  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
+  if (!mappings) {
+    const Error error = std::move(mappings).error();
     if (error.code() != code::kMappingMissing) return error;
-    return blocked(pass, "ResourceMappingNotFound", text_with_remedy(error));
+    return blocked(pass, "ResourceMappingNotFound", "request.resource_mapping",
+                   text_with_remedy(error));
   }
-  TRY(observe_cluster(pass));
+  const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
 
   const SourceVm& vm = *pass.memory.vm;
   const auto name = target_vm_name(pass.import.spec, vm);
-  if (!name) return blocked(pass, "InvalidTargetVMName", text_with_remedy(name.error()));
+  if (!name)
+    return blocked(pass, "InvalidTargetVMName", "request.target_name",
+                   text_with_remedy(name.error()));
   const auto conflict = TRY(name_conflict(pass, *name));
-  if (conflict) return blocked(pass, "DuplicateTargetVMName", *conflict);
+  if (conflict)
+    return blocked(pass, "DuplicateTargetVMName", "request.target_name.taken", *conflict);
 
-  std::vector<Finding> findings = check_mappings(vm, pass.mappings, pass.facts, pass.key().ns);
-  findings.insert(findings.end(), vm.findings.begin(), vm.findings.end());
-  for (Finding& finding : template_findings(pass)) findings.push_back(std::move(finding));
-  findings = apply_overrides(std::move(findings), pass.config);
-  for (const Finding& finding : findings) {
-    if (finding.level == FindingLevel::Log) {
-      pass.log.info("finding", {{"rule", finding.rule}, {"text", finding.text}});
-    }
-  }
-  bool is_blocked = false;
+  ImportDecision decision = TRY(decide_import({.import = pass.import,
+                                               .vm = vm,
+                                               .mappings = mappings->merged,
+                                               .facts = seen.facts,
+                                               .config = seen.config,
+                                               .os_maps = seen.os_maps,
+                                               .mapping_findings = mappings->findings}));
+  pass.report_findings(decision.findings);
   std::string texts;
-  for (const api::Condition& condition : conditions_from(findings, vm.provider)) {
+  for (const api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
-    if (condition.status != "False") continue;
-    is_blocked = true;
-    texts += (texts.empty() ? "" : "; ") + condition.message;
+    if (condition.status == "False") texts += (texts.empty() ? "" : "; ") + condition.message;
   }
-  if (is_blocked) {
+  if (decision.blocked()) {
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
                fmt::format("{}/{}: {}", pass.key().ns, vm.name, texts));
     TRY(pass.save_status(true));
     return StepResult::again(kBlockedRetry);
   }
+  pass.decision = std::move(decision);
   return StepResult::done();
 }
 
@@ -221,29 +167,18 @@ Result<StepResult> decide_plan(Pass& pass) {
   TRY(pass.save_status(true));
   TRY(pass.raise_progress(profile.start));
 
-  ImportPlan plan;
-  plan.vm_name = TRY(target_vm_name(pass.import.spec, vm));
-  plan.source_native_id = vm.native_id;
-  plan.disks = plan_disks(pass.uid(), vm, pass.mappings, pass.facts);
-  auto base = base_vm(pass, plan.vm_name);
-  if (!base) {
-    if (base.error().code() != code::kTemplate) return std::move(base).error();
-    return StepResult::failed("VMTemplateMatchingFailed", "VMTemplateMatchingFailed", base.error());
+  ImportDecision& decision = *pass.decision;
+  if (!decision.base) {
+    return StepResult::failed("VMTemplateMatchingFailed", "VMTemplateMatchingFailed",
+                              *decision.base_problem);
   }
-  plan.template_note = base->note;
-  std::vector<std::string> claims;
-  for (const PlannedDisk& disk : plan.disks) claims.push_back(disk.claim);
-  const kube::Object built = build_vm({.import = pass.import,
-                                       .vm = vm,
-                                       .mappings = pass.mappings,
-                                       .base = base->object,
-                                       .vm_name = plan.vm_name,
-                                       .os = base->os,
-                                       .claims = claims,
-                                       .data_volumes = false});
-  plan.vm = built.json();
-  const auto accepted =
-      pass.parts.writer.create(kube::types::kVirtualMachine, built, {.dry_run = true}, pass.stop);
+  ImportPlan plan{.vm_name = decision.vm_name,
+                  .source_native_id = vm.native_id,
+                  .template_note = decision.base->note,
+                  .disks = decision.disks,
+                  .vm = decision.vm->json()};
+  const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, *decision.vm,
+                                                 {.dry_run = true}, pass.stop);
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
     if (is_retryable(accepted.error().kind())) return accepted.error();
     return StepResult::failed("VMCreationFailed", "VMCreationFailed", accepted.error());

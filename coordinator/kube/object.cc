@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "coordinator/kube/optional_types.h"
+
 namespace vmferry::kube {
 
 std::string ResourceType::group() const {
@@ -39,6 +41,14 @@ const ResourceType kLease{"coordination.k8s.io/v1", "Lease", "leases", true};
 const ResourceType kPod{"v1", "Pod", "pods", true};
 const ResourceType kCdiConfig{"cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", false};
 const ResourceType kKubeVirt{"kubevirt.io/v1", "KubeVirt", "kubevirts", true};
+const ResourceType kStorageProfile{"cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles",
+                                   false};
+const ResourceType kClusterPreference{"instancetype.kubevirt.io/v1beta1",
+                                      "VirtualMachineClusterPreference",
+                                      "virtualmachineclusterpreferences", false};
+const ResourceType kClusterInstancetype{"instancetype.kubevirt.io/v1beta1",
+                                        "VirtualMachineClusterInstancetype",
+                                        "virtualmachineclusterinstancetypes", false};
 }  // namespace types
 
 namespace {
@@ -136,6 +146,9 @@ const std::vector<const ResourceType*>& all_types() {
       &types::kPod,
       &types::kCdiConfig,
       &types::kKubeVirt,
+      &types::kStorageProfile,
+      &types::kClusterPreference,
+      &types::kClusterInstancetype,
   };
   return list;
 }
