@@ -67,25 +67,24 @@ std::string conditions_text(const api::VirtualMachineImport& import, WallTime no
   return text;
 }
 
-// Checks put all their findings into one message, joined by ", " or "; " (api.md 5.1). One a line
-// is easier to read; texts that hold a separator themselves are split once too often, not lost.
 std::string findings_text(const api::VirtualMachineImport& import) {
-  std::string text;
-  for (const api::Condition& condition : import.status.conditions) {
-    const bool check = condition.type == "Valid" || condition.type == "MappingRulesVerified";
-    const bool warns = condition.reason.ends_with("ReportedWarnings");
-    const bool blocks =
-        condition.status == "False" && (condition.reason == "IncompleteMappingRules" ||
-                                        condition.reason == "MappingRulesVerificationFailed");
-    if (!check || !(warns || blocks)) continue;
-    std::string rest = condition.message;
-    while (!rest.empty()) {
-      const std::size_t end = std::min({rest.find(", "), rest.find("; "), rest.size()});
-      text += fmt::format("  {}  {}\n", blocks ? "block" : "warn ", printable(rest.substr(0, end)));
-      rest = end < rest.size() ? rest.substr(end + 2) : "";
+  if (import.status.findings.empty()) return "Findings: none\n";
+  std::string text = "Findings:\n";
+  for (const Finding& finding : import.status.findings) {
+    text += fmt::format("  {:<5}  {}\n", to_string(finding.level), printable(finding.rule));
+    text += wrapped(finding.text, kTextWidth, "    ");
+    if (finding.remedy.empty()) continue;
+    text += "    remedy:\n";
+    // Line by line: YAML is to be pasted.
+    std::string_view rest = finding.remedy;
+    while (true) {
+      const std::size_t end = rest.find('\n');
+      text += fmt::format("      {}\n", printable(rest.substr(0, end)));
+      if (end == std::string_view::npos) break;
+      rest.remove_prefix(end + 1);
     }
   }
-  return text.empty() ? "Findings: none\n" : "Findings:\n" + text;
+  return text;
 }
 
 std::string disks_text(const ImportView& view) {

@@ -124,10 +124,12 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   }
   const auto import = TRY(api::parse_import(*object));
   AssumedRate rate = TRY(rate_for(context, stage.reader(), flags, import));
-  const imports::ReconcilerSettings settings;
   const Logger log = context.log;
+  const embedded::Home home = TRY(context.home());
   const imports::RehearsalParts parts{
-      .observer = {.reader = view, .settings = settings, .stop = context.stop},
+      .reader = view,
+      .scope = {.template_directory = home.templates()},
+      .stop = context.stop,
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
       .bytes_per_second = rate.bytes_per_second};

@@ -41,8 +41,6 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "apply deploy/daemonset's RBAC as it is, or grant the permission named in the error"},
     {code::kPodSecurity, "the namespace's pod security level forbids this pod",
      "raise the level of that namespace to baseline, or import into another one"},
-    {code::kQuota, "a quota of the namespace is used up",
-     "raise the ResourceQuota or remove what is not needed; the import goes on by itself"},
     {code::kClusterTls, "the API server's certificate is not trusted",
      "correct certificate-authority in the kubeconfig"},
     {code::kClusterUnreachable, "the API server cannot be reached",

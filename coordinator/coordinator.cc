@@ -148,17 +148,17 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
   TRY(embedded::write_address(home, {parts->fleet->address(), public_key}));
 
   parts->events = std::make_unique<kube::EventRecorder>(*parts->store, *parts->store, clock, log);
-  parts->reconciler = std::make_unique<imports::ImportReconciler>(
-      imports::ReconcilerParts{.reader = *parts->store,
-                               .writer = *parts->store,
-                               .volumes = *parts->volumes,
-                               .fleet = *parts->fleet,
-                               .providers = *parts->providers,
-                               .events = *parts->events,
-                               .clock = clock,
-                               .log = log,
-                               .settings = {.embedded = true, .vddk = options.vddk},
-                               .renewals = parts->renewals});
+  parts->reconciler = std::make_unique<imports::ImportReconciler>(imports::ReconcilerParts{
+      .reader = *parts->store,
+      .writer = *parts->store,
+      .volumes = *parts->volumes,
+      .fleet = *parts->fleet,
+      .providers = *parts->providers,
+      .events = *parts->events,
+      .clock = clock,
+      .log = log,
+      .settings = {.embedded = true, .template_directory = home.templates(), .vddk = options.vddk},
+      .renewals = parts->renewals});
   parts->controller = std::make_unique<kube::Controller>(
       parts->queue,
       [p](const kube::ObjectKey& key, std::stop_token stop) {

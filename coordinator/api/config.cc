@@ -9,6 +9,7 @@ namespace vmferry::api {
 namespace {
 
 constexpr std::string_view kGate = "ImportWithoutTemplate";
+constexpr std::string_view kLiveMigrationGate = "LiveMigration";
 constexpr std::string_view kSeverityPrefix = "severity.";  // ours: "severity.vm.timezone: block"
 
 std::string data_of(const kube::Object& config_map, const char* key) {
@@ -46,13 +47,27 @@ std::string_view trim(std::string_view text) {
 }
 
 // Whole names only; upstream looks for the text anywhere in the list.
-bool lists_gate(std::string_view gates) {
+std::vector<std::string> comma_list(std::string_view text) {
+  std::vector<std::string> parts;
   while (true) {
-    const std::size_t comma = gates.find(',');
-    if (trim(gates.substr(0, comma)) == kGate) return true;
-    if (comma == std::string_view::npos) return false;
-    gates.remove_prefix(comma + 1);
+    const std::size_t comma = text.find(',');
+    if (const std::string_view part = trim(text.substr(0, comma)); !part.empty()) {
+      parts.emplace_back(part);
+    }
+    if (comma == std::string_view::npos) return parts;
+    text.remove_prefix(comma + 1);
   }
+}
+
+bool lists_gate(std::string_view gates, std::string_view gate) {
+  const std::vector<std::string> names = comma_list(gates);
+  return std::find(names.begin(), names.end(), gate) != names.end();
+}
+
+std::optional<bool> optional_bool(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const bool value = parse_bool(text, false);
+  return value == parse_bool(text, true) ? std::optional(value) : std::nullopt;
 }
 
 bool kubevirt_has_gate(const kube::Object& kubevirt) {
@@ -98,9 +113,20 @@ ControllerConfig parse_controller_config(const std::optional<kube::Object>& conf
     config.import_without_template = parse_bool(text("importWithoutTemplate"), false);
     config.time_zone_blocks = parse_bool(text("timeZoneBlocks"), false);
     config.severity_overrides = severity_overrides(*config_map);
+    if (auto names = comma_list(text("templateNamespaces")); !names.empty()) {
+      config.template_namespaces = std::move(names);
+    }
+    config.builtin_templates = optional_bool(text("builtinTemplates"));
+    config.default_linux = trim(text("defaultLinux"));
+    config.default_windows = trim(text("defaultWindows"));
+    config.server_2016 = parse_bool(text("windows9Server64AsServer2016"), false);
+    config.use_preferences = parse_bool(text("usePreferences"), false);
   }
-  if (kubevirt_config_map && lists_gate(data_of(*kubevirt_config_map, "feature-gates"))) {
-    config.import_without_template = true;
+  if (kubevirt_config_map) {
+    const std::string gates = data_of(*kubevirt_config_map, "feature-gates");
+    if (lists_gate(gates, kGate)) config.import_without_template = true;
+    // Only a KubeVirt of the time before its own resource has this gate; later ones always migrate.
+    if (!kubevirt) config.live_migration = lists_gate(gates, kLiveMigrationGate);
   }
   if (kubevirt && kubevirt_has_gate(*kubevirt)) config.import_without_template = true;
   return config;

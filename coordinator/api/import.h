@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "coordinator/kube/object.h"
+#include "coordinator/provider/source_vm.h"
 
 // VirtualMachineImport and ResourceMapping, v2v.kubevirt.io/v1beta1 (api.md 2-4), as plain structs.
 namespace vmferry::api {
@@ -36,6 +37,7 @@ struct StorageMappingItem {
   Selector source;
   ObjectIdentifier target;  // name "": force the default class
   std::optional<std::string> volume_mode, access_mode;
+  std::optional<std::string> type;  // tolerated and never used (ADM-14)
   friend bool operator==(const StorageMappingItem&, const StorageMappingItem&) = default;
 };
 
@@ -92,6 +94,7 @@ struct ImportStatus {
   std::vector<Condition> conditions;
   std::vector<std::string> data_volumes;
   std::vector<DiskStatus> disks;
+  std::vector<Finding> findings;  // ours: of the last validation, worst first
   friend bool operator==(const ImportStatus&, const ImportStatus&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include "common/catalogue.h"
 #include "coordinator/api/fields.h"
 #include "coordinator/api/import.h"
+#include "coordinator/provider/finding_words.h"
 
 namespace vmferry::api {
 namespace {
@@ -35,7 +36,8 @@ Result<StorageMappingItem> parse_storage_item(const Fields& item) {
   return StorageMappingItem{.source = TRY(parse_selector(item)),
                             .target = TRY(parse_identifier_at(item, "target")),
                             .volume_mode = TRY(item.text("volumeMode")),
-                            .access_mode = TRY(item.text("accessMode"))};
+                            .access_mode = TRY(item.text("accessMode")),
+                            .type = TRY(item.text("type"))};
 }
 
 template <typename Item>
@@ -126,6 +128,17 @@ Result<DiskStatus> parse_disk(const Fields& fields) {
   return disk;
 }
 
+Result<Finding> parse_finding(const Fields& fields) {
+  const std::string level = TRY(fields.text_or_empty("level"));
+  const std::string group = TRY(fields.text_or_empty("group"));
+  return Finding{.rule = TRY(fields.text_or_empty("rule")),
+                 .level = parse_finding_level(level).value_or(FindingLevel::Log),
+                 .group = group == to_string(FindingGroup::Mapping) ? FindingGroup::Mapping
+                                                                    : FindingGroup::Rules,
+                 .text = TRY(fields.text_or_empty("text")),
+                 .remedy = TRY(fields.text_or_empty("remedy"))};
+}
+
 Result<ImportStatus> parse_status(const Fields& fields) {
   ImportStatus status;
   status.target_vm_name = TRY(fields.text_or_empty("targetVmName"));
@@ -139,6 +152,9 @@ Result<ImportStatus> parse_status(const Fields& fields) {
   }
   if (const auto disks = TRY(fields.objects("disks"))) {
     for (const Fields& item : *disks) status.disks.push_back(TRY(parse_disk(item)));
+  }
+  if (const auto findings = TRY(fields.objects("findings"))) {
+    for (const Fields& item : *findings) status.findings.push_back(TRY(parse_finding(item)));
   }
   return status;
 }

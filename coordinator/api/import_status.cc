@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "coordinator/api/import.h"
+#include "coordinator/provider/finding_words.h"
 
 namespace vmferry::api {
 namespace {
@@ -60,6 +61,15 @@ nlohmann::json copy_to_json(const std::vector<DiskStatus>& disks) {
   return json;
 }
 
+nlohmann::json to_json(const Finding& finding) {
+  nlohmann::json json{{"rule", finding.rule},
+                      {"level", to_string(finding.level)},
+                      {"group", to_string(finding.group)},
+                      {"text", finding.text}};
+  put(json, "remedy", finding.remedy);
+  return json;
+}
+
 }  // namespace
 
 nlohmann::json status_to_json(const ImportStatus& status) {
@@ -67,7 +77,8 @@ nlohmann::json status_to_json(const ImportStatus& status) {
   nlohmann::json json{{"targetVmName", status.target_vm_name},
                       {"conditions", nlohmann::json::array()},
                       {"dataVolumes", nlohmann::json::array()},
-                      {"disks", nlohmann::json::array()}};
+                      {"disks", nlohmann::json::array()},
+                      {"findings", nlohmann::json::array()}};
   for (const Condition& condition : status.conditions) {
     json["conditions"].push_back(to_json(condition));
   }
@@ -76,6 +87,7 @@ nlohmann::json status_to_json(const ImportStatus& status) {
   }
   for (const DiskStatus& disk : status.disks) json["disks"].push_back(to_json(disk));
   if (!status.disks.empty()) json["copy"] = copy_to_json(status.disks);
+  for (const Finding& finding : status.findings) json["findings"].push_back(to_json(finding));
   return json;
 }
 

@@ -16,6 +16,7 @@ namespace vmferry::embedded {
 //   HOME/log/<process>.log
 //   HOME/fleet/                    attempts, journals and outcomes of transfers
 //   HOME/agents/<agent>/           an agent's journals
+//   HOME/templates/                *.yaml with Templates to prefer to the built-in ones, if made
 //   HOME/volumes/                  the storage class "standard", unless others are applied
 class Home {
  public:
@@ -36,6 +37,7 @@ class Home {
   std::string log() const { return path_ + "/log"; }
   std::string fleet() const { return path_ + "/fleet"; }
   std::string agents() const { return path_ + "/agents"; }
+  std::string templates() const { return path_ + "/templates"; }
   std::string volumes() const { return path_ + "/volumes"; }
 
  private:

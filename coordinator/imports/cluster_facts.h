@@ -1,38 +1,31 @@
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "coordinator/kube/object.h"
+#include "coordinator/provider/source_vm.h"
 
 namespace vmferry::imports {
 
-// One class's StorageProfile, as far as claims need it.
-struct ClassProfile {
-  std::string volume_mode;                // empty: not said
-  std::vector<std::string> access_modes;  // best first
-  std::uint64_t minimum_bytes = 0;        // of a claim
-  friend bool operator==(const ClassProfile&, const ClassProfile&) = default;
-};
-// The first of its property sets; those in spec, which an administrator wrote, count before those
-// in status. Pure.
-ClassProfile profile_from(const kube::Object& storage_profile);
-
-// What the decisions need to know of the cluster, read by the reconciler before it decides.
+// What the decisions need to know of the cluster, read by observe.cc before they are made.
 struct ClusterFacts {
-  std::map<std::string, kube::Object> storage_classes;  // by name
+  std::map<std::string, kube::Object> storage_classes;   // by name
+  std::map<std::string, kube::Object> storage_profiles;  // by the name of their class; CDI's
   std::map<kube::ObjectKey, kube::Object> network_attachments;
+  // OpenShift's Templates and those that ConfigMaps and files ship, of the namespaces that count.
   std::vector<kube::Object> templates;
+  std::vector<std::string> template_namespaces;  // the same, the one to prefer first
   bool has_template_api = true;
+  std::vector<kube::Object> preferences, instancetypes;  // only where they are to be used
   std::map<std::string, double> overhead_by_class;
   double overhead_global = 0.055;
   bool overhead_known = false;  // a CDIConfig was read; else claims are files of exact size
   bool has_cdi = false;         // finished claims are adopted by DataVolumes
-  // What CDI knows to work with a class (its StorageProfile), best first.
-  std::map<std::string, ClassProfile> profiles;
+  // What is wrong with what the administrator wrote for all imports (template ConfigMaps).
+  std::vector<Finding> findings;
 
   // Classes annotated storageclass.kubernetes.io/is-default-class: "true", sorted by name.
   std::vector<std::string> default_classes() const;

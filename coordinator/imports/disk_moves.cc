@@ -184,12 +184,11 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
   pass.memory.endpoints.erase(planned.source_id);
   pass.parts.renewals.lock()->erase(pass.job_of(planned));
-  pass.event(
-      kube::EventSeverity::Normal, "DiskCopied",
-      fmt::format("Disk '{}': {} moved in {}, verified{}, {}", planned.name,
-                  human_bytes(status.moved_bytes), human_duration(view.seconds),
-                  view.source_digest_matched ? ", equal to the source's own checksum" : "",
-                  status.digest));
+  pass.event(kube::EventSeverity::Normal, "DiskCopied",
+             fmt::format("Disk '{}': {} moved in {}, verified{}, {}", planned.name,
+                         human_bytes(status.moved_bytes), human_duration(view.seconds),
+                         view.source_digest_matched ? ", equal to the source's own checksum" : "",
+                         status.digest));
   pass.parts.fleet.forget(pass.job_of(planned));
   return StepResult::done();
 }

@@ -10,7 +10,7 @@
 #include "coordinator/provider/source_vm.h"
 
 // What one import would do, told to people before anything is done. Pure: it explains decisions,
-// which the functions that the reconciler uses have made (decide.h, mapping.h); reading is
+// which the functions that the reconciler uses have made (decision.h, mapping.h); reading is
 // rehearse.h.
 namespace vmferry::imports {
 

@@ -1,20 +1,39 @@
 #include "coordinator/imports/observe.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "common/catalogue.h"
 #include "coordinator/api/credentials.h"
 #include "coordinator/imports/mapping.h"
+#include "coordinator/imports/template_sources.h"
+#include "coordinator/imports/validation.h"
+#include "coordinator/kube/optional_types.h"
 
 namespace vmferry::imports {
 namespace {
 
-// A kind that this cluster does not serve counts as having no objects.
-Result<std::vector<kube::Object>> list_optional(const Observer& observer,
-                                                const kube::ResourceType& type) {
-  auto list = observer.reader.list(type, {}, observer.stop);
-  if (list) return std::move(list->items);
-  if (list.error().kind() == ErrorKind::NotFound) return std::vector<kube::Object>{};
+struct Look {
+  kube::Reader& reader;
+  const ObservationScope& scope;
+  std::stop_token stop;
+};
+
+// Nothing where this cluster does not serve the kind.
+Result<std::optional<std::vector<kube::Object>>> list_if_served(
+    const Look& look, const kube::ResourceType& type, const kube::ListOptions& options = {}) {
+  auto list = look.reader.list(type, options, look.stop);
+  if (list) return std::optional(std::move(list->items));
+  if (list.error().kind() == ErrorKind::NotFound) return std::optional<std::vector<kube::Object>>();
+  return std::move(list).error();
+}
+
+// What only improves a decision: absent, and kept from us, are the same.
+Result<std::vector<kube::Object>> list_if_allowed(const Look& look,
+                                                  const kube::ResourceType& type) {
+  auto list = list_if_served(look, type);
+  if (list) return std::move(*list).value_or(std::vector<kube::Object>{});
+  if (list.error().kind() == ErrorKind::PermissionDenied) return std::vector<kube::Object>{};
   return std::move(list).error();
 }
 
@@ -27,70 +46,104 @@ double parse_overhead(const nlohmann::json& value, double otherwise) {
   return valid && parsed >= 0 && parsed < 1 ? parsed : otherwise;
 }
 
-Result<void> observe_overhead(const Observer& observer, ClusterView& view) {
+Result<void> observe_overhead(const Look& look, ClusterFacts& facts) {
   constexpr double kDefaultOverhead = 0.055;  // api.md 8.4
-  auto config =
-      kube::get_if_exists(observer.reader, kube::types::kCdiConfig, {"", "config"}, observer.stop);
-  if (!config) return std::move(config).error();
-  view.facts.overhead_known = !observer.settings.embedded;
-  if (!*config) return {};
-  view.facts.overhead_known = true;
-  view.facts.has_cdi = true;
-  const nlohmann::json& json = (*config)->json();
+  const auto config =
+      TRY(kube::get_if_exists(look.reader, kube::types::kCdiConfig, {"", "config"}, look.stop));
+  facts.overhead_known = !look.scope.embedded;
+  if (!config) return {};
+  facts.overhead_known = true;
+  facts.has_cdi = true;
+  const nlohmann::json& json = config->json();
   nlohmann::json overhead = json.value("/spec/filesystemOverhead"_json_pointer, nlohmann::json());
   if (const auto observed = json.value("/status/filesystemOverhead"_json_pointer, nlohmann::json());
       observed.is_object()) {
     overhead = observed;
   }
   if (!overhead.is_object()) return {};
-  view.facts.overhead_global =
+  facts.overhead_global =
       parse_overhead(overhead.value("global", nlohmann::json()), kDefaultOverhead);
   const nlohmann::json classes = overhead.value("storageClass", nlohmann::json::object());
   for (const auto& [name, value] : classes.items()) {
-    view.facts.overhead_by_class[name] = parse_overhead(value, view.facts.overhead_global);
+    facts.overhead_by_class[name] = parse_overhead(value, facts.overhead_global);
   }
   return {};
 }
 
-Result<void> observe_config(const Observer& observer, ClusterView& view) {
-  const std::string& ns = observer.settings.config_namespace;
-  const auto read = [&](const std::string& name) {
-    return kube::get_if_exists(observer.reader, kube::types::kConfigMap, {ns, name}, observer.stop);
+// The configured namespaces, then the controller's, then the import's (os-and-templates.md 3).
+std::vector<std::string> template_namespaces(const Look& look,
+                                             const api::ControllerConfig& config) {
+  std::vector<std::string> namespaces = config.template_namespaces;
+  for (const std::string& ns : {look.scope.config_namespace, look.scope.import_namespace}) {
+    if (!ns.empty() && std::ranges::find(namespaces, ns) == namespaces.end()) {
+      namespaces.push_back(ns);
+    }
+  }
+  return namespaces;
+}
+
+Result<void> observe_templates(const Look& look, ClusterFacts& facts) {
+  const auto take = [&facts](ShippedTemplates shipped) {
+    std::ranges::move(shipped.templates, std::back_inserter(facts.templates));
+    std::ranges::move(shipped.findings, std::back_inserter(facts.findings));
   };
-  const auto controller = TRY(read("vm-import-controller-config"));
-  const auto gates = TRY(read("kubevirt-config"));
-  view.config = api::parse_controller_config(controller, gates, std::nullopt);
-  if (observer.settings.embedded) {
-    // Nothing runs here: attachments are the business of the cluster the manifest is applied to,
-    // and a VM without a template is better than none.
-    view.config.severity_overrides.try_emplace("network.target", "warn");
-    view.config.severity_overrides.try_emplace("vmware.network.target", "warn");
-    const bool decided =
-        controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
-    if (!decided) view.config.import_without_template = true;
+  facts.has_template_api = !look.scope.embedded;
+  std::vector<kube::Object> config_maps;
+  for (const std::string& ns : facts.template_namespaces) {
+    auto served =
+        TRY(list_if_served(look, kube::types::kTemplate, {.ns = ns, .label_selector = {}}));
+    if (!served) facts.has_template_api = false;
+    if (served) std::ranges::move(*served, std::back_inserter(facts.templates));
   }
+  for (const std::string& ns : facts.template_namespaces) {
+    const auto maps = TRY(list_if_served(
+        look, kube::types::kConfigMap, {.ns = ns, .label_selector = std::string(kTemplatesLabel)}));
+    if (!maps) continue;
+    for (const kube::Object& map : *maps) take(templates_of(map));
+  }
+  if (!look.scope.template_directory.empty()) take(templates_in(look.scope.template_directory));
   return {};
 }
 
-// Maps of a user's ConfigMap lie over the built-in ones.
-Result<OsMaps> observe_os_maps(const Observer& observer, const api::ControllerConfig& config) {
-  OsMaps maps = builtin_os_maps();
-  if (config.os_config_map_name.empty()) return maps;
-  const kube::ObjectKey key{config.os_config_map_namespace.empty()
-                                ? observer.settings.config_namespace
-                                : config.os_config_map_namespace,
+Result<UserOsMaps> observe_os_maps(const Look& look, const api::ControllerConfig& config) {
+  UserOsMaps result{.maps = configured_os_maps(config), .problem = {}, .note = {}};
+  if (config.os_config_map_name.empty()) {
+    if (!config.os_config_map_namespace.empty()) {
+      result.note = Finding{"os.config_map", FindingLevel::Warn, FindingGroup::Rules,
+                            fmt::format("osConfigMap.namespace is '{}', and osConfigMap.name is "
+                                        "empty: no user OS map is read",
+                                        config.os_config_map_namespace),
+                            "set osConfigMap.name in the controller's config map too"};
+    }
+    return result;
+  }
+  const kube::ObjectKey key{config.os_config_map_namespace.empty() ? look.scope.config_namespace
+                                                                   : config.os_config_map_namespace,
                             config.os_config_map_name};
-  const kube::Object user = TRY(observer.reader.get(kube::types::kConfigMap, key, observer.stop));
-  return overlay_os_maps(std::move(maps), user);
+  const auto user = TRY(kube::get_if_exists(look.reader, kube::types::kConfigMap, key, look.stop));
+  if (!user) {
+    result.problem = coded_error(ErrorKind::NotFound, code::kTemplate,
+                                 "user OS config map '{}' does not exist; create it, or correct "
+                                 "osConfigMap in the controller's config map",
+                                 key.to_string());
+    return result;
+  }
+  auto overlaid = overlay_os_maps(result.maps, *user);
+  if (overlaid) {
+    result.maps = *std::move(overlaid);
+  } else {
+    result.problem = std::move(overlaid).error();
+  }
+  return result;
 }
 
 // Whether another import of the namespace has decided for the same name and still works on it.
-Result<std::optional<std::string>> import_with_name(const Observer& observer,
+Result<std::optional<std::string>> import_with_name(kube::Reader& reader,
                                                     const kube::Object& import,
-                                                    const std::string& vm_name) {
-  const kube::ObjectList list =
-      TRY(observer.reader.list(kube::types::kVirtualMachineImport,
-                               {.ns = import.ns(), .label_selector = {}}, observer.stop));
+                                                    const std::string& vm_name,
+                                                    std::stop_token stop) {
+  const kube::ObjectList list = TRY(reader.list(kube::types::kVirtualMachineImport,
+                                                {.ns = import.ns(), .label_selector = {}}, stop));
   for (const kube::Object& object : list.items) {
     if (object.uid() == import.uid()) continue;
     const auto other = api::parse_import(object);
@@ -104,48 +157,100 @@ Result<std::optional<std::string>> import_with_name(const Observer& observer,
 
 }  // namespace
 
-Result<ClusterView> observe_cluster(const Observer& observer) {
-  ClusterView view;
-  for (kube::Object& object : TRY(list_optional(observer, kube::types::kStorageClass))) {
+Result<api::ControllerConfig> observe_config(kube::Reader& reader, const ObservationScope& scope,
+                                             std::stop_token stop) {
+  const Look look{reader, scope, stop};
+  const auto read = [&](const std::string& name) {
+    return kube::get_if_exists(reader, kube::types::kConfigMap, {scope.config_namespace, name},
+                               stop);
+  };
+  const auto controller = TRY(read("vm-import-controller-config"));
+  const auto gates = TRY(read("kubevirt-config"));
+  std::optional<kube::Object> kubevirt;
+  std::vector<kube::Object> kubevirts = TRY(list_if_allowed(look, kube::types::kKubeVirt));
+  if (!kubevirts.empty()) kubevirt = std::move(kubevirts.front());
+  api::ControllerConfig config = api::parse_controller_config(controller, gates, kubevirt);
+  if (scope.embedded) {
+    config.severity_overrides.try_emplace("network.target", "warn");
+    config.severity_overrides.try_emplace("vmware.network.target", "warn");
+    const bool decided =
+        controller && controller->json().contains("/data/importWithoutTemplate"_json_pointer);
+    if (!decided) config.import_without_template = true;
+  }
+  return config;
+}
+
+Result<Observation> observe(kube::Reader& reader, const ObservationScope& scope,
+                            std::stop_token stop) {
+  const Look look{reader, scope, stop};
+  Observation seen;
+  seen.config = TRY(observe_config(reader, scope, stop));
+  ClusterFacts& facts = seen.facts;
+  const auto by_name = [&](const kube::ResourceType& type,
+                           std::map<std::string, kube::Object>& into) -> Result<void> {
+    for (kube::Object& object : TRY(list_if_allowed(look, type))) {
+      const std::string name = object.name();
+      into.emplace(name, std::move(object));
+    }
+    return {};
+  };
+  auto classes = TRY(list_if_served(look, kube::types::kStorageClass));
+  for (kube::Object& object : std::move(classes).value_or(std::vector<kube::Object>{})) {
     const std::string name = object.name();
-    view.facts.storage_classes.emplace(name, std::move(object));
+    facts.storage_classes.emplace(name, std::move(object));
   }
-  view.facts.templates = TRY(list_optional(observer, kube::types::kTemplate));
-  for (kube::Object& object :
-       TRY(list_optional(observer, kube::types::kNetworkAttachmentDefinition))) {
+  TRY(by_name(kube::types::kStorageProfile, facts.storage_profiles));
+  auto attachments = TRY(list_if_served(look, kube::types::kNetworkAttachmentDefinition));
+  for (kube::Object& object : std::move(attachments).value_or(std::vector<kube::Object>{})) {
     const kube::ObjectKey key = object.key();
-    view.facts.network_attachments.emplace(key, std::move(object));
+    facts.network_attachments.emplace(key, std::move(object));
   }
-  for (const kube::Object& object : TRY(list_optional(observer, kube::types::kStorageProfile))) {
-    view.facts.profiles.emplace(object.name(), profile_from(object));
+  facts.template_namespaces = template_namespaces(look, seen.config);
+  TRY(observe_templates(look, facts));
+  if (seen.config.use_preferences) {
+    facts.preferences = TRY(list_if_allowed(look, kube::types::kClusterPreference));
+    facts.instancetypes = TRY(list_if_allowed(look, kube::types::kClusterInstancetype));
   }
-  TRY(observe_overhead(observer, view));
-  TRY(observe_config(observer, view));
-  view.os_maps = observe_os_maps(observer, view.config);
-  return view;
+  TRY(observe_overhead(look, facts));
+  seen.os_maps = TRY(observe_os_maps(look, seen.config));
+  return seen;
 }
 
-Result<std::optional<api::Mappings>> observe_external_mappings(
-    const Observer& observer, const api::VirtualMachineImport& import) {
-  const auto& reference = import.spec.resource_mapping;
-  if (!reference) return std::optional<api::Mappings>();
-  const kube::ObjectKey key{reference->ns.value_or(import.object.ns()), reference->name};
-  const auto object =
-      TRY(kube::get_if_exists(observer.reader, kube::types::kResourceMapping, key, observer.stop));
-  if (!object) {
-    return coded_error(ErrorKind::NotFound, code::kMappingMissing,
-                       "ResourceMapping '{}' does not exist", key.to_string());
+Result<ObservedMappings> observe_mappings(kube::Reader& reader,
+                                          const api::VirtualMachineImport& import,
+                                          std::stop_token stop) {
+  const ProviderKind provider = provider_kind(import.spec);
+  const auto& section = import.spec.ovirt ? import.spec.ovirt : import.spec.vmware;
+  ObservedMappings seen;
+  std::optional<api::Mappings> external;
+  if (const auto& reference = import.spec.resource_mapping) {
+    const kube::ObjectKey key{reference->ns.value_or(import.object.ns()), reference->name};
+    const auto object = TRY(kube::get_if_exists(reader, kube::types::kResourceMapping, key, stop));
+    if (!object) {
+      return coded_error(ErrorKind::NotFound, code::kMappingMissing,
+                         "ResourceMapping '{}' does not exist", key.to_string());
+    }
+    const auto mapping = api::parse_resource_mapping(*object);
+    if (mapping) {
+      external = provider == ProviderKind::Ovirt ? mapping->ovirt : mapping->vmware;
+      seen.findings = check_resource_mapping(*mapping, provider);
+    } else {
+      seen.findings = {unreadable_resource_mapping(mapping.error())};
+    }
+    for (Finding& finding : seen.findings) {
+      finding.text = fmt::format("ResourceMapping '{}': {}", key.to_string(), finding.text);
+    }
   }
-  const api::ResourceMapping mapping = TRY(api::parse_resource_mapping(*object));
-  return provider_kind(import.spec) == ProviderKind::Ovirt ? mapping.ovirt : mapping.vmware;
+  seen.merged = merge_mappings(section ? section->mappings : std::nullopt, external);
+  return seen;
 }
 
-Result<ProviderCredentials> observe_credentials(const Observer& observer,
-                                                const api::VirtualMachineImport& import) {
+Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
+                                                const api::VirtualMachineImport& import,
+                                                std::stop_token stop) {
   const api::ObjectIdentifier& id = import.spec.credentials_secret;
   const kube::ObjectKey key{id.ns.value_or(import.object.ns()), id.name};
-  const auto secret =
-      TRY(kube::get_if_exists(observer.reader, kube::types::kSecret, key, observer.stop));
+  const auto secret = TRY(kube::get_if_exists(reader, kube::types::kSecret, key, stop));
   if (!secret) {
     return coded_error(ErrorKind::NotFound, code::kSecretMissing, "secret '{}' does not exist",
                        key.to_string());
@@ -155,18 +260,18 @@ Result<ProviderCredentials> observe_credentials(const Observer& observer,
   return std::move(credentials).error().with_context(fmt::format("secret '{}'", key.to_string()));
 }
 
-Result<std::optional<std::string>> name_conflict(const Observer& observer,
+Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
                                                  const api::VirtualMachineImport& import,
-                                                 const std::string& vm_name) {
+                                                 const std::string& vm_name, std::stop_token stop) {
   const std::string ns = import.object.ns();
-  const auto vm = TRY(kube::get_if_exists(observer.reader, kube::types::kVirtualMachine,
-                                          {ns, vm_name}, observer.stop));
+  const auto vm =
+      TRY(kube::get_if_exists(reader, kube::types::kVirtualMachine, {ns, vm_name}, stop));
   if (vm && !vm->controlled_by(import.object.uid())) {
     return std::optional(fmt::format(
         "VirtualMachine '{}/{}' exists already; set spec.targetVmName to another name or remove it",
         ns, vm_name));
   }
-  const auto other = TRY(import_with_name(observer, import.object, vm_name));
+  const auto other = TRY(import_with_name(reader, import.object, vm_name, stop));
   if (other) {
     return std::optional(fmt::format(
         "import '{}' makes VirtualMachine '{}' already; set spec.targetVmName to another name",

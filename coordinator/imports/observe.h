@@ -1,45 +1,65 @@
 #pragma once
 
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <vector>
 
+#include "coordinator/api/config.h"
+#include "coordinator/api/import.h"
+#include "coordinator/imports/cluster_facts.h"
 #include "coordinator/imports/os_match.h"
-#include "coordinator/imports/pass.h"
+#include "coordinator/kube/reader.h"
+#include "coordinator/provider/provider.h"
 
-// Reading what the decisions need to know; nothing here writes.
+// Everything that is read of the cluster before an import is decided; decision.h takes it from
+// there. Read anew in each pass, so that a changed ConfigMap counts from the next one on.
 namespace vmferry::imports {
 
-// Where it is read, and as whom.
-struct Observer {
-  kube::Reader& reader;
-  const ReconcilerSettings& settings;
-  std::stop_token stop;
+// Where to look.
+struct ObservationScope {
+  bool embedded = true;                      // one machine, no cluster: see observe_config()
+  std::string config_namespace = "vmferry";  // the controller's own
+  std::string import_namespace;
+  std::string template_directory = {};  // *.yaml, *.yml and *.json with Templates; empty: none
 };
 
-struct ClusterView {
-  ClusterFacts facts;
+struct Observation {
   api::ControllerConfig config;
-  Result<OsMaps> os_maps = OsMaps{};  // an error: the user's ConfigMap cannot be read
+  ClusterFacts facts;
+  UserOsMaps os_maps;
 };
-// Classes, templates, attachments, overheads, configuration, OS maps. Optional APIs that are absent
-// count as empty.
-Result<ClusterView> observe_cluster(const Observer& observer);
 
-// The section of the import's ResourceMapping for its provider; nothing when it names none.
-// NotFound with VMF-REQ-MAPPING-MISSING.
-Result<std::optional<api::Mappings>> observe_external_mappings(
-    const Observer& observer, const api::VirtualMachineImport& import);
+// Optional APIs that are absent count as empty. Errors: those of the reader.
+Result<Observation> observe(kube::Reader& reader, const ObservationScope& scope,
+                            std::stop_token stop);
+
+// The controller's configuration alone. In embedded mode imports need no template and no network
+// attachments unless it says so: both are the business of the cluster the VM is taken to.
+Result<api::ControllerConfig> observe_config(kube::Reader& reader, const ObservationScope& scope,
+                                             std::stop_token stop);
+
+struct ObservedMappings {
+  api::Mappings merged;
+  std::vector<Finding> findings;  // about the ResourceMapping
+};
+// The import's own mappings merged with its ResourceMapping's. NotFound with
+// VMF-REQ-MAPPING-MISSING.
+Result<ObservedMappings> observe_mappings(kube::Reader& reader,
+                                          const api::VirtualMachineImport& import,
+                                          std::stop_token stop);
 
 // The account of the import's secret. NotFound with VMF-REQ-SECRET-MISSING; InvalidArgument with
 // VMF-REQ-SECRET-INVALID.
-Result<ProviderCredentials> observe_credentials(const Observer& observer,
-                                                const api::VirtualMachineImport& import);
+Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
+                                                const api::VirtualMachineImport& import,
+                                                std::stop_token stop);
 
 // A foreign VM, or another import at work, that has the name, told with a remedy; nothing when it
 // is free or ours.
-Result<std::optional<std::string>> name_conflict(const Observer& observer,
+Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
                                                  const api::VirtualMachineImport& import,
-                                                 const std::string& vm_name);
+                                                 const std::string& vm_name, std::stop_token stop);
 
 // Which section of the spec counts; check_request() has seen that there is just one.
 ProviderKind provider_kind(const api::ImportSpec& spec);

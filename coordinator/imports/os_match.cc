@@ -74,6 +74,10 @@ const std::string* lookup(const std::map<std::string, std::string>& map, const s
   return found == map.end() ? nullptr : &found->second;
 }
 
+std::string_view or_else(const std::string& text, std::string_view otherwise) {
+  return text.empty() ? otherwise : std::string_view(text);
+}
+
 // The last resort: a word in the source's free text.
 std::optional<OsMatch> guess(std::string_view what, const std::string& text,
                              std::string_view linux_name, std::string_view windows_name) {
@@ -102,7 +106,8 @@ std::optional<OsMatch> find_ovirt_os(const SourceVm& vm, const OsMaps& maps) {
   if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) {
     return mapped(*common, "configured OS type", vm.os_type);
   }
-  return guess("configured OS type", vm.os_type, "rhel8.2", "win10");
+  return guess("configured OS type", vm.os_type, or_else(maps.default_linux, "rhel8.2"),
+               or_else(maps.default_windows, "win10"));
 }
 
 std::optional<OsMatch> find_vmware_os(const SourceVm& vm, const OsMaps& maps) {
@@ -112,7 +117,8 @@ std::optional<OsMatch> find_vmware_os(const SourceVm& vm, const OsMaps& maps) {
   if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) {
     return mapped(*common, "configured guest id", vm.os_type);
   }
-  return guess("guest's full name", vm.os_full_name, "rhel8", "windows");
+  return guess("guest's full name", vm.os_full_name, or_else(maps.default_linux, "rhel8"),
+               or_else(maps.default_windows, "windows"));
 }
 
 }  // namespace
@@ -123,6 +129,14 @@ OsMaps builtin_os_maps() {
   add_all(maps.guestos2common, added_guest_os());
   add_all(maps.osinfo2common, upstream_os_info());
   add_all(maps.osinfo2common, added_os_info());
+  return maps;
+}
+
+OsMaps configured_os_maps(const api::ControllerConfig& config) {
+  OsMaps maps = builtin_os_maps();
+  if (config.server_2016) maps.osinfo2common["windows9Server64Guest"] = "win2k16";
+  maps.default_linux = config.default_linux;
+  maps.default_windows = config.default_windows;
   return maps;
 }
 

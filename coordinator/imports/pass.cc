@@ -1,6 +1,7 @@
 #include "coordinator/imports/pass.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
@@ -21,6 +22,17 @@ nlohmann::json without_counters(nlohmann::json status) {
     if (condition.value("reason", "") == "CopyingDisks") condition.erase("message");
   }
   return status;
+}
+
+// An object is at most about a MiB, and a VM may have hundreds of disks.
+constexpr std::size_t kMostFindings = 200;
+constexpr std::size_t kLongestText = 2000;
+
+std::string cut(std::string text) {
+  if (text.size() <= kLongestText) return text;
+  std::size_t end = kLongestText;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // whole UTF-8
+  return text.substr(0, end) + "...";
 }
 
 }  // namespace
@@ -64,6 +76,33 @@ bool Pass::is_own_vm(const kube::Object& vm) const {
   const auto labels = vm.labels();
   const auto maker = labels.find(std::string(api::kImportUid));
   return vm.owners().empty() && maker != labels.end() && maker->second == uid_;
+}
+
+ObservationScope Pass::scope() const {
+  return {.embedded = parts.settings.embedded,
+          .config_namespace = parts.settings.config_namespace,
+          .import_namespace = key_.ns,
+          .template_directory = parts.settings.template_directory};
+}
+
+void Pass::report_findings(const std::vector<Finding>& findings) {
+  std::vector<Finding> kept = findings;
+  std::ranges::stable_sort(kept, std::greater(), &Finding::level);
+  if (kept.size() > kMostFindings) kept.resize(kMostFindings);
+  for (Finding& finding : kept) {
+    finding.text = cut(std::move(finding.text));
+    finding.remedy = cut(std::move(finding.remedy));
+  }
+  if (kept == import.status.findings) return;  // told already
+  for (const Finding& finding : kept) {
+    const auto level = to_string(finding.level);
+    if (finding.level == FindingLevel::Log) {
+      log.info("finding", {{"rule", finding.rule}, {"level", level}, {"text", finding.text}});
+    } else {
+      log.warn("finding", {{"rule", finding.rule}, {"level", level}, {"text", finding.text}});
+    }
+  }
+  import.status.findings = std::move(kept);
 }
 
 void Pass::set_condition(std::string_view type, std::string_view status, std::string_view reason,

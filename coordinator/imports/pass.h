@@ -13,9 +13,9 @@
 #include "coordinator/api/config.h"
 #include "coordinator/api/import.h"
 #include "coordinator/fleet/fleet.h"
-#include "coordinator/imports/cluster_facts.h"
+#include "coordinator/imports/decision.h"
 #include "coordinator/imports/ledger.h"
-#include "coordinator/imports/os_match.h"
+#include "coordinator/imports/observe.h"
 #include "coordinator/imports/plan.h"
 #include "coordinator/kube/events.h"
 #include "coordinator/kube/reader.h"
@@ -29,6 +29,7 @@ namespace vmferry::imports {
 struct ReconcilerSettings {
   bool embedded = true;  // no KubeVirt runs here: a VM is a manifest, and never "runs"
   std::string config_namespace = "vmferry";
+  std::string template_directory = {};           // templates shipped as files; empty: none
   bool vddk = false;                             // read VMware disks through nbdkit's vddk plugin
   std::chrono::seconds stop_limit{300};          // for the source to shut down, then it is told
   std::chrono::seconds undo_limit{300};          // for a source that cannot be cleaned up
@@ -103,10 +104,7 @@ class Pass {
   // Filled by the early steps.
   std::shared_ptr<Provider> provider;
   std::optional<ProviderCredentials> credentials;
-  api::Mappings mappings;
-  api::ControllerConfig config;
-  ClusterFacts facts;
-  Result<OsMaps> os_maps = OsMaps{};
+  std::optional<ImportDecision> decision;  // validated and not blocked
 
   const kube::ObjectKey& key() const { return key_; }
   const std::string& uid() const { return uid_; }
@@ -117,6 +115,9 @@ class Pass {
   // Controlled by this import; or let go by it already and by nobody else's hand since.
   bool is_own_vm(const kube::Object& vm) const;
 
+  ObservationScope scope() const;
+  // Puts the findings into the status (the worst first, bounded) and into the log.
+  void report_findings(const std::vector<Finding>& findings);
   void set_condition(std::string_view type, std::string_view status, std::string_view reason,
                      std::string_view message);
   void set_processing(std::string_view reason, std::string_view message) {

@@ -4,6 +4,7 @@
 
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/sizes.h"
+#include "coordinator/imports/storage_choice.h"
 
 namespace vmferry::imports {
 namespace {
@@ -28,18 +29,6 @@ PlannedDisk disk_from_json(const nlohmann::json& json) {
           .access_mode = json.at("accessMode").get<std::string>(),
           .size_bytes = json.at("sizeBytes").get<std::uint64_t>(),
           .request_bytes = json.at("requestBytes").get<std::uint64_t>()};
-}
-
-// What CDI knows of the class stands in for what the mapping leaves open. Of the access modes the
-// one that the source suggests is kept if the class has it.
-StorageChoice with_profile(StorageChoice choice, const ClassProfile& profile) {
-  if (!choice.volume_mode_given && !profile.volume_mode.empty()) {
-    choice.volume_mode = profile.volume_mode;
-  }
-  const auto& modes = profile.access_modes;
-  const bool suits = std::ranges::find(modes, choice.access_mode) != modes.end();
-  if (!choice.access_mode_given && !modes.empty() && !suits) choice.access_mode = modes.front();
-  return choice;
 }
 
 }  // namespace
@@ -74,14 +63,9 @@ std::vector<PlannedDisk> plan_disks(const std::string& import_uid, const SourceV
                                     const api::Mappings& mappings, const ClusterFacts& facts) {
   std::vector<PlannedDisk> planned;
   for (const SourceDisk& disk : vm.disks) {
-    const std::string wanted = resolve_storage(mappings, vm, disk).storage_class;
-    const std::string effective = facts.effective_class(wanted);
-    const auto profile = facts.profiles.find(effective);
-    const StorageChoice choice =
-        profile == facts.profiles.end()
-            ? resolve_storage(mappings, vm, disk)
-            : with_profile(resolve_storage(mappings, vm, disk), profile->second);
-    const std::uint64_t least = profile == facts.profiles.end() ? 0 : profile->second.minimum_bytes;
+    const StorageChoice choice = choose_storage(mappings, vm, disk, facts);
+    const std::string effective = facts.effective_class(choice.storage_class);
+    const std::uint64_t least = minimum_claim_bytes(facts, effective);
     const bool block = choice.volume_mode == "Block";
     planned.push_back(
         {.source_id = disk.id,

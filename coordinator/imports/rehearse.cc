@@ -1,8 +1,9 @@
 #include "coordinator/imports/rehearse.h"
 
+#include <algorithm>
+
 #include "common/catalogue.h"
-#include "coordinator/imports/decide.h"
-#include "coordinator/imports/mapping.h"
+#include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/validation.h"
 
@@ -59,15 +60,16 @@ class Rehearsal {
   }
 
   Result<SourceVm> find_source() {
-    const ProviderCredentials credentials = TRY(observe_credentials(parts_.observer, import_));
+    const ProviderCredentials credentials =
+        TRY(observe_credentials(parts_.reader, import_, parts_.stop));
     const SessionGuard provider(TRY(parts_.make_provider(credentials)));
-    TRY(provider->check_connection(parts_.observer.stop));
+    TRY(provider->check_connection(parts_.stop));
     const api::SourceSection& source = source_section(import_.spec);
     return provider->find_vm({.id = source.vm_id,
                               .name = source.vm_name,
                               .cluster_id = source.cluster_id,
                               .cluster_name = source.cluster_name},
-                             parts_.observer.stop);
+                             parts_.stop);
   }
 
   Result<void> read_source() {
@@ -78,11 +80,17 @@ class Rehearsal {
   }
 
   Result<void> read_cluster() {
-    const auto external = observe_external_mappings(parts_.observer, import_);
-    if (!external) TRY(note(external.error(), "mapping"));
-    seen_.mappings = merge_mappings(source_section(import_.spec).mappings,
-                                    external ? *external : std::optional<api::Mappings>());
-    auto cluster = observe_cluster(parts_.observer);
+    auto mappings = observe_mappings(parts_.reader, import_, parts_.stop);
+    if (mappings) {
+      mappings_ = *std::move(mappings);
+    } else {
+      TRY(note(mappings.error(), "request.resource_mapping"));
+      mappings_.merged = source_section(import_.spec).mappings.value_or(api::Mappings());
+    }
+    seen_.mappings = mappings_.merged;
+    ObservationScope scope = parts_.scope;
+    scope.import_namespace = import_.object.ns();
+    auto cluster = observe(parts_.reader, scope, parts_.stop);
     if (!cluster) return note(cluster.error(), "cluster");
     cluster_ = *std::move(cluster);
     seen_.facts = cluster_->facts;
@@ -92,35 +100,44 @@ class Rehearsal {
   Result<void> decide_all() {
     if (!seen_.source || !cluster_) return {};
     const auto name = target_vm_name(import_.spec, *seen_.source);
-    if (!name) return note(name.error(), "name");
+    if (!name) return note(name.error(), "request.target_name");
     seen_.vm_name = *name;
-    const auto conflict = name_conflict(parts_.observer, import_, *name);
+    const auto conflict = name_conflict(parts_.reader, import_, *name, parts_.stop);
     if (!conflict) {
-      TRY(note(conflict.error(), "name"));
+      TRY(note(conflict.error(), "request.target_name.taken"));
     } else if (*conflict) {
-      TRY(note(Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict), "name"));
+      TRY(note(Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict),
+               "request.target_name.taken"));
     }
-    const DecisionInput input{.import = import_,
-                              .vm = *seen_.source,
-                              .mappings = seen_.mappings,
-                              .facts = cluster_->facts,
-                              .config = cluster_->config,
-                              .os_maps = cluster_->os_maps};
-    for (Finding& finding : judge(input)) seen_.findings.push_back(std::move(finding));
-    auto decision = decide(input, *name);
-    if (!decision) return note(decision.error(), "template");
-    seen_.os = std::move(decision->os);
-    seen_.os_why = std::move(decision->os_why);
-    seen_.template_note = std::move(decision->plan.template_note);
-    seen_.disks = std::move(decision->plan.disks);
-    seen_.vm = kube::Object(std::move(decision->plan.vm));
+    ImportDecision decision = TRY(decide_import({.import = import_,
+                                                 .vm = *seen_.source,
+                                                 .mappings = mappings_.merged,
+                                                 .facts = cluster_->facts,
+                                                 .config = cluster_->config,
+                                                 .os_maps = cluster_->os_maps,
+                                                 .mapping_findings = mappings_.findings}));
+    take(std::move(decision.findings));
+    seen_.disks = std::move(decision.disks);
+    if (!decision.base) return note(*decision.base_problem, "template");
+    seen_.os = decision.base->os;
+    seen_.os_why = decision.base->os_why;
+    seen_.template_note = decision.base->note;
+    seen_.vm = std::move(decision.vm);
     return ask_target();
+  }
+
+  // The decision's findings hold those of the request too, at the configured levels.
+  void take(std::vector<Finding> findings) {
+    std::erase_if(seen_.findings, [&findings](const Finding& seen) {
+      return std::ranges::find(findings, seen.rule, &Finding::rule) != findings.end();
+    });
+    std::ranges::move(findings, std::back_inserter(seen_.findings));
   }
 
   // Whether the API would take the VM.
   Result<void> ask_target() {
     const auto accepted = parts_.writer.create(kube::types::kVirtualMachine, *seen_.vm,
-                                               {.dry_run = true}, parts_.observer.stop);
+                                               {.dry_run = true}, parts_.stop);
     if (accepted || accepted.error().kind() == ErrorKind::AlreadyExists) return {};
     return note(accepted.error(), "target");
   }
@@ -128,7 +145,8 @@ class Rehearsal {
   const RehearsalParts& parts_;
   const api::VirtualMachineImport& import_;
   DryRunInput seen_;
-  std::optional<ClusterView> cluster_;
+  ObservedMappings mappings_;
+  std::optional<Observation> cluster_;
 };
 
 }  // namespace

@@ -4,11 +4,14 @@
 
 #include "coordinator/imports/dry_run.h"
 #include "coordinator/imports/observe.h"
+#include "coordinator/kube/writer.h"
 
 namespace vmferry::imports {
 
 struct RehearsalParts {
-  Observer observer;
+  kube::Reader& reader;
+  ObservationScope scope;  // import_namespace is the import's own, whatever stands here
+  std::stop_token stop;
   kube::Writer& writer;  // asked only whether it would take the VM (dry run)
   std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&)> make_provider;
   double bytes_per_second = 0;  // for the estimate of time

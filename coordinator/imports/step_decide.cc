@@ -1,37 +1,25 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
-#include "coordinator/imports/decide.h"
-#include "coordinator/imports/mapping.h"
+#include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
-#include "coordinator/imports/validation.h"
 
 namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kBlockedRetry{5};
 
-Result<StepResult> blocked(Pass& pass, std::string_view reason, const std::string& text) {
+Result<StepResult> blocked(Pass& pass, std::string_view reason, std::string_view rule,
+                           const std::string& text) {
+  pass.report_findings(
+      {{std::string(rule), FindingLevel::Block, FindingGroup::Mapping, text, /*remedy=*/""}});
   pass.set_condition("Valid", "False", reason, text);
   pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
   TRY(pass.save_status(true));
   return StepResult::again(kBlockedRetry);
-}
-
-Observer observer_of(Pass& pass) {
-  return {.reader = pass.parts.reader, .settings = pass.parts.settings, .stop = pass.stop};
-}
-
-DecisionInput decision_input(const Pass& pass) {
-  return {.import = pass.import,
-          .vm = *pass.memory.vm,
-          .mappings = pass.mappings,
-          .facts = pass.facts,
-          .config = pass.config,
-          .os_maps = pass.os_maps};
 }
 
 nlohmann::json plan_object(const Pass& pass, const ImportPlan& plan) {
@@ -96,44 +84,44 @@ Result<StepResult> read_source(Pass& pass) {
 
 Result<StepResult> validate_import(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
-  const Observer observer = observer_of(pass);
-  const auto external = observe_external_mappings(observer, pass.import);
-  if (!external) {
-    if (external.error().code() != code::kMappingMissing) return external.error();
-    return blocked(pass, "ResourceMappingNotFound", text_with_remedy(external.error()));
+  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
+  if (!mappings) {
+    const Error error = std::move(mappings).error();
+    if (error.code() != code::kMappingMissing) return error;
+    return blocked(pass, "ResourceMappingNotFound", "request.resource_mapping",
+                   text_with_remedy(error));
   }
-  pass.mappings = merge_mappings(pass.source().mappings, *external);
-  ClusterView cluster = TRY(observe_cluster(observer));
-  pass.facts = std::move(cluster.facts);
-  pass.config = std::move(cluster.config);
-  pass.os_maps = std::move(cluster.os_maps);
+  const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
 
   const SourceVm& vm = *pass.memory.vm;
   const auto name = target_vm_name(pass.import.spec, vm);
-  if (!name) return blocked(pass, "InvalidTargetVMName", text_with_remedy(name.error()));
-  const auto conflict = TRY(name_conflict(observer, pass.import, *name));
-  if (conflict) return blocked(pass, "DuplicateTargetVMName", *conflict);
+  if (!name)
+    return blocked(pass, "InvalidTargetVMName", "request.target_name",
+                   text_with_remedy(name.error()));
+  const auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
+  if (conflict)
+    return blocked(pass, "DuplicateTargetVMName", "request.target_name.taken", *conflict);
 
-  const std::vector<Finding> findings = judge(decision_input(pass));
-  for (const Finding& finding : findings) {
-    if (finding.level == FindingLevel::Log) {
-      pass.log.info("finding", {{"rule", finding.rule}, {"text", finding.text}});
-    }
-  }
-  bool is_blocked = false;
+  ImportDecision decision = TRY(decide_import({.import = pass.import,
+                                               .vm = vm,
+                                               .mappings = mappings->merged,
+                                               .facts = seen.facts,
+                                               .config = seen.config,
+                                               .os_maps = seen.os_maps,
+                                               .mapping_findings = mappings->findings}));
+  pass.report_findings(decision.findings);
   std::string texts;
-  for (const api::Condition& condition : conditions_from(findings, vm.provider)) {
+  for (const api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
-    if (condition.status != "False") continue;
-    is_blocked = true;
-    texts += (texts.empty() ? "" : "; ") + condition.message;
+    if (condition.status == "False") texts += (texts.empty() ? "" : "; ") + condition.message;
   }
-  if (is_blocked) {
+  if (decision.blocked()) {
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
                fmt::format("{}/{}: {}", pass.key().ns, vm.name, texts));
     TRY(pass.save_status(true));
     return StepResult::again(kBlockedRetry);
   }
+  pass.decision = std::move(decision);
   return StepResult::done();
 }
 
@@ -146,16 +134,19 @@ Result<StepResult> decide_plan(Pass& pass) {
   TRY(pass.save_status(true));
   TRY(pass.raise_progress(profile.start));
 
-  auto decided = decide(decision_input(pass), TRY(target_vm_name(pass.import.spec, vm)));
-  if (!decided) {
-    if (decided.error().code() != code::kTemplate) return std::move(decided).error();
+  ImportDecision& decision = *pass.decision;
+  if (!decision.base) {
     return StepResult::failed("VMTemplateMatchingFailed", "VMTemplateMatchingFailed",
-                              decided.error());
+                              *decision.base_problem);
   }
-  ImportPlan plan = std::move(decided->plan);
-  const kube::Object built(plan.vm);
-  const auto accepted =
-      pass.parts.writer.create(kube::types::kVirtualMachine, built, {.dry_run = true}, pass.stop);
+  ImportPlan plan{.vm_name = decision.vm_name,
+                  .source_native_id = vm.native_id,
+                  .template_note = decision.base->note,
+                  .disks = decision.disks,
+                  .vm = decision.vm->json(),
+                  .data_volumes = pass.decision->data_volumes};
+  const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, *decision.vm,
+                                                 {.dry_run = true}, pass.stop);
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
     if (is_retryable(accepted.error().kind())) return accepted.error();
     return StepResult::failed("VMCreationFailed", "VMCreationFailed", accepted.error());

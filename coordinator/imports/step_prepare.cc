@@ -25,6 +25,17 @@ Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& erro
   return StepResult::failed("ValidationFailed", "", error);
 }
 
+// The reason of Valid=False for what blocks a request (api.md 5.1).
+std::string_view reason_of(const Finding& finding, ProviderKind provider) {
+  const std::string_view rule = finding.rule;
+  if (rule == "request.target_name") return "InvalidTargetVMName";
+  if (rule == "request.source" || rule.starts_with("request.secret")) {
+    return "UninitializedProvider";
+  }
+  if (rule == "request.vm") return "SourceVMNotFound";
+  return provider == ProviderKind::Ovirt ? "IncompleteMappingRules" : "ValidationFailed";
+}
+
 }  // namespace
 
 Result<StepResult> claim_import(Pass& pass) {
@@ -34,17 +45,21 @@ Result<StepResult> claim_import(Pass& pass) {
 }
 
 Result<StepResult> check_spec(Pass& pass) {
-  const std::vector<Finding> findings = check_request(pass.import);
+  std::vector<Finding> findings = check_request(pass.import);
+  if (findings.empty()) return StepResult::done();
+  findings = apply_overrides(std::move(findings),
+                             TRY(observe_config(pass.parts.reader, pass.scope(), pass.stop)));
   std::string text;
-  std::string_view reason = "UninitializedProvider";
+  std::string_view reason;
   for (const Finding& finding : findings) {
     if (finding.level != FindingLevel::Block) continue;
+    if (text.empty()) reason = reason_of(finding, pass.provider_kind());
     if (!text.empty()) text += ", ";
     text += finding.text;
-    if (!finding.remedy.empty()) text += "; " + finding.remedy;
-    if (finding.rule.find("targetVmName") != std::string::npos) reason = "InvalidTargetVMName";
+    if (!finding.remedy.empty()) text += ": " + finding.remedy;
   }
-  if (text.empty()) return StepResult::done();
+  if (text.empty()) return StepResult::done();  // validate_import() tells the rest
+  pass.report_findings(findings);
   pass.set_condition("Valid", "False", reason, text);
   pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
   TRY(pass.save_status(true));
@@ -53,9 +68,7 @@ Result<StepResult> check_spec(Pass& pass) {
 
 Result<void> obtain_provider(Pass& pass) {
   if (pass.provider) return {};
-  pass.credentials = TRY(observe_credentials(
-      {.reader = pass.parts.reader, .settings = pass.parts.settings, .stop = pass.stop},
-      pass.import));
+  pass.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
   pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
   return {};
 }

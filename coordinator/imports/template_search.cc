@@ -57,7 +57,8 @@ std::string newest(const std::set<std::string>& known, const std::string& family
 
 }  // namespace
 
-std::vector<std::string> os_candidates(const std::string& os, const std::set<std::string>& known) {
+std::vector<std::string> os_candidates(const std::string& os, const std::set<std::string>& known,
+                                       const TemplateSearch& search) {
   std::vector<std::string> candidates;
   const auto add = [&candidates](const std::string& label) {
     if (!label.empty() && std::ranges::find(candidates, label) == candidates.end()) {
@@ -67,6 +68,7 @@ std::vector<std::string> os_candidates(const std::string& os, const std::set<std
   add(os);
   if (is_windows(os)) {  // "2k12r2" and "10" are products, not versions of one
     add("windows");
+    if (os == "windows") add(search.generic_windows);
     return candidates;
   }
   const OsName name = split_os(os);
@@ -81,6 +83,9 @@ std::vector<std::string> os_candidates(const std::string& os, const std::set<std
   }
   add(name.family);
   add("linux");
+  if (os == "linux" && search.generic_linux != "linux") {
+    for (const std::string& label : os_candidates(search.generic_linux, known, search)) add(label);
+  }
   return candidates;
 }
 

@@ -32,8 +32,13 @@ bool is_base(const kube::Object& object) {
   return mark(object, "template.kubevirt.io/type") == "base";
 }
 
-// Base templates before the users' own, the newest first, then by name: a total order.
-bool is_better(const kube::Object& a, const kube::Object& b) {
+// By namespace as configured; base templates before the users' own; the newest first; then by name:
+// a total order.
+bool is_better(const kube::Object& a, const kube::Object& b, const TemplateSearch& search) {
+  const auto place = [&search](const kube::Object& object) {
+    return std::ranges::find(search.namespaces, object.ns()) - search.namespaces.begin();
+  };
+  if (place(a) != place(b)) return place(a) < place(b);
   const auto rank = [](const kube::Object& object) { return is_base(object) ? 0 : 1; };
   if (rank(a) != rank(b)) return rank(a) < rank(b);
   if (a.creation_timestamp() != b.creation_timestamp()) {
@@ -75,14 +80,17 @@ Candidates sort_out(const std::vector<kube::Object>& templates, const SourceVm& 
 }
 
 const kube::Object* best_with(const Candidates& candidates, const std::string& os,
-                              const std::string& workload, const std::string& flavor) {
+                              const std::string& workload, const std::string& flavor,
+                              const TemplateSearch& search) {
   const std::string keys[] = {std::string(kOsLabel) + os, std::string(kWorkloadLabel) + workload,
                               std::string(kFlavorLabel) + flavor};
   const kube::Object* best = nullptr;
   for (const Candidate& candidate : candidates.usable) {
     const bool fits = std::ranges::all_of(
         keys, [&](const std::string& key) { return candidate.labels.contains(key); });
-    if (fits && (best == nullptr || is_better(*candidate.object, *best))) best = candidate.object;
+    if (fits && (best == nullptr || is_better(*candidate.object, *best, search))) {
+      best = candidate.object;
+    }
   }
   return best;
 }
@@ -97,8 +105,10 @@ std::string passed_over(const Candidates& candidates) {
 }
 
 std::string reason(const TemplateMatch& match, const Candidates& candidates) {
-  std::string text = fmt::format("template '{}' carries os '{}', workload '{}', flavor '{}'",
-                                 match.object.name(), match.label_os, match.workload, match.flavor);
+  std::string text =
+      fmt::format("template '{}' carries os '{}', workload '{}', flavor '{}'",
+                  match.object.ns().empty() ? match.object.name() : match.object.key().to_string(),
+                  match.label_os, match.workload, match.flavor);
   if (match.label_os != match.os) text += fmt::format(" (no template is made for '{}')", match.os);
   return text + passed_over(candidates);
 }
@@ -106,12 +116,13 @@ std::string reason(const TemplateMatch& match, const Candidates& candidates) {
 }  // namespace
 
 Result<TemplateMatch> find_template(const std::vector<kube::Object>& templates,
-                                    const std::string& os, const SourceVm& vm) {
+                                    const std::string& os, const SourceVm& vm,
+                                    const TemplateSearch& search) {
   const Candidates candidates = sort_out(templates, vm);
   const auto pairs = workload_flavors(vm);
-  for (const std::string& label : os_candidates(os, candidates.os_labels)) {
+  for (const std::string& label : os_candidates(os, candidates.os_labels, search)) {
     for (const auto& [workload, flavor] : pairs) {
-      const kube::Object* found = best_with(candidates, label, workload, flavor);
+      const kube::Object* found = best_with(candidates, label, workload, flavor, search);
       if (found == nullptr) continue;
       TemplateMatch match{*found, os, workload, flavor, label, {}};
       match.why = reason(match, candidates);

@@ -5,6 +5,7 @@
 
 #include "common/result.h"
 #include "coordinator/imports/cluster_facts.h"
+#include "coordinator/imports/template_search.h"
 #include "coordinator/provider/source_vm.h"
 
 namespace vmferry::imports {
@@ -19,7 +20,8 @@ struct TemplateMatch {
 // The common template for the OS and the source's workload (os-and-templates.md 3): deterministic.
 // NotFound with VMF-REQ-TEMPLATE tells the labels looked for and what to do.
 Result<TemplateMatch> find_template(const std::vector<kube::Object>& templates,
-                                    const std::string& os, const SourceVm& vm);
+                                    const std::string& os, const SourceVm& vm,
+                                    const TemplateSearch& search = {});
 
 // Templates that ship with VMFerry, so that plain Kubernetes and the embedded mode work without
 // OpenShift: a small set by OS family. Used when the cluster has none that fits.

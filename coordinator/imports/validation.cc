@@ -4,17 +4,11 @@
 
 #include "coordinator/imports/rules.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/provider/finding_words.h"
 
 namespace vmferry::imports {
 
 namespace {
-
-std::optional<FindingLevel> parse_level(std::string_view text) {
-  for (const FindingLevel level : {FindingLevel::Log, FindingLevel::Warn, FindingLevel::Block}) {
-    if (text == to_string(level)) return level;
-  }
-  return std::nullopt;
-}
 
 // The reasons and words of one condition (api.md 5.1).
 struct Outcome {
@@ -73,9 +67,11 @@ std::vector<Finding> apply_overrides(std::vector<Finding> findings,
     if (config.time_zone_blocks && finding.rule == "vm.timezone") {
       finding.level = FindingLevel::Block;
     }
-    const auto wanted = config.severity_overrides.find(finding.rule);
+    std::string key = finding.rule;  // a ConfigMap's keys hold no blank, one rule's id does
+    std::ranges::replace(key, ' ', '_');
+    const auto wanted = config.severity_overrides.find(key);
     if (wanted == config.severity_overrides.end()) continue;
-    const std::optional<FindingLevel> level = parse_level(wanted->second);
+    const std::optional<FindingLevel> level = parse_finding_level(wanted->second);
     if (!level) continue;
     // Some blocks stand for imports that cannot work; those can only be raised.
     const Rule* rule = find_rule(finding.rule);

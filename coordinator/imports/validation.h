@@ -19,13 +19,22 @@ std::vector<Finding> check_request(const api::VirtualMachineImport& import);
 std::vector<Finding> check_resource_mapping(const api::ResourceMapping& mapping,
                                             ProviderKind provider);
 
+// A ResourceMapping that cannot be read at all: the error as a finding.
+Finding unreadable_resource_mapping(const Error& error);
+
 // Network and storage mapping against source and cluster (validation.md 4-6), in rule order.
 std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& mappings,
                                     const ClusterFacts& facts, const std::string& import_ns);
 
-// The source's memory against the rule "minimal-required-memory" of the template that was found
-// (validation.md 2.1).
-std::vector<Finding> check_template(const SourceVm& vm, const kube::Object& template_object);
+// Source and mapping against what the cluster can do: modes that the storage class's profile does
+// not offer (validation.md 5), live migration (DECISION-V2).
+std::vector<Finding> check_target(const SourceVm& vm, const api::Mappings& mappings,
+                                  const ClusterFacts& facts, const api::ControllerConfig& config);
+
+// The rules that the chosen template brings, against the source and the VM as it will be made:
+// "minimal-required-memory", and what it allows as disk buses and NIC models (validation.md 2.1).
+std::vector<Finding> check_template(const SourceVm& vm, const kube::Object& template_object,
+                                    const kube::Object& built_vm = kube::Object());
 
 // Levels as the configuration overrides them.
 std::vector<Finding> apply_overrides(std::vector<Finding> findings,

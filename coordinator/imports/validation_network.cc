@@ -65,7 +65,17 @@ void check_pod_count(const SourceVm& vm, const std::vector<Mapped>& mapped,
       {vm.provider == ProviderKind::Vmware ? "vmware.network.pod" : "network.pod.multiple",
        FindingLevel::Block, network_group(vm.provider),
        fmt::format("NICs {} are all mapped to the pod network, which takes one", nic_names(on_pod)),
-       "map all but one of them to a NetworkAttachmentDefinition (type: multus)"});
+       "map all but one of them to a NetworkAttachmentDefinition: " +
+           network_snippet(vm.provider, {on_pod.begin() + 1, on_pod.end()}, /*pod_taken=*/true)});
+}
+
+std::string known_attachments(const ClusterFacts& facts, const std::string& ns) {
+  std::vector<std::string> names;
+  for (const auto& [key, attachment] : facts.network_attachments) {
+    if (key.ns == ns) names.push_back(key.name);
+  }
+  if (names.empty()) return fmt::format("; namespace '{}' has none", ns);
+  return fmt::format("; namespace '{}' has: {}", ns, fmt::join(names, ", "));
 }
 
 // Each target once, whoever needs it.
@@ -93,7 +103,8 @@ void check_targets(const SourceVm& vm, const std::vector<Mapped>& mapped, const 
       report("network.target",
              fmt::format("NetworkAttachmentDefinition '{}' for NIC '{}' does not exist",
                          choice.attachment.to_string(), nic->name),
-             "create it, or correct target.name and target.namespace of the mapping");
+             "create it, or correct target.name and target.namespace of the mapping" +
+                 known_attachments(facts, choice.attachment.ns));
     } else if (choice.type != "pod") {
       report(
           "network.type",

@@ -31,9 +31,15 @@ FindingGroup network_group(ProviderKind provider);
 
 // "name (id)", or the one of the two that there is.
 std::string named(const std::string& name, const std::string& id);
-// Ready YAML for spec.source.<provider>.mappings that maps these NICs to the pod network (the
-// first) and to attachments.
-std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics);
+// Ready YAML for spec.source.<provider>.mappings that maps these NICs: the first to the pod network
+// unless another NIC has it, the others to attachments.
+std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics,
+                            bool pod_taken = false);
+// The same for these disks: their storage, where they have any in common, else each disk.
+std::string storage_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
+                            const std::string& storage_class);
+std::string disk_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
+                         const std::string& storage_class);
 // The text as a YAML scalar, always quoted.
 std::string yaml_quoted(std::string_view text);
 

@@ -19,6 +19,9 @@ class Report {
   void warn(std::string_view rule, std::string text, std::string remedy) {
     add(rule, FindingLevel::Warn, std::move(text), std::move(remedy));
   }
+  void log(std::string_view rule, std::string text) {
+    add(rule, FindingLevel::Log, std::move(text), "");
+  }
   std::vector<Finding> take() { return std::move(findings_); }
 
  private:
@@ -102,7 +105,7 @@ bool one_of(const std::string& value, std::initializer_list<std::string_view> al
   return std::ranges::find(allowed, std::string_view(value)) != allowed.end();
 }
 
-// ADM-6, 7, 11, 12.
+// ADM-6, 7, 11, 12, 14.
 void check_storage_items(const std::vector<api::StorageMappingItem>& items, std::string_view list,
                          Report& report) {
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -126,6 +129,10 @@ void check_storage_items(const std::vector<api::StorageMappingItem>& items, std:
                    fmt::format("{} has the unknown volumeMode '{}'", where, *item.volume_mode),
                    "use Filesystem or Block");
     }
+    if (item.type) {
+      report.warn("request.mapping.ignored_type",
+                  fmt::format("{} has a type, which is ignored", where), "remove it");
+    }
     if (item.access_mode && !one_of(*item.access_mode, {"ReadWriteOnce", "ReadWriteMany",
                                                         "ReadOnlyMany", "ReadWriteOncePod"})) {
       report.block("request.mapping.access_mode",
@@ -140,22 +147,6 @@ void check_items(const api::Mappings& mappings, ProviderKind provider, Report& r
   if (mappings.networks) check_network_items(*mappings.networks, provider, report);
   if (mappings.storage) check_storage_items(*mappings.storage, "storageMappings", report);
   if (mappings.disks) check_storage_items(*mappings.disks, "diskMappings", report);
-}
-
-// ADM-14: our structs do not hold what is never read, so the raw object is asked.
-void check_ignored_types(const kube::Object& import, ProviderKind provider, Report& report) {
-  for (const char* list : {"storageMappings", "diskMappings"}) {
-    const json::json_pointer path(
-        fmt::format("/spec/source/{}/mappings/{}", to_string(provider), list));
-    if (!import.json().contains(path)) continue;
-    const json& items = import.json().at(path);
-    if (!items.is_array()) continue;
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      if (!items[i].is_object() || !items[i].contains("type")) continue;
-      report.warn("request.mapping.ignored_type",
-                  fmt::format("{} has a type, which is ignored", place(list, i)), "remove it");
-    }
-  }
 }
 
 // ADM-2 and the mappings of a section.
@@ -212,6 +203,20 @@ void check_warm(const api::ImportSpec& spec, Report& report) {
   }
 }
 
+// ADM-5: who may create imports here could read mappings elsewhere. There are no secrets in them.
+void check_resource_mapping_reference(const api::VirtualMachineImport& import, Report& report) {
+  const auto& reference = import.spec.resource_mapping;
+  if (!reference) return;
+  if (reference->name.empty()) {
+    report.block("request.resource_mapping", "spec.resourceMapping.name is empty",
+                 "name a ResourceMapping, or remove spec.resourceMapping");
+  } else if (given(reference->ns) && *reference->ns != import.object.ns()) {
+    report.log("request.resource_mapping.namespace",
+               fmt::format("ResourceMapping '{}/{}' is in another namespace than the import",
+                           *reference->ns, reference->name));
+  }
+}
+
 // ADM-18.
 void check_annotations(const kube::Object& import, Report& report) {
   const std::optional<std::string> text = import.annotation(api::kPropagateAnnotations);
@@ -242,11 +247,15 @@ std::vector<Finding> check_request(const api::VirtualMachineImport& import) {
   if (spec.ovirt) check_section(*spec.ovirt, ProviderKind::Ovirt, report);
   if (spec.vmware) check_section(*spec.vmware, ProviderKind::Vmware, report);
   check_names(import, report);
+  check_resource_mapping_reference(import, report);
   check_warm(spec, report);
-  if (spec.ovirt) check_ignored_types(import.object, ProviderKind::Ovirt, report);
-  if (spec.vmware) check_ignored_types(import.object, ProviderKind::Vmware, report);
   check_annotations(import.object, report);
   return report.take();
+}
+
+Finding unreadable_resource_mapping(const Error& error) {
+  return {"request.resource_mapping", FindingLevel::Block, FindingGroup::Mapping, error.message(),
+          "correct the field it names"};
 }
 
 std::vector<Finding> check_resource_mapping(const api::ResourceMapping& mapping,

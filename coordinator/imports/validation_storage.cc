@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "coordinator/imports/validation_parts.h"
@@ -13,17 +14,29 @@ std::string known_classes(const ClusterFacts& facts) {
   return fmt::format("the cluster has: {}", fmt::join(names, ", "));
 }
 
-// Ready YAML that gives the disk's storage a class.
-std::string storage_snippet(const SourceVm& vm, const SourceDisk& disk,
-                            const std::string& storage_class) {
-  const bool by_storage = !disk.storage_name.empty() || !disk.storage_id.empty();
-  const std::string& name = by_storage ? disk.storage_name : disk.name;
-  const std::string& id = by_storage ? disk.storage_id : disk.id;
-  return fmt::format(
-      "add to spec.source.{}.mappings:\n{}:\n- source: {{{}: {}}}\n  target: {{name: {}}}",
-      to_string(vm.provider), by_storage ? "storageMappings" : "diskMappings",
-      name.empty() ? "id" : "name", yaml_quoted(name.empty() ? id : name),
-      yaml_quoted(storage_class));
+struct SnippetItem {
+  std::string name, id;
+  auto operator<=>(const SnippetItem&) const = default;
+};
+
+std::string items_text(const char* list, const std::vector<SnippetItem>& items,
+                       const std::string& storage_class) {
+  std::string text = fmt::format("{}:", list);
+  for (const SnippetItem& item : items) {
+    const bool by_name = !item.name.empty();
+    text += fmt::format("\n- source: {{{}: {}}}\n  target: {{name: {}}}", by_name ? "name" : "id",
+                        yaml_quoted(by_name ? item.name : item.id), yaml_quoted(storage_class));
+  }
+  return text;
+}
+
+// Items in order of the disks, each once.
+std::vector<SnippetItem> distinct(const std::vector<SnippetItem>& items) {
+  std::vector<SnippetItem> result;
+  for (const SnippetItem& item : items) {
+    if (std::ranges::find(result, item) == result.end()) result.push_back(item);
+  }
+  return result;
 }
 
 std::string suggested_class(const ClusterFacts& facts) {
@@ -40,7 +53,7 @@ void check_default(const SourceVm& vm, const std::vector<const SourceDisk*>& dis
       findings.push_back({rule, FindingLevel::Warn, FindingGroup::Mapping,
                           fmt::format("disk {} goes to the default storage class '{}'",
                                       named(disk->name, disk->id), defaults.front()),
-                          storage_snippet(vm, *disk, defaults.front())});
+                          storage_snippet(vm, {disk}, defaults.front())});
     }
     return;
   }
@@ -55,10 +68,36 @@ void check_default(const SourceVm& vm, const std::vector<const SourceDisk*>& dis
                                   fmt::join(names, ", "), problem),
                       fmt::format("annotate exactly one StorageClass with "
                                   "storageclass.kubernetes.io/is-default-class: \"true\", or {}",
-                                  storage_snippet(vm, *disks.front(), suggested_class(facts)))});
+                                  storage_snippet(vm, disks, suggested_class(facts)))});
 }
 
 }  // namespace
+
+std::string disk_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
+                         const std::string& storage_class) {
+  std::vector<SnippetItem> items;
+  for (const SourceDisk* disk : disks) items.push_back({disk->name, disk->id});
+  return fmt::format("add to spec.source.{}.mappings:\n{}", to_string(vm.provider),
+                     items_text("diskMappings", distinct(items), storage_class));
+}
+
+std::string storage_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
+                            const std::string& storage_class) {
+  std::vector<SnippetItem> storages, alone;
+  for (const SourceDisk* disk : disks) {
+    if (!disk->storage_name.empty() || !disk->storage_id.empty()) {
+      storages.push_back({disk->storage_name, disk->storage_id});
+    } else {
+      alone.push_back({disk->name, disk->id});
+    }
+  }
+  std::string text = fmt::format("add to spec.source.{}.mappings:", to_string(vm.provider));
+  if (!storages.empty()) {
+    text += "\n" + items_text("storageMappings", distinct(storages), storage_class);
+  }
+  if (!alone.empty()) text += "\n" + items_text("diskMappings", distinct(alone), storage_class);
+  return text;
+}
 
 std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mappings,
                                    const ClusterFacts& facts) {
@@ -86,7 +125,9 @@ std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mapp
         {rule_id(vm.provider, by_disk ? "disk.target" : "storage.target"), FindingLevel::Block,
          FindingGroup::Mapping,
          fmt::format("storage class '{}' for {} does not exist", choice.storage_class, source),
-         fmt::format("create it or map to one that exists ({})", known_classes(facts))});
+         fmt::format("create it or map to one that exists ({}): {}", known_classes(facts),
+                     by_disk ? disk_snippet(vm, {&disk}, suggested_class(facts))
+                             : storage_snippet(vm, {&disk}, suggested_class(facts)))});
   }
   check_default(vm, to_default, facts, findings);
   return findings;

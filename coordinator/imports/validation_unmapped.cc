@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "coordinator/imports/validation_parts.h"
@@ -21,6 +22,14 @@ std::vector<const SourceNic*> unmapped_nics(const SourceVm& vm, const api::Mappi
     if (seen.insert({nic->network_ids, nic->network_names}).second) nics.push_back(nic);
   }
   return nics;
+}
+
+// Whether a NIC is on the pod network, which takes one.
+bool is_pod_taken(const SourceVm& vm, const api::Mappings& mappings, const std::string& import_ns) {
+  return std::ranges::any_of(imported_nics(vm), [&](const SourceNic* nic) {
+    const auto choice = resolve_network(mappings, *nic, import_ns);
+    return choice && (choice->type.empty() || choice->type == "pod");
+  });
 }
 
 bool is_profile_path(std::string_view name) {
@@ -51,9 +60,9 @@ std::string yaml_quoted(std::string_view text) {
   return quoted + '"';
 }
 
-std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics) {
+std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics,
+                            bool pod_taken) {
   std::string items;
-  bool pod_taken = false;
   for (const SourceNic* nic : nics) {
     const bool by_name = !nic->network_names.empty();
     items +=
@@ -100,12 +109,14 @@ std::vector<Finding> unmapped_ovirt(const SourceVm& vm, const api::Mappings& map
          network_snippet(vm.provider, missing)});
     return findings;
   }
+  bool pod_taken = is_pod_taken(vm, mappings, import_ns);
   for (const SourceNic* nic : missing) {
     findings.push_back(
         {"network.mapping", FindingLevel::Block, FindingGroup::Mapping,
          fmt::format("no network mapping for vNIC profile {} of NIC '{}'",
                      named(first(nic->network_names), first(nic->network_ids)), nic->name),
-         network_snippet(vm.provider, {nic})});
+         network_snippet(vm.provider, {nic}, pod_taken)});
+    pod_taken = pod_taken || !nic->sriov;
   }
   return findings;
 }
@@ -124,7 +135,7 @@ std::vector<Finding> unmapped_vmware(const SourceVm& vm, const api::Mappings& ma
   }
   return {{"vmware.network.mapping", FindingLevel::Block, FindingGroup::Rules,
            fmt::format("no network mapping for NIC {}", fmt::join(names, ", ")),
-           network_snippet(vm.provider, missing)}};
+           network_snippet(vm.provider, missing, is_pod_taken(vm, mappings, import_ns))}};
 }
 
 }  // namespace vmferry::imports

@@ -1,6 +1,7 @@
 #include "coordinator/imports/vm_builder.h"
 
 #include "coordinator/imports/vm_parts.h"
+#include "coordinator/kube/optional_types.h"
 
 namespace vmferry::imports {
 
@@ -30,13 +31,21 @@ kube::Object build_vm(const BuildInput& input) {
   // The disks are ours, and an instance type would contradict the source's CPU and memory.
   vm_spec.erase("dataVolumeTemplates");
   vm_spec.erase("instancetype");
+  if (!input.instancetype.empty()) {
+    vm_spec["instancetype"] = {{"kind", kube::types::kClusterInstancetype.kind},
+                               {"name", input.instancetype}};
+  }
 
   json& spec = object_at(object_at(vm_spec, "template"), "spec");
   json& domain = object_at(spec, "domain");
   object_at(domain, "devices");
   build_hostname(input, spec);
-  build_cpu(input.vm, domain);
-  build_memory(input.vm, domain);
+  if (input.instancetype.empty()) {
+    build_cpu(input.vm, domain);
+    build_memory(input.vm, domain);
+  } else {  // KubeVirt refuses both beside an instance type
+    for (const char* key : {"cpu", "memory", "resources"}) domain.erase(key);
+  }
   build_firmware(input.vm, domain);
   build_clock(input.vm, domain);
   build_devices(input.vm, input.os, domain);

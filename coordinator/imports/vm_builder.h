@@ -20,6 +20,8 @@ struct BuildInput {
   std::vector<std::string> claims;  // claim name per vm.disks entry, same order
   bool data_volumes = false;        // reference DataVolumes (CDI) instead of claims
   bool converted = false;           // virt-v2v has put virtio drivers into the guest
+  // A cluster instance type of the source's size, in place of CPU and memory; empty: none.
+  std::string instancetype = {};
 };
 
 // The KubeVirt VirtualMachine (kubevirt.io/v1): base merged with what the source determines

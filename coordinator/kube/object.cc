@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "coordinator/kube/optional_types.h"
+
 namespace vmferry::kube {
 
 std::string ResourceType::group() const {
@@ -44,6 +46,12 @@ const ResourceType kVolumeAttachment{"storage.k8s.io/v1", "VolumeAttachment", "v
                                      false};
 const ResourceType kStorageProfile{"cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles",
                                    false};
+const ResourceType kClusterPreference{"instancetype.kubevirt.io/v1beta1",
+                                      "VirtualMachineClusterPreference",
+                                      "virtualmachineclusterpreferences", false};
+const ResourceType kClusterInstancetype{"instancetype.kubevirt.io/v1beta1",
+                                        "VirtualMachineClusterInstancetype",
+                                        "virtualmachineclusterinstancetypes", false};
 }  // namespace types
 
 namespace {
@@ -144,6 +152,8 @@ const std::vector<const ResourceType*>& all_types() {
       &types::kPersistentVolume,
       &types::kVolumeAttachment,
       &types::kStorageProfile,
+      &types::kClusterPreference,
+      &types::kClusterInstancetype,
   };
   return list;
 }

@@ -1,5 +1,7 @@
 #include "coordinator/provider/source_vm.h"
 
+#include "coordinator/provider/finding_words.h"
+
 namespace vmferry {
 
 std::string_view to_string(ProviderKind kind) {
@@ -20,6 +22,23 @@ std::string_view to_string(FindingLevel level) {
       return "warn";
     case FindingLevel::Block:
       return "block";
+  }
+  return "unknown";
+}
+
+std::optional<FindingLevel> parse_finding_level(std::string_view text) {
+  for (const FindingLevel level : {FindingLevel::Log, FindingLevel::Warn, FindingLevel::Block}) {
+    if (text == to_string(level)) return level;
+  }
+  return std::nullopt;
+}
+
+std::string_view to_string(FindingGroup group) {
+  switch (group) {
+    case FindingGroup::Mapping:
+      return "mapping";
+    case FindingGroup::Rules:
+      return "rules";
   }
   return "unknown";
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/copy_arguments.h"
+#include "cli/describe_text.h"
 #include "cli/duration.h"
 #include "cli/import_report.h"
 #include "cli/progress_view.h"
@@ -103,6 +104,28 @@ TEST(ImportReportTest, GivesEveryReasonAndARemedyOnce) {
       "full [VMF-DST-FULL]; free space or choose a larger storage class; the copy goes "
       "on where it stopped";
   EXPECT_EQ(outcome_text(view).find("remedy:"), std::string::npos);
+}
+
+TEST(DescribeTextTest, ShowsEachFindingWithARemedyToPaste) {
+  api::VirtualMachineImport import;
+  EXPECT_THAT(describe_text(import, running_import(), {}, {}), HasSubstr("Findings: none\n"));
+  import.status.findings = {
+      {"network.mapping", FindingLevel::Block, FindingGroup::Mapping, "no mapping, for 'net/a'",
+       "add to spec.source.ovirt.mappings:\nnetworkMappings:\n- source: {name: \"net/a\"}"},
+      { "vm.quota",
+        FindingLevel::Log,
+        FindingGroup::Rules,
+        "a quota\x1b[2J",
+        "" }};
+  EXPECT_THAT(describe_text(import, running_import(), {}, {}),
+              HasSubstr("Findings:\n"
+                        "  block  network.mapping\n"
+                        "    no mapping, for 'net/a'\n"
+                        "    remedy:\n"
+                        "      add to spec.source.ovirt.mappings:\n"
+                        "      networkMappings:\n"
+                        "      - source: {name: \"net/a\"}\n"
+                        "  log    vm.quota\n"));
 }
 
 TEST(CopyArgumentsTest, ReadsEveryKindOfSource) {

@@ -114,7 +114,9 @@ TEST(ImportTest, StatusSurvivesTheRoundTrip) {
                  .verified = true,
                  .last_error = "e",
                  .source_path = "https ranges"},
-                DiskStatus{}}};
+                DiskStatus{}},
+      .findings = {{"vm.usb", FindingLevel::Block, FindingGroup::Rules, "USB is on", "turn it off"},
+                   {"storage.target.default", FindingLevel::Warn, FindingGroup::Mapping, "t", ""}}};
   const auto import = parse_import(kube::Object(json{{"status", status_to_json(status)}}));
   ASSERT_TRUE(import);
   EXPECT_EQ(import->status, status);
@@ -122,7 +124,7 @@ TEST(ImportTest, StatusSurvivesTheRoundTrip) {
 
 TEST(ImportTest, AnEmptyStatusClearsWhatAPatchMeets) {
   const json empty = status_to_json({});
-  for (const char* name : {"conditions", "dataVolumes", "disks"}) {
+  for (const char* name : {"conditions", "dataVolumes", "disks", "findings"}) {
     EXPECT_EQ(empty.at(name), json::array()) << name;
   }
   EXPECT_EQ(empty.at("targetVmName"), "");

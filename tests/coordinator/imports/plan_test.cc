@@ -24,26 +24,32 @@ SourceVm vm_with_a_disk() {
   return vm;
 }
 
-ClusterFacts facts_with(const ClassProfile& profile) {
+// What CDI observed of class "plain": one set of modes, and the smallest claim.
+kube::Object profile_of(const json& modes, const std::string& minimum) {
+  return kube::Object(
+      json{{"metadata",
+            {{"name", "plain"},
+             {"annotations", {{"cdi.kubevirt.io/minimumSupportedPvcSize", minimum}}}}},
+           {"status", {{"claimPropertySets", modes}}}});
+}
+
+ClusterFacts facts_with(const json& modes, const std::string& minimum = "") {
   ClusterFacts facts;
   facts.storage_classes["plain"] =
       marked_class("plain", "storageclass.kubernetes.io/is-default-class");
-  facts.profiles["plain"] = profile;
+  facts.storage_profiles.emplace("plain", profile_of(modes, minimum));
   facts.overhead_known = true;
   facts.overhead_by_class["plain"] = 0.1;
   return facts;
 }
 
 TEST(PlanTest, AClassProfileFillsWhatTheMappingLeavesOpen) {
-  const ClusterFacts facts = facts_with({"Block", {"ReadWriteMany", "ReadWriteOnce"}, 0});
+  const ClusterFacts facts = facts_with(json::array(
+      {{{"volumeMode", "Block"}, {"accessModes", {"ReadWriteMany", "ReadWriteOnce"}}}}));
   const auto disks = plan_disks("uid", vm_with_a_disk(), {}, facts);
   EXPECT_EQ(disks[0].volume_mode, "Block");
   EXPECT_EQ(disks[0].access_mode, "ReadWriteOnce") << "what the source suggests, if it is there";
   EXPECT_EQ(disks[0].request_bytes, kGiB) << "a block volume has no overhead";
-  const auto shared =
-      plan_disks("uid", vm_with_a_disk(), {}, facts_with({"", {"ReadWriteMany"}, 0}));
-  EXPECT_EQ(shared[0].volume_mode, "Filesystem");
-  EXPECT_EQ(shared[0].access_mode, "ReadWriteMany");
 }
 
 TEST(PlanTest, TheMappingCountsBeforeTheProfile) {
@@ -54,39 +60,28 @@ TEST(PlanTest, TheMappingCountsBeforeTheProfile) {
   item.target.name = "plain";
   api::Mappings mappings;
   mappings.storage = {item};
-  const auto disks =
-      plan_disks("uid", vm_with_a_disk(), mappings, facts_with({"Block", {"ReadWriteMany"}, 0}));
+  const ClusterFacts facts =
+      facts_with(json::array({{{"volumeMode", "Block"}, {"accessModes", {"ReadWriteMany"}}}}));
+  const auto disks = plan_disks("uid", vm_with_a_disk(), mappings, facts);
   EXPECT_EQ(disks[0].volume_mode, "Filesystem");
   EXPECT_EQ(disks[0].access_mode, "ReadWriteOnce");
 }
 
 TEST(PlanTest, SizesFollowTheClassThatADefaultClaimWillGet) {
-  const auto disks = plan_disks("uid", vm_with_a_disk(), {}, facts_with({}));
+  const auto disks = plan_disks("uid", vm_with_a_disk(), {}, facts_with(json::array()));
   EXPECT_EQ(disks[0].storage_class, "");
   EXPECT_EQ(disks[0].request_bytes, 1193046472u);  // 10 % overhead
-  const auto least = plan_disks("uid", vm_with_a_disk(), {}, facts_with({"", {}, 8 * kGiB}));
+  const auto least = plan_disks("uid", vm_with_a_disk(), {}, facts_with(json::array(), "8Gi"));
   EXPECT_EQ(least[0].request_bytes, 8 * kGiB);
 }
 
 TEST(PlanTest, TheDefaultForVirtualMachinesIsTheEffectiveClass) {
-  ClusterFacts facts = facts_with({});
+  ClusterFacts facts = facts_with(json::array());
   EXPECT_EQ(facts.effective_class(""), "plain");
   EXPECT_EQ(facts.effective_class("other"), "other");
   facts.storage_classes["virt"] =
       marked_class("virt", "storageclass.kubevirt.io/is-default-virt-class");
   EXPECT_EQ(facts.effective_class(""), "virt");
-}
-
-TEST(PlanTest, AnAdministratorsProfileCountsBeforeTheObservedOne) {
-  const kube::Object profile(json{
-      {"metadata",
-       {{"name", "c"}, {"annotations", {{"cdi.kubevirt.io/minimumSupportedPvcSize", "4Gi"}}}}},
-      {"spec", {{"claimPropertySets", {{{"volumeMode", "Filesystem"}}}}}},
-      {"status",
-       {{"claimPropertySets", {{{"volumeMode", "Block"}, {"accessModes", {"ReadWriteMany"}}}}}}}});
-  EXPECT_EQ(profile_from(profile), (ClassProfile{"Filesystem", {}, 4 * kGiB}));
-  EXPECT_EQ(profile_from(kube::Object(json{{"status", {{"claimPropertySets", 7}}}})),
-            ClassProfile{});
 }
 
 TEST(PlanTest, IsKeptAsItWasDecided) {

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <random>
 #include <set>
@@ -11,6 +9,7 @@
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/templates.h"
 #include "coordinator/imports/vm_parts.h"
+#include "tests/coordinator/imports/scene.h"
 
 // Cases name only the fields that they are about.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -20,100 +19,13 @@ namespace {
 
 using nlohmann::json;
 
-const char* const kUid = "d39a8d6c-ea37-5c91-8979-334e7e07cab6";
-constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
-
-api::NetworkMappingItem net(const std::string& id, std::optional<std::string> type,
-                            const std::string& target = "net-attach-def") {
-  api::NetworkMappingItem item;
-  item.source.id = id;
-  item.type = std::move(type);
-  item.target.name = target;
-  return item;
-}
-
-SourceNic nic(const std::string& id, const std::string& name) {
-  SourceNic one;
-  one.id = one.mac = id;
-  one.name = name;
-  one.model = "virtio";
-  one.network_ids = {id};
-  one.network_names = {"net/" + id};
-  return one;
-}
-
-// What a test changes, and the VM made of it.
-struct Scene {
-  api::VirtualMachineImport import;
-  SourceVm vm;
-  api::Mappings mappings;
-  kube::Object base = empty_base_vm("myvm");
-  std::string os = "rhel8.1";
-  bool converted = false;
-
-  kube::Object build() const {
-    BuildInput input{import, vm, mappings, base, "myvm", os, {}, false, converted};
-    for (const SourceDisk& disk : vm.disks) input.claims.push_back(claim_name(kUid, vm, disk));
-    return build_vm(input);
-  }
-  json spec() const { return build().json()["spec"]["template"]["spec"]; }
-  json domain() const { return spec()["domain"]; }
-};
-
-Scene scene() {
-  Scene s;
-  s.import.object =
-      kube::Object(json{{"apiVersion", "v2v.kubevirt.io/v1beta1"},
-                        {"kind", "VirtualMachineImport"},
-                        {"metadata", {{"namespace", "ns"}, {"name", "import"}, {"uid", kUid}}}});
-  return s;
-}
-
-// The base fixture of mapping-ovirt 8.
-Scene ovirt() {
-  Scene s = scene();
-  s.vm.provider = ProviderKind::Ovirt;
-  s.vm.name = "myvm";
-  s.vm.firmware = Firmware::Bios;
-  s.vm.architecture = "x86_64";
-  s.vm.cpu_cores = 1;
-  s.vm.cpu_sockets = 2;
-  s.vm.cpu_threads = 4;
-  s.vm.memory_bytes = kGib;
-  s.vm.high_availability = true;
-  s.vm.hugepages_kib = 2048;
-  s.vm.sso = "guest_agent";
-  s.vm.origin = "ovirt";
-  s.vm.instance_type = "server";
-  s.vm.comment = "vmcomment";
-  return s;
-}
-
-// The reference VM of mapping-vmware 8.
-Scene vmware() {
-  Scene s = scene();
-  s.vm.provider = ProviderKind::Vmware;
-  s.vm.name = "two-disk";
-  s.vm.firmware = Firmware::Efi;
-  s.vm.cpu_cores = 1;
-  s.vm.cpu_sockets = 4;
-  s.vm.memory_bytes = 2 * kGib;
-  s.vm.utc_offset_seconds = 3600;
-  s.vm.serial = "5023-serial";
-  s.vm.firmware_uuid = "42301f3a-0000-4000-8000-00505601a2b3";
-  s.vm.description = "a test";
-  s.vm.host_name = "WEB1.lab.local";
-  SourceNic one = nic("network-7", "ethernet-0");
-  one.mac = "00:0c:29:5b:62:35";
-  one.attachment = NicAttachment::Standard;
-  one.network_names = {"VM Network"};
-  s.vm.nics = {one};
-  s.vm.disks = {
-      {.id = "202-0", .attachment_id = "203", .name = "disk-202-0", .size_bytes = 2 * kGib},
-      {.id = "202-1", .attachment_id = "205", .name = "disk-202-1", .size_bytes = kGib}};
-  s.mappings.networks = {{net("network-7", "pod")}};
-  return s;
-}
+using scenes::kGib;
+using scenes::kUid;
+using scenes::net;
+using scenes::nic;
+using scenes::ovirt;
+using scenes::Scene;
+using scenes::vmware;
 
 // One change to a scene, and what stands at a place of spec.template.spec afterwards ("null": not
 // there).
@@ -281,6 +193,14 @@ TEST(BuildVmTest, MapsVmwareAttributes) {
            "/domain/devices/interfaces",
            R"([{"name":"vmnetwork","macAddress":"00:0c:29:5b:62:35","model":"virtio","masquerade":{}}])"},
           {"VW-20", {}, "/domain/devices/networkInterfaceMultiqueue", "true"},
+          {"VW-21",
+           [](Scene& s) {
+             s.mappings.networks = {{net("", "pod")}};
+             (*s.mappings.networks)[0].source = {.id = {}, .name = "VM Network"};
+           },
+           "/networks", R"([{"name":"vmnetwork","pod":{}}])"},
+          {"a cable that is out stays out", [](Scene& s) { s.vm.nics[0].connected = false; },
+           "/domain/devices/interfaces/0/state", R"("down")"},
           {"VW-22", [](Scene& s) { s.mappings.networks = {{net("network-7", "multus")}}; },
            "/networks/0/multus/networkName", R"("net-attach-def")"},
           {"VW-22", [](Scene& s) { s.mappings.networks = {{net("network-7", "multus")}}; },
@@ -500,47 +420,6 @@ TEST(InterfaceNamesTest, AreUniqueLabelsForAnyText) {
     EXPECT_EQ(std::set(names.begin(), names.end()).size(), nics.size());
     for (const std::string& name : names) EXPECT_TRUE(is_dns1123_label(name)) << name;
   }
-}
-
-// Whole VMs. With VMFERRY_UPDATE_GOLDEN set the files are written anew: read the difference.
-void check_golden(const std::string& name, const json& actual) {
-  const std::string path = std::string(VMFERRY_SOURCE_DIR) + "/tests/data/golden/" + name + ".json";
-  if (std::getenv("VMFERRY_UPDATE_GOLDEN") != nullptr)
-    std::ofstream(path) << actual.dump(2) << '\n';
-  std::ifstream file(path);
-  ASSERT_TRUE(file) << path;
-  EXPECT_EQ(actual, json::parse(file)) << actual.dump(2);
-}
-
-Scene from_template(Scene s, const std::string& os) {
-  const auto match = find_template(builtin_templates(), os, s.vm);
-  s.base = *process_template(*match, "myvm");
-  s.os = os;
-  return s;
-}
-
-TEST(GoldenTest, OvirtLinuxBiosWithManyDisksAndNics) {
-  Scene s = ovirt();
-  s.vm.tags = {"web tier", "prod"};
-  s.vm.host_name = "web.lab.local";
-  s.vm.has_rng = true;
-  s.vm.watchdog_action = "poweroff";
-  s.vm.eviction = "LiveMigrate";
-  s.vm.firmware_uuid = s.vm.serial = "c1b1ae1c-6c3a-4d1c-9f5e-3d7b2a0e9f11";
-  s.vm.disks = {{.id = "a", .attachment_id = "a1", .bootable = true},
-                {.id = "b", .attachment_id = "b1", .bus = DiskBus::Sata},
-                {.id = "c", .attachment_id = "c1", .bus = DiskBus::Scsi, .read_only = true}};
-  s.vm.nics = {nic("p1", "nic1"), nic("p2", "nic 1"), nic("p3", "nic3")};
-  s.vm.nics[2].sriov = true;
-  s.mappings.networks = {{net("p1", "pod"), net("p2", "multus"), net("p3", "multus", "sriov-net")}};
-  check_golden("ovirt-linux-bios", from_template(s, "rhel8.1").build().json());
-}
-
-TEST(GoldenTest, VmwareWindowsEfiSecureBoot) {
-  Scene s = vmware();
-  s.vm.firmware = Firmware::EfiSecureBoot;
-  s.vm.has_tpm = true;
-  check_golden("vmware-windows-efi", from_template(s, "win2k19").build().json());
 }
 
 }  // namespace

@@ -1,0 +1,83 @@
+#include "coordinator/imports/decision.h"
+
+#include <algorithm>
+
+#include "common/catalogue.h"
+#include "coordinator/imports/names.h"
+#include "coordinator/imports/vm_builder.h"
+
+namespace vmferry::imports {
+
+namespace {
+
+void append(std::vector<Finding>& findings, std::vector<Finding> more) {
+  std::ranges::move(more, std::back_inserter(findings));
+}
+
+kube::Object built_vm(const DecisionInput& input, const ImportDecision& decision) {
+  std::vector<std::string> claims;
+  for (const PlannedDisk& disk : decision.disks) claims.push_back(disk.claim);
+  return build_vm({.import = input.import,
+                   .vm = input.vm,
+                   .mappings = input.mappings,
+                   .base = decision.base->object,
+                   .vm_name = decision.vm_name,
+                   .os = decision.base->os,
+                   .claims = std::move(claims),
+                   .data_volumes = input.facts.has_cdi,
+                   .converted = false,
+                   .instancetype = decision.base->instancetype});
+}
+
+// What the VM stands on, for the status; a warning where that is nothing.
+std::vector<Finding> check_base(const BaseVm& base) {
+  if (base.template_object || base.object.json().contains("/spec/preference"_json_pointer)) {
+    return {{"template.chosen", FindingLevel::Log, FindingGroup::Rules, base.note, ""}};
+  }
+  return {{"template.none", FindingLevel::Warn, FindingGroup::Rules,
+           "the VM is made without a template (" + base.note + ")",
+           "change the OS type at the source, add an entry to the OS config map, or provide a "
+           "template"}};
+}
+
+}  // namespace
+
+bool ImportDecision::blocked() const {
+  return std::ranges::any_of(
+      findings, [](const Finding& finding) { return finding.level == FindingLevel::Block; });
+}
+
+Result<ImportDecision> decide_import(const DecisionInput& input) {
+  const SourceVm& vm = input.vm;
+  ImportDecision decision;
+  decision.vm_name = TRY(target_vm_name(input.import.spec, vm));
+  decision.data_volumes = input.facts.has_cdi;
+  decision.disks = plan_disks(input.import.object.uid(), vm, input.mappings, input.facts);
+
+  auto base = choose_base({vm, input.facts, input.config, input.os_maps}, decision.vm_name);
+  if (base) {
+    decision.base = *std::move(base);
+    decision.vm = built_vm(input, decision);
+  } else {
+    decision.base_problem = std::move(base).error();
+  }
+
+  std::vector<Finding>& findings = decision.findings;
+  findings = check_request(input.import);
+  append(findings, input.mapping_findings);
+  append(findings, input.facts.findings);
+  append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));
+  append(findings, vm.findings);
+  append(findings, check_target(vm, input.mappings, input.facts, input.config));
+  if (input.os_maps.note) append(findings, {*input.os_maps.note});
+  if (decision.base) {
+    append(findings, check_base(*decision.base));
+    if (decision.base->template_object) {
+      append(findings, check_template(vm, *decision.base->template_object, *decision.vm));
+    }
+  }
+  findings = apply_overrides(std::move(findings), input.config);
+  return decision;
+}
+
+}  // namespace vmferry::imports

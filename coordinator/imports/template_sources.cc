@@ -1,0 +1,90 @@
+#include "coordinator/imports/template_sources.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "coordinator/api/manifest.h"
+
+namespace vmferry::imports {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uintmax_t kLargestFile = 4 * 1024 * 1024;
+
+void read_text(const std::string& text, const std::string& origin, const std::string& ns,
+               ShippedTemplates& shipped) {
+  const auto report = [&](std::string what) {
+    shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
+                                "templates in " + origin + ": " + std::move(what),
+                                "correct or remove it; its templates are not used until then"});
+  };
+  auto objects = api::parse_manifests(text, origin, ns);
+  if (!objects) return report(objects.error().message());
+  for (api::ManifestObject& one : *objects) {
+    kube::Object& object = one.object;
+    if (object.kind() != kube::types::kTemplate.kind ||
+        object.api_version() != kube::types::kTemplate.api_version) {
+      report(fmt::format("'{}' is a {} {} and no {}", object.name(), object.api_version(),
+                         object.kind(), kube::types::kTemplate.kind));
+      continue;
+    }
+    if (!ns.empty()) object.json()["metadata"]["namespace"] = ns;
+    shipped.templates.push_back(std::move(object));
+  }
+}
+
+bool is_manifest(const fs::path& path) {
+  const fs::path extension = path.extension();
+  return extension == ".yaml" || extension == ".yml" || extension == ".json";
+}
+
+}  // namespace
+
+ShippedTemplates templates_of(const kube::Object& config_map) {
+  ShippedTemplates shipped;
+  const auto data = config_map.json().find("data");
+  if (data == config_map.json().end() || !data->is_object()) return shipped;
+  for (const auto& [key, value] : data->items()) {
+    if (!value.is_string()) continue;
+    read_text(value.get_ref<const std::string&>(),
+              fmt::format("ConfigMap '{}', key '{}'", config_map.key().to_string(), key),
+              config_map.ns(), shipped);
+  }
+  return shipped;
+}
+
+ShippedTemplates templates_in(const std::string& directory) {
+  ShippedTemplates shipped;
+  std::error_code failure;
+  std::vector<fs::path> files;
+  fs::directory_iterator entry(directory, failure);
+  for (; !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    if (is_manifest(entry->path())) files.push_back(entry->path());
+  }
+  if (failure && failure != std::errc::no_such_file_or_directory) {
+    shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
+                                fmt::format("templates in '{}': {}", directory, failure.message()),
+                                "let the coordinator read that directory"});
+  }
+  std::ranges::sort(files);
+  for (const fs::path& path : files) {
+    const std::uintmax_t size = fs::file_size(path, failure);
+    std::ifstream file(path);
+    std::stringstream text;
+    if (!failure && size <= kLargestFile) text << file.rdbuf();
+    if (failure || size > kLargestFile || !file) {
+      shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
+                                  fmt::format("templates in '{}' cannot be read", path.string()),
+                                  "let the coordinator read the file; at most 4 MiB"});
+      continue;
+    }
+    read_text(text.str(), "'" + path.string() + "'", "", shipped);
+  }
+  return shipped;
+}
+
+}  // namespace vmferry::imports
