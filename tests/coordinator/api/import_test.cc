@@ -41,7 +41,8 @@ TEST(ImportTest, ReadsEveryFieldOfTheSpec) {
       .storage = {{{.source = {"d", std::nullopt},
                     .target = {"", std::nullopt},
                     .volume_mode = "Block",
-                    .access_mode = "ReadWriteMany"}}},
+                    .access_mode = "ReadWriteMany",
+                    .type = std::nullopt}}},
       .disks = std::vector<StorageMappingItem>{}};
   EXPECT_EQ(spec.ovirt->mappings, expected);
 }
