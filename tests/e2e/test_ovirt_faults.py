@@ -53,7 +53,8 @@ def test_an_engine_that_is_away_during_the_copy_is_waited_for(scene):
     engine = copying(scene, "mail", images)
     engine.control("/fault", {"path_regex": "ovirt-engine", "times": 0, "drop": "before"})
     scene.ferry.run("limit", "off")
-    scene.ferry.wait_for(lambda: scene.ferry.disks("mail")[0].get("phase") == "Verifying", 60, "the end of the copy")
+    scene.ferry.wait_for(lambda: [each["state"].lower() for each in scene.ferry.transfers("mail")] == ["succeeded"], 60,
+                         "the end of the copy")
     assert "Succeeded" not in scene.ferry.conditions("mail")
     engine.control("/clear-faults", {})
     healed(scene, engine, "mail", images)
