@@ -1,5 +1,6 @@
 """An oVirt source that misbehaves while its disks are copied: healed, or failed with a reason and nothing left open."""
 import json
+import re
 import shutil
 
 import peers
@@ -192,7 +193,8 @@ def test_src33_hosts_out_of_reach_are_read_through_the_proxy_and_it_is_said(scen
     disk, = scene.ferry.check_disks("mail", images)
     assert "proxy" in disk["sourcePath"], disk
     assert "SourceDetour" in events_of(scene)
-    assert "/images/" not in json.dumps(disk) + events_of(scene), "a ticket is a secret"
+    said = json.dumps(disk) + events_of(scene)
+    assert not re.search("/images/[0-9a-f]", said), "a ticket is a secret"
 
 
 def test_sparse_chains_and_cd_images_arrive_by_content(scene):
