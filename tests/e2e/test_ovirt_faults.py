@@ -1,5 +1,6 @@
 """An oVirt source that misbehaves while its disks are copied: healed, or failed with a reason and nothing left open."""
 import json
+import re
 import shutil
 
 import peers
@@ -53,7 +54,8 @@ def test_an_engine_that_is_away_during_the_copy_is_waited_for(scene):
     engine = copying(scene, "mail", images)
     engine.control("/fault", {"path_regex": "ovirt-engine", "times": 0, "drop": "before"})
     scene.ferry.run("limit", "off")
-    scene.ferry.wait_for(lambda: scene.ferry.disks("mail")[0].get("phase") == "Verifying", 60, "the end of the copy")
+    scene.ferry.wait_for(lambda: [each["state"].lower() for each in scene.ferry.transfers("mail")] == ["succeeded"], 60,
+                         "the end of the copy")
     assert "Succeeded" not in scene.ferry.conditions("mail")
     engine.control("/clear-faults", {})
     healed(scene, engine, "mail", images)
@@ -160,7 +162,8 @@ def test_a_disk_resized_during_the_copy_fails_the_import_and_the_source_runs_aga
 def test_a_disk_whose_image_is_missing_fails_and_is_undone(scene):
     images = [scene.images["odd-size"], scene.directory / "hollow.img"]
     shutil.copy(scene.images["odd-size"], images[1])
-    engine = scene.engine(ovirt_vm("mail", images, status="up"))
+    # The real daemon is told of a missing image as of a broken backend, and given the usual ten attempts.
+    engine = scene.engine(ovirt_vm("mail", images, status="up"), imageio="builtin")
     scene.base(engine)
     images[1].unlink()
     scene.ferry.up(1)
@@ -191,7 +194,8 @@ def test_src33_hosts_out_of_reach_are_read_through_the_proxy_and_it_is_said(scen
     disk, = scene.ferry.check_disks("mail", images)
     assert "proxy" in disk["sourcePath"], disk
     assert "SourceDetour" in events_of(scene)
-    assert "/images/" not in json.dumps(disk) + events_of(scene), "a ticket is a secret"
+    said = json.dumps(disk) + events_of(scene)
+    assert not re.search("/images/[0-9a-f]", said), "a ticket is a secret"
 
 
 def test_sparse_chains_and_cd_images_arrive_by_content(scene):

@@ -16,9 +16,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kErrorBodyBytes = 512;
-// Of one request. An oVirt engine believes in a ticket for a while that its host has lost: the
-// second answer tells more than the first.
-constexpr int kMostRenewals = 3;
 constexpr std::uint64_t kProgressBytes = 1u << 20;  // received by an attempt: it was not in vain
 
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
@@ -172,7 +169,7 @@ Result<HttpResponse> HttpSession::ask(const HttpFile& file, const Question& ques
     const Error error = masked(response ? status_error(status, response->body, question.method)
                                         : std::move(response).error(),
                                file);
-    if (is_refusal(status) && renewals++ < kMostRenewals) {
+    if (is_refusal(status) && renewals++ < options_.max_renewals) {
       TRY(keeper_.renew(current.generation, error, options_.auth_code, stop));
       continue;
     }
@@ -196,7 +193,7 @@ Result<void> HttpSession::read(const HttpFile& file, std::uint64_t offset,
     if (!failed) continue;
     if (stop.stop_requested()) return canceled();
     Error error = masked(*std::move(failed), file);
-    if (state.refused && renewals++ < kMostRenewals) {
+    if (state.refused && renewals++ < options_.max_renewals) {
       stats_.add_retry(error.message());
       TRY(keeper_.renew(current.generation, error, options_.auth_code, stop));
       continue;

@@ -45,6 +45,9 @@ class HttpSession {
   struct Options {
     int max_connections = 4;
     std::string_view auth_code;  // catalogue code of a refusal that could not be renewed
+    // Of one request. An oVirt engine believes in a ticket for a while that its host has lost: the
+    // second answer tells more than the first.
+    int max_renewals = 1;
     // Which part of the URL is secret: replaced by "***" in every error. An imageio URL ends in its
     // ticket.
     bool last_path_segment_is_secret = false;

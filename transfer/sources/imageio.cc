@@ -44,6 +44,7 @@ ImageioSource::ImageioSource(const DiskEndpoint& endpoint, const RenewEndpoint& 
       session_(endpoint, renew,
                {.max_connections = 1,  // until OPTIONS says how many
                 .auth_code = code::kTicketExpired,
+                .max_renewals = 3,
                 .last_path_segment_is_secret = true,
                 .patience = options.patience,
                 .resolve = options.resolve},

@@ -226,8 +226,10 @@ TEST_F(ImageioSourceComponentTest, Row29ATebibyteWithOneBlockOfDataIsOneRequest)
   auto source = open(endpoint_of(server.image_url("huge")));
   ASSERT_TRUE(source.ok()) << source.error().message();
   EXPECT_EQ((*source)->size_bytes(), std::uint64_t{1} << 40);
+  const auto extents = testing::all_extents(**source);
+  ASSERT_TRUE(extents.ok()) << extents.error().message();
   std::uint64_t data = 0;
-  for (const Extent& extent : *testing::all_extents(**source)) {
+  for (const Extent& extent : *extents) {
     if (extent.allocation != Allocation::Data) continue;
     Bytes bytes(extent.range.length);
     ASSERT_TRUE((*source)->read(extent.range.offset, bytes, {}).ok());
