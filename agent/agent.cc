@@ -93,7 +93,9 @@ Result<void> Agent::run(std::stop_token stop) {
 std::chrono::milliseconds Agent::timeout() const {
   const SteadyTime now = clock_.steady();
   SteadyTime next = coordinator_.empty() ? hello_sent_ + kHelloEvery : next_heartbeat_;
-  if (lease_.end() && busy_slots() > 0 && !fenced_) next = std::min(next, *lease_.end());
+  if (lease_.end() && busy_slots() > 0 && !fenced_) {
+    next = std::min(next, now + (*lease_.end() - clock_.boot()));  // the lease is in boot time
+  }
   if (stopping_) next = std::min(next, now + std::chrono::milliseconds(50));
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - now);
   return std::clamp(wait, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
@@ -106,7 +108,7 @@ bool Agent::farewell_done() const {
 
 void Agent::tick() {
   const SteadyTime now = clock_.steady();
-  check_lease(now);
+  check_lease();
   if (coordinator_.empty()) {
     if (now >= hello_sent_ + kHelloEvery) say_hello();
     return;
@@ -118,7 +120,8 @@ void Agent::tick() {
   }
 }
 
-void Agent::check_lease(SteadyTime now) {
+void Agent::check_lease() {
+  const SteadyTime now = clock_.boot();
   if (lease_.valid(now)) {
     fenced_ = false;
     return;
@@ -188,7 +191,7 @@ void Agent::say_heartbeat() {
     }
   }
   heartbeat.sequence = ++heartbeat_sequence_;
-  lease_.sent(heartbeat.sequence, clock_.steady());
+  lease_.sent(heartbeat.sequence, clock_.boot());
   send(heartbeat);
 }
 

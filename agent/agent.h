@@ -111,7 +111,7 @@ class Agent {
   Task* running(const JobId& job, protocol::Attempt attempt);
 
   void tick();
-  void check_lease(SteadyTime now);
+  void check_lease();
   std::string token() const;
   Result<void> check_server_key(SteadyTime now);
   void say_hello();

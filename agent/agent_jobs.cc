@@ -42,6 +42,7 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   environment.journal_path = *std::move(journal_path);
   environment.volumes = options_.volumes;
   environment.agent_throttle = &throttle_;
+  environment.lease_end = *lease_.end();  // start_task() is only called with a valid lease
   environment.events = &events_;
   environment.clock = &clock_;
   environment.log = task.log;
@@ -91,7 +92,7 @@ void Agent::on(JobEnded event) {
   if (task->next) {
     NextAttempt next = *std::move(task->next);
     // The lease may have ended meanwhile; the coordinator then assigns it again.
-    const bool start = lease_.valid(clock_.steady()) && !stopping_;
+    const bool start = lease_.valid(clock_.boot()) && !stopping_;
     tasks_.erase(event.job);
     if (start) start_task(std::move(next.assign), std::move(next.journal));
     return;

@@ -41,7 +41,14 @@ void Agent::on(const protocol::Welcome& message) {
 }
 
 void Agent::on(const protocol::HeartbeatAck& message) {
-  if (message.coordinator == coordinator_) lease_.acknowledged(message.sequence);
+  if (message.coordinator != coordinator_) return;
+  // First the lease that was: we may have been frozen past its end just before this heartbeat left.
+  check_lease();
+  lease_.acknowledged(message.sequence);
+  if (!lease_.end()) return;
+  for (auto& [job, task] : tasks_) {
+    if (task.job) task.job->extend_lease(*lease_.end());
+  }
 }
 
 void Agent::on(const protocol::AssignJournal& message) {
@@ -91,7 +98,7 @@ void Agent::on(protocol::Assign message) {
     }
   }
   // Without a lease we may not write. The Assign comes again after the next heartbeat.
-  if (!lease_.valid(clock_.steady())) return;
+  if (!lease_.valid(clock_.boot())) return;
   std::vector<std::string> journal;
   if (message.journal_parts > 0) {
     const auto parts = parts_.find(message.job);

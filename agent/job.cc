@@ -8,7 +8,9 @@
 namespace vmferry {
 namespace {
 
-constexpr std::chrono::milliseconds kRenewPatience{60'000};
+constexpr std::chrono::milliseconds kAnswerPatience{60'000};
+constexpr std::chrono::seconds kRenewPatience{180};  // with a source that takes its time
+constexpr std::chrono::seconds kAskAgain{1};
 constexpr std::chrono::seconds kRecent{10};  // how long a healed error explains slowness
 
 protocol::JobPhase phase_of(CopyPhase phase) {
@@ -40,6 +42,7 @@ Job::Job(protocol::Assign assign, std::vector<std::string> journal, Environment 
       journal_(std::move(journal)),
       environment_(std::move(environment)),
       throttle_(*environment_.clock, assign_.limit_bytes_per_second, environment_.agent_throttle),
+      fence_(*environment_.clock, environment_.lease_end),
       renewal_([this] { environment_.events->put(JobAsks{assign_.job}); }),
       thread_([this](std::stop_token stop) { run(stop); }) {}
 
@@ -80,6 +83,19 @@ Result<std::optional<ResumeState>> Job::resume_state() const {
   return std::optional<ResumeState>(std::move(state));
 }
 
+// The coordinator does not wait for a source that is getting ready: it says so, and is asked again.
+Result<DiskEndpoint> Job::renewed(const Error& why, std::stop_token stop) {
+  const SteadyTime until = environment_.clock->steady() + kRenewPatience;
+  while (true) {
+    Result<DiskEndpoint> fresh = renewal_.ask(why, kAnswerPatience, stop);
+    const bool passing = !fresh && is_retryable(fresh.error().kind());
+    if (!passing || environment_.clock->steady() >= until) return fresh;
+    if (!environment_.clock->sleep(kAskAgain, stop)) {
+      return Error(ErrorKind::Canceled, "stopped while renewing the ticket");
+    }
+  }
+}
+
 Result<CopyResult> Job::transfer(std::stop_token stop) {
   const JobId job = assign_.job;
   const protocol::Attempt attempt = assign_.attempt;
@@ -93,7 +109,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   SourceEnvironment source_environment = environment_.source;
   source_environment.log = environment_.log;
   source_environment.renew = [this](const Error& why, std::stop_token token) {
-    return renewal_.ask(why, kRenewPatience, token);
+    return renewed(why, token);
   };
   const std::unique_ptr<DiskSource> source =
       TRY(open_source(assign_.source, source_environment, stop));
@@ -119,6 +135,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.path = volume.path;
   sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
+  sink_options.fence = &fence_;
   const TargetOpen target =
       TRY(open_target(sink_options, std::move(identity), environment_.journal_path,
                       resume ? *std::move(resume) : std::optional<ResumeState>(),
@@ -155,6 +172,7 @@ protocol::JobStatus Job::status() {
   status.wire_bytes = progress.source.wire_bytes;
   status.retries = progress.source.retries;
   status.reconnects = progress.source.reconnects;
+  status.via = progress.source.via;
   // Bytes that an earlier attempt made durable were not moved now.
   const double moving = moved_rate_.update(
       progress.moved_bytes - std::min(progress.moved_bytes, progress.resumed_bytes), now);

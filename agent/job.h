@@ -22,6 +22,7 @@
 #include "transfer/open_source.h"
 #include "transfer/resume.h"
 #include "transfer/throttle.h"
+#include "transfer/write_fence.h"
 
 namespace vmferry {
 
@@ -57,6 +58,7 @@ class Job {
     std::string journal_path;
     VolumeRules volumes;
     Throttle* agent_throttle = nullptr;
+    SteadyTime lease_end;  // in the clock's boot time
     Mailbox<JobEvent>* events = nullptr;
     const Clock* clock = nullptr;
     Logger log;
@@ -71,6 +73,9 @@ class Job {
   // Stops within two seconds; then comes JobEnded.
   void stop() { thread_.request_stop(); }
   void set_limit(std::uint64_t bytes_per_second) { throttle_.set_rate(bytes_per_second); }
+  // The lease was renewed: the target may be written until `end`. Without effect once the lease has
+  // ended: this attempt writes nothing more then, whatever comes.
+  void extend_lease(SteadyTime end) { fence_.extend_until(end); }
   Renewal& renewal() { return renewal_; }
   // Absolute counters, the smoothed rate, and a note on what holds it up. Call about once per
   // heartbeat: the rate is measured between calls.
@@ -79,6 +84,7 @@ class Job {
  private:
   void run(std::stop_token stop);
   Result<CopyResult> transfer(std::stop_token stop);
+  Result<DiskEndpoint> renewed(const Error& why, std::stop_token stop);
   Result<std::optional<ResumeState>> resume_state() const;
   std::string note(const CopyProgress& progress, double rate, SteadyTime now);
 
@@ -86,6 +92,7 @@ class Job {
   std::vector<std::string> journal_;
   Environment environment_;
   Throttle throttle_;
+  WriteFence fence_;
   Renewal renewal_;
   CopyMonitor monitor_;
   std::atomic<bool> opening_{true};

@@ -192,12 +192,18 @@ std::string objects_table(const kube::ResourceType& type, std::vector<kube::Obje
   const bool with_namespace = options.with_namespace && type.namespaced;
   if (with_namespace) titles.insert(titles.begin(), "NAMESPACE");
   titles.insert(titles.end(), columns.titles.begin(), columns.titles.end());
+  const bool with_manifest = type == kube::types::kVirtualMachine;
+  if (with_manifest) titles.emplace_back("MANIFEST");
   titles.emplace_back("AGE");
   Table table(std::move(titles));
   for (const kube::Object& object : objects) {
     std::vector<std::string> row{object.name()};
     if (with_namespace) row.insert(row.begin(), object.ns());
     for (std::string& cell : columns.cells(object)) row.push_back(std::move(cell));
+    if (with_manifest) {
+      const auto manifest = options.manifests.find(object.key());
+      row.push_back(manifest == options.manifests.end() ? "" : manifest->second);
+    }
     row.push_back(age_text(object.creation_timestamp(), options.now));
     table.add(std::move(row));
   }

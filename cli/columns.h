@@ -15,6 +15,7 @@ struct TableOptions {
   bool with_namespace = false;  // first column NAMESPACE
   bool wide = false;
   WallTime now{};
+  std::map<kube::ObjectKey, std::string> manifests = {};  // of VMs: files written for them
 };
 
 // Tables of `vmferry get`, pure. Secret values never appear in them.

@@ -1,6 +1,7 @@
 // What all commands share of the command line: global options, usage errors, the help's end.
 #include <algorithm>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,23 @@
 #include "cli/copy_arguments.h"
 
 namespace vmferry::cli {
+
+namespace {
+
+// Help texts speak of "vmferry COMMAND"; under another name they say what is to be typed there.
+std::string as_typed(std::string text, const std::string& name) {
+  constexpr std::string_view kPlain = "vmferry ";
+  if (name + " " == kPlain) return text;
+  for (std::size_t at = 0; (at = text.find(kPlain, at)) != std::string::npos;) {
+    const bool is_word = at == 0 || text[at - 1] == ' ' || text[at - 1] == '\'';
+    const bool is_named = at >= 8 && text.compare(at - 8, 8, "kubectl ") == 0;
+    if (is_word && !is_named) text.replace(at, kPlain.size(), name + " ");
+    at += is_word && !is_named ? name.size() + 1 : kPlain.size();
+  }
+  return text;
+}
+
+}  // namespace
 
 void add_global_options(CLI::App& app, Context& context) {
   app.add_option("--home", context.home_flag,
@@ -39,10 +57,13 @@ int parse_and_run(CLI::App& app, Context& context, int argc, const char* const* 
     const bool help = failure.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
     if (!help) {
       context.err << "error: " << failure.what()
-                  << "\n  remedy: see 'vmferry --help' or 'vmferry COMMAND --help'\n";
+                  << as_typed("\n  remedy: see 'vmferry --help' or 'vmferry COMMAND --help'\n",
+                              app.get_name());
       return kBadInput;
     }
-    app.exit(failure, context.out, context.err);
+    std::ostringstream text;
+    app.exit(failure, text, context.err);
+    context.out << as_typed(text.str(), app.get_name());
     return kOk;
   }
   context.out.flush();

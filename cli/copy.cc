@@ -22,7 +22,7 @@ namespace {
 struct CopyFlags {
   std::vector<std::string> words;
   bool imageio = false, progress = false, json = false;
-  bool verify = true;
+  bool verify = true, verify_after = false;
   std::string journal, limit = "0", ca_file, thumbprint, hash = "xxh3-128";
   int workers = 0;
 };
@@ -61,7 +61,10 @@ void report_progress(Context& context, const CopyMonitor& monitor, std::stop_tok
   while (context.clock.sleep(every, ending)) {
     const CopyProgress now = monitor.snapshot();
     const SteadyTime time = context.clock.steady();
-    const auto done = [](const CopyProgress& p) { return p.moved_bytes + p.verified_bytes; };
+    // Behind the copy the target is read back as well: one rate at a time.
+    const auto done = [](const CopyProgress& p) {
+      return p.phase == CopyPhase::Verifying ? p.verified_bytes : p.moved_bytes;
+    };
     const std::uint64_t step = done(now) - std::min(done(now), done(last));
     const double latest = static_cast<double>(step) / Seconds(time - last_time).count();
     rate = rate > 0 ? 0.7 * rate + 0.3 * latest : latest;
@@ -121,7 +124,9 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   CopyOptions options;
   options.workers = flags.workers;
   options.hash = flags.hash == "sha256" ? HashAlgorithm::Sha256 : HashAlgorithm::Xxh3_128;
-  options.verify = flags.verify && !ends.null_target ? VerifyMode::ReadBack : VerifyMode::None;
+  options.verify = !flags.verify || ends.null_target ? VerifyMode::None
+                   : flags.verify_after              ? VerifyMode::ReadBackAfter
+                                                     : VerifyMode::ReadBack;
   Throttle throttle(context.clock, TRY(parse_size(flags.limit)));
   CopyMonitor monitor;
   std::jthread reporter;
@@ -160,7 +165,9 @@ void add_copy(CLI::App& app, Context& context) {
       ->required();
   command->add_flag("--imageio", flags->imageio, "the source URL is an ovirt-imageio ticket");
   command->add_flag("--verify,!--no-verify", flags->verify,
-                    "read the target back and compare (default, but for null:)");
+                    "read the target back and compare, behind the copy (default, but for null:)");
+  command->add_flag("--verify-after", flags->verify_after,
+                    "read the target back when all is copied: for disks with moving heads");
   command
       ->add_option("--journal", flags->journal, "remember in FILE what is durable; go on from it")
       ->type_name("FILE");

@@ -1,4 +1,7 @@
+#include <unistd.h>
+
 #include <algorithm>
+#include <map>
 #include <ostream>
 
 #include <nlohmann/json.hpp>
@@ -10,6 +13,7 @@
 #include "cli/telemetry.h"
 #include "common/catalogue.h"
 #include "coordinator/dashboard/views.h"
+#include "coordinator/embedded/manifest_writer.h"
 
 namespace vmferry::cli {
 namespace {
@@ -64,11 +68,26 @@ Result<std::vector<kube::Object>> read_objects(Context& context, kube::Reader& r
   return std::vector<kube::Object>{*std::move(object)};
 }
 
+// Manifests that lie there by now; a VM whose import still works on it has none.
+Result<std::map<kube::ObjectKey, std::string>> manifests_of(Context& context, kube::Reader& reader,
+                                                            const std::vector<kube::Object>& vms) {
+  const embedded::Home home = TRY(context.home());
+  std::map<kube::ObjectKey, std::string> manifests;
+  for (const kube::Object& vm : vms) {
+    std::string path = embedded::manifest_path(reader, vm, home.volumes());
+    if (::access(path.c_str(), F_OK) == 0) manifests.emplace(vm.key(), std::move(path));
+  }
+  return manifests;
+}
+
 Result<std::string> table_of(Context& context, kube::Reader& reader, const kube::ResourceType& type,
                              std::vector<kube::Object> objects, const GetOptions& options,
                              bool wide) {
-  const TableOptions style{
+  TableOptions style{
       .with_namespace = options.all_namespaces, .wide = wide, .now = context.clock.wall()};
+  if (type == kube::types::kVirtualMachine) {
+    style.manifests = TRY(manifests_of(context, reader, objects));
+  }
   if (type != kube::types::kVirtualMachineImport) {
     return objects_table(type, std::move(objects), style);
   }

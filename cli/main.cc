@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <filesystem>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -18,9 +19,13 @@ int main(int argc, char** argv) {
                        .log = make_stderr_logger("vmferry"),
                        .terminal = ::isatty(STDOUT_FILENO) == 1};
 
-  CLI::App app("VMFerry brings virtual machines from vCenter and oVirt to KubeVirt.", "vmferry");
+  // kubectl runs the program kubectl-vmferry for `kubectl vmferry`.
+  const bool plugin = std::filesystem::path(argv[0]).filename() == "kubectl-vmferry";
+  CLI::App app("VMFerry brings virtual machines from vCenter and oVirt to KubeVirt.",
+               plugin ? "kubectl vmferry" : "vmferry");
   cli::add_global_options(app, context);
   cli::add_import(app, context);
+  cli::add_inventory(app, context);
   cli::add_up(app, context);
   cli::add_apply(app, context);
   cli::add_get(app, context);
@@ -31,6 +36,7 @@ int main(int argc, char** argv) {
   cli::add_limit(app, context);
   cli::add_copy(app, context);
   cli::add_explain(app, context);
+  cli::add_validate(app, context);
   cli::add_version(app, context);
   return cli::parse_and_run(app, context, argc, argv);
 }

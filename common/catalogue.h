@@ -26,7 +26,8 @@ std::optional<CatalogueEntry> find_catalogue_entry(std::string_view code);
 // "disk 'boot': no space left [VMF-DST-FULL]; free space or ...".
 std::string text_with_remedy(const Error& error);
 
-// The codes, spelled once. Sources (SRC), transfers (XFER), targets (DST), requests (REQ), fleet.
+// The codes, spelled once. Sources (SRC), transfers (XFER), targets (DST), requests (REQ), fleet,
+// the cluster (K8S).
 namespace code {
 inline constexpr std::string_view kSourceUnreachable = "VMF-SRC-UNREACHABLE";
 inline constexpr std::string_view kSourceAuth = "VMF-SRC-AUTH";
@@ -65,6 +66,13 @@ inline constexpr std::string_view kBlocked = "VMF-REQ-BLOCKED";
 inline constexpr std::string_view kTemplate = "VMF-REQ-TEMPLATE";
 inline constexpr std::string_view kManifest = "VMF-REQ-MANIFEST";
 inline constexpr std::string_view kObjectNotFound = "VMF-REQ-NOT-FOUND";
+inline constexpr std::string_view kClusterUnreachable = "VMF-K8S-UNREACHABLE";
+inline constexpr std::string_view kClusterTls = "VMF-K8S-TLS";
+inline constexpr std::string_view kClusterCredentials = "VMF-K8S-CREDENTIALS";
+inline constexpr std::string_view kForbidden = "VMF-K8S-FORBIDDEN";
+inline constexpr std::string_view kQuota = "VMF-K8S-QUOTA";
+inline constexpr std::string_view kWebhook = "VMF-K8S-WEBHOOK";
+inline constexpr std::string_view kPodSecurity = "VMF-K8S-POD-SECURITY";
 }  // namespace code
 
 }  // namespace vmferry

@@ -11,6 +11,12 @@ namespace vmferry {
 WallTime SystemClock::wall() const { return std::chrono::system_clock::now(); }
 SteadyTime SystemClock::steady() const { return std::chrono::steady_clock::now(); }
 
+SteadyTime SystemClock::boot() const {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);  // cannot fail: Linux has had this clock since 2.6.39
+  return SteadyTime(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
 bool SystemClock::sleep(std::chrono::nanoseconds time, std::stop_token stop) const {
   std::mutex mutex;
   std::condition_variable_any never;

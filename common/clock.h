@@ -21,6 +21,9 @@ class Clock {
   virtual ~Clock() = default;
   virtual WallTime wall() const = 0;
   virtual SteadyTime steady() const = 0;
+  // As steady(), but it goes on while the machine is suspended: for leases, which others count in
+  // real time. Not comparable with steady().
+  virtual SteadyTime boot() const { return steady(); }
   // Waits; false when `stop` was requested before the time was over.
   virtual bool sleep(std::chrono::nanoseconds time, std::stop_token stop) const = 0;
 };
@@ -30,6 +33,7 @@ class SystemClock final : public Clock {
  public:
   WallTime wall() const override;
   SteadyTime steady() const override;
+  SteadyTime boot() const override;
   bool sleep(std::chrono::nanoseconds time, std::stop_token stop) const override;
 };
 

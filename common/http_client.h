@@ -65,6 +65,12 @@ class HttpClient {
     // "host:port:address": connect to address for that host (as curl's --resolve).
     std::vector<std::string> resolve;
     std::size_t receive_buffer = 512u << 10;
+    // Shown to a server that asks for one: PEM, with the key beside it. Empty: none.
+    std::string client_certificate_pem;
+    SecretString client_key_pem;
+    // "::host:port": connect there, while names and certificates stay those of the URL (as curl's
+    // --connect-to).
+    std::string connect_to;
   };
   static Result<std::unique_ptr<HttpClient>> make(Options options);
   ~HttpClient();
@@ -83,6 +89,33 @@ class HttpClient {
  private:
   struct Impl;
   explicit HttpClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A response whose body is pulled as it arrives: watches, and other answers without an end. Has a
+// connection of its own, which is closed with it. Not thread-safe.
+class HttpStream {
+ public:
+  // Sends the request and waits for the answer's headers. Errors: as HttpClient::send.
+  static Result<std::unique_ptr<HttpStream>> open(HttpClient::Options options, HttpRequest request,
+                                                  std::stop_token stop);
+  ~HttpStream();
+  HttpStream(const HttpStream&) = delete;
+  HttpStream& operator=(const HttpStream&) = delete;
+
+  const HttpResponse& response() const;  // without body
+
+  struct Piece {
+    std::string bytes;   // empty: none came in time
+    bool ended = false;  // and none will come
+  };
+  // What came since the last call; waits up to `timeout` for the first byte. Errors: as
+  // HttpClient::send; request.max_response_bytes bounds what comes between two calls.
+  Result<Piece> read(std::chrono::milliseconds timeout, std::stop_token stop);
+
+ private:
+  struct Impl;
+  explicit HttpStream(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

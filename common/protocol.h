@@ -47,6 +47,7 @@ struct JobStatus {
   std::uint64_t reconnects = 0;
   double bytes_per_second = 0;  // smoothed over the last seconds
   std::string note;             // why it is slow or stalled: last healed error, "throttled", ...
+  std::string via;              // a detour of the data, and why; empty: the source's usual way
   friend bool operator==(const JobStatus&, const JobStatus&) = default;
 };
 

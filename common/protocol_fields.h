@@ -20,6 +20,7 @@ requires std::is_same_v<std::remove_const_t<M>, TlsTrust>
 void fields(A& a, M& m) {
   a.optional("ca", m.ca_pem);
   a.optional("thumbprint", m.thumbprint);
+  a.optional("system_too", m.system_too);
 }
 
 template <typename A, typename M>
@@ -82,6 +83,7 @@ void fields(A& a, M& m) {
   a.optional("reconnects", m.reconnects);
   a.optional("rate", m.bytes_per_second);
   a.optional("note", people(m.note));
+  a.optional("via", people(m.via));
 }
 
 template <typename A, Is<TargetVolume> M>

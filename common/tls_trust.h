@@ -10,10 +10,13 @@ namespace vmferry {
 // How a TLS peer is trusted. There is no way to trust anybody.
 // With a thumbprint, exactly the leaf certificate with that digest is accepted, whatever its name
 // or issuer (20 bytes: SHA-1, 32 bytes: SHA-256 of the DER). Else the chain must lead to `ca_pem`,
-// or to the system's store when that is empty, and the name must match.
+// or to the system's store when that is empty, and the name must match. `system_too` accepts the
+// system's store beside `ca_pem`: an oVirt engine may have a public certificate while its hosts
+// have ones of an authority of its own.
 struct TlsTrust {
   std::string ca_pem;
   std::string thumbprint;  // "AA:BB:..", upper case, normalised by parse_thumbprint
+  bool system_too = false;
 
   friend bool operator==(const TlsTrust&, const TlsTrust&) = default;
 };

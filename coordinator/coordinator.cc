@@ -4,7 +4,9 @@
 
 #include "common/process_lock.h"
 #include "coordinator/dashboard/status_server.h"
+#include "coordinator/embedded/expired_events.h"
 #include "coordinator/embedded/manifest_writer.h"
+#include "coordinator/embedded/standard_class.h"
 #include "coordinator/embedded/store.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/import_reconciler.h"
@@ -18,22 +20,10 @@ namespace {
 
 using embedded::Home;
 
-// The class that stands where nobody applied one: the home's own directory, the default.
-kube::Object standard_class() {
-  return kube::Object(
-      nlohmann::json{{"apiVersion", "storage.k8s.io/v1"},
-                     {"kind", "StorageClass"},
-                     {"metadata",
-                      {{"name", "standard"},
-                       {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
-                     {"provisioner", "vmferry.io/directory"},
-                     {"parameters", {{"path", "volumes"}}}});
-}
-
 Result<void> ensure_storage_class(embedded::Store& store) {
   const kube::ObjectList classes = TRY(store.list(kube::types::kStorageClass, {}, {}));
   if (!classes.items.empty()) return {};
-  TRY(store.create(kube::types::kStorageClass, standard_class(), {}, {}));
+  TRY(store.create(kube::types::kStorageClass, embedded::standard_class(), {}, {}));
   return {};
 }
 
@@ -98,7 +88,8 @@ Result<DiskEndpoint> Coordinator::Parts::renew(const JobId& job, std::stop_token
     if (const auto found = known->find(job); found != known->end()) renewal = found->second;
   }
   if (!renewal) {
-    return make_error(ErrorKind::NotFound, "no opening of disk '{}' is known (yet)", job.value);
+    // After a restart, until the import's first pass has looked at the opening again.
+    return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
   }
   DiskEndpoint endpoint =
       TRY(renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop));
@@ -187,11 +178,15 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
   }
   parts->manifests =
       std::make_unique<embedded::ManifestWriter>(*parts->store, home.volumes(), clock, log);
-  // Data of claims whose objects the garbage collection removed.
-  parts->sweeper = std::jthread([sweepable, &clock, log](std::stop_token stop) {
+  // Data of claims whose objects the garbage collection removed; events that nobody needs any more.
+  parts->sweeper = std::jthread([p, sweepable, &clock, log](std::stop_token stop) {
     do {
       if (const auto swept = sweepable->sweep(stop); !swept)
         log.warn("sweep of claims failed", swept.error());
+      const auto expired = embedded::remove_expired_events(*p->store, *p->store, clock.wall(),
+                                                           embedded::kEventLife, stop);
+      if (!expired && expired.error().kind() != ErrorKind::Canceled)
+        log.warn("sweep of events failed", expired.error());
     } while (clock.sleep(std::chrono::seconds(5), stop));
   });
   parts->status = TRY(dashboard::StatusServer::start(home.socket(), *parts->fleet, log));

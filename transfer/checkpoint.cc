@@ -16,8 +16,9 @@ constexpr std::uint64_t kMostChunksPerRecord = 16384;  // bounds memory: found z
 }  // namespace
 
 Result<void> flush_target(CopyState& state) {
-  // A flush after a failed one may succeed although data was lost (the kernel reports an error
-  // once), so the first failure stays.
+  // A flush after a failed one, or beside it, may succeed although data was lost (the kernel
+  // reports an error once), so they come one by one and the first failure stays.
+  const std::lock_guard lock(state.flushing);
   if (state.flush_failed) {
     return coded_error(ErrorKind::DataLoss, code::kTargetIo,
                        "an earlier flush of the target failed");

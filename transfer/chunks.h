@@ -45,6 +45,18 @@ class ChunkBitmap {
     }
     return end;
   }
+  // The first index at or after `from` whose bit is set here and not in `other`, a bitmap of the
+  // same count; count() if there is none.
+  std::uint64_t find_beyond(const ChunkBitmap& other, std::uint64_t from) const {
+    while (from < count_) {
+      const std::uint64_t word = (words_[from / 64].load(std::memory_order_acquire) &
+                                  ~other.words_[from / 64].load(std::memory_order_acquire)) >>
+                                 (from % 64);
+      if (word != 0) return std::min<std::uint64_t>(count_, from + std::countr_zero(word));
+      from = (from / 64 + 1) * 64;
+    }
+    return count_;
+  }
 
  private:
   std::uint64_t count_;

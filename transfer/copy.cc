@@ -92,8 +92,15 @@ Error digest_differs(const SourceDigest& theirs, const std::string& ours) {
                      theirs.algorithm, theirs.hex, ours);
 }
 
-// Reads the target back while the server computes its own digest.
-Result<void> verify_stage(CopyState& state, CopyResult& result) {
+Result<void> read_back(CopyState& state, std::unique_ptr<Verification> verification,
+                       std::stop_token stop) {
+  if (verification == nullptr) verification = TRY(Verification::start(state));
+  return verification->finish(std::move(stop));
+}
+
+// Reads the target back, as far as not yet done, while the server computes its own digest.
+Result<void> verify_stage(CopyState& state, std::unique_ptr<Verification> verification,
+                          CopyResult& result) {
   const SteadyTime begin = state.clock.steady();
   const std::stop_token stop = state.failure.token();
   Result<std::optional<SourceDigest>> theirs = std::optional<SourceDigest>{};
@@ -106,9 +113,9 @@ Result<void> verify_stage(CopyState& state, CopyResult& result) {
         return {};
       });
     }
-    if (state.options.verify == VerifyMode::ReadBack) {
+    if (state.options.verify != VerifyMode::None) {
       state.counters.phase = CopyPhase::Verifying;
-      if (Result<void> verified = verify_target(state, stop); !verified) {
+      if (Result<void> verified = read_back(state, std::move(verification), stop); !verified) {
         state.failure.set(std::move(verified).error());
       } else {
         result.verified = true;
@@ -136,8 +143,10 @@ Result<CopyResult> run(CopyState& state, CopyMonitor& monitor, std::stop_token s
       run_watch(state, monitor, ending);
       return {};
     });
+    std::unique_ptr<Verification> behind;
+    if (state.options.verify == VerifyMode::ReadBack) behind = TRY(Verification::start(state));
     TRY(copy_stage(state));
-    TRY(verify_stage(state, result));
+    TRY(verify_stage(state, std::move(behind), result));
   }
   TRY(state.sink.finish());
   if (state.journal != nullptr) TRY(state.journal->mark_complete());

@@ -29,7 +29,9 @@ std::string_view to_string(CopyPhase phase);
 enum class HashAlgorithm { Xxh3_128, Sha256 };
 std::string_view to_string(HashAlgorithm algorithm);
 
-enum class VerifyMode { None, ReadBack };
+// The target is read back past the page cache and compared: behind the copy, as its parts get
+// flushed, or after it, which spares a disk of moving heads the way between both.
+enum class VerifyMode { None, ReadBack, ReadBackAfter };
 
 // Absolute counters of one transfer, safe to read from any thread. Bytes are counted when done
 // (written or proven zero), not when asked for.
@@ -50,6 +52,7 @@ struct CopyOptions {
   int workers = 0;  // 0: the source's hint
   HashAlgorithm hash = HashAlgorithm::Xxh3_128;
   VerifyMode verify = VerifyMode::ReadBack;
+  std::uint64_t verify_flush_bytes = 128ull << 20;  // behind the copy: flushed, then read back
   bool compare_source_digest = false;  // ask the server for sha256 and compare (sets hash Sha256)
   std::chrono::milliseconds checkpoint_every{5000};
   std::uint64_t checkpoint_bytes = 4ull << 30;

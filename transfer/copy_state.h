@@ -92,14 +92,15 @@ struct CopyState {
   const std::uint64_t size_bytes;
   const SourceHints hints;
   bool target_is_zero = false;
-  std::atomic<bool> flush_failed{false};
+  std::mutex flushing;        // one flush at a time: see flush_target
+  bool flush_failed = false;  // under `flushing`
 
   std::unique_ptr<LeafTable> leaves;
   ChunkBitmap done;     // leaf stored and chunk written (or zero on a zero target)
   ChunkBitmap durable;  // and flushed, and recorded in the journal
   CopyCounters counters;
   FirstError failure;
-  std::vector<AlignedBuffer> buffers;  // one a worker, reused by copy, verify and repair
+  std::vector<AlignedBuffer> buffers;  // one a worker
 };
 
 }  // namespace vmferry

@@ -38,6 +38,7 @@ struct SourceCounters {
   std::uint64_t retries = 0;
   std::uint64_t reconnects = 0;
   std::string last_error;  // of the last retry, for telling why it is slow
+  std::string via;         // a detour that the data takes, and why: "the engine's proxy (...)"
 };
 
 // A virtual disk being read. Offsets and lengths are bytes of guest data.

@@ -6,6 +6,7 @@
 
 #include "common/result.h"
 #include "transfer/disk_sink.h"
+#include "transfer/write_fence.h"
 
 namespace vmferry {
 
@@ -17,6 +18,8 @@ struct SinkOptions {
   bool preallocate = false;      // thick file
   bool direct_io = true;         // falls back to buffered where refused
   std::uint64_t data_bytes = 0;  // of size_bytes, known to be written: checked against free space
+  // Asked before every change of the target; outlives the sink. Null: no lease to keep.
+  const WriteFence* fence = nullptr;
 };
 
 // Opens and locks the target: a second opener gets Unavailable with VMF-DST-BUSY. Checks free space

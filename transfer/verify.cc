@@ -1,133 +1,38 @@
 #include "transfer/verify.h"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <exception>
-#include <mutex>
-#include <thread>
-#include <vector>
 
 #include "common/catalogue.h"
 #include "transfer/checkpoint.h"
 #include "transfer/copy_workers.h"
-#include "transfer/run_queue.h"
 
 namespace vmferry {
 namespace {
+
+// What a reader asks for at once, and how many ask: benchmarks/README.md.
+constexpr std::uint64_t kReadChunks = 2;
+constexpr std::uint64_t kReaders = 4;
+constexpr int kFlushShare = 10;  // flushes behind the copy take at most this part of the time
+constexpr std::chrono::milliseconds kFollowTick{20};
+constexpr std::size_t kMostRuns = 16384;
 
 constexpr std::uint64_t kWindowChunks = 1024;  // known zero ranges are asked for per GiB
 constexpr std::size_t kMostRepairs = 1024;     // more is no accident: fail at once
 constexpr std::size_t kOffsetsNamed = 10;
 
-// The chunks that differ, sorted. Filled by the workers.
-class Differences {
- public:
-  void add(std::uint64_t index) {
-    const std::lock_guard lock(mutex_);
-    chunks_.push_back(index);
-  }
-  std::vector<std::uint64_t> take() {
-    std::ranges::sort(chunks_);
-    return std::move(chunks_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::uint64_t> chunks_;
-};
-
-// Lets the workers end, whichever way the feeding scope is left.
-class CloseAtEnd {
- public:
-  explicit CloseAtEnd(RunQueue& queue) : queue_(queue) {}
-  ~CloseAtEnd() { queue_.close(); }
-  CloseAtEnd(const CloseAtEnd&) = delete;
-  CloseAtEnd& operator=(const CloseAtEnd&) = delete;
-
- private:
-  RunQueue& queue_;
-};
-
-Result<bool> chunk_is_equal(CopyState& state, std::uint64_t index, LeafHasher& hasher,
-                            const AlignedBuffer& buffer) {
-  const ByteRange range = chunk_range(index, state.size_bytes);
-  const std::span<std::byte> chunk = buffer.span().first(range.length);
-  TRY(state.sink.read_back(range.offset, chunk));
+Result<bool> leaf_is_equal(const CopyState& state, std::uint64_t index,
+                           std::span<const std::byte> chunk, LeafHasher& hasher) {
   std::byte leaf[kMaxLeafBytes];
   TRY(hasher.hash(chunk, leaf));
   return std::ranges::equal(std::span(leaf).first(state.leaves->leaf_size()),
                             state.leaves->leaf(index));
 }
 
-// Queues every chunk but the zero ones that the sink knows to be zero.
-Result<void> feed(CopyState& state, RunQueue& queue, std::stop_token stop) {
-  const std::uint64_t count = state.done.count();
-  for (std::uint64_t first = 0; first < count; first += kWindowChunks) {
-    const std::uint64_t end = std::min(count, first + kWindowChunks);
-    const std::uint64_t offset = first * kChunkBytes;
-    const ByteRange window{offset, std::min(end * kChunkBytes, state.size_bytes) - offset};
-    const std::vector<ByteRange> holes = TRY(state.sink.known_zero_ranges(window));
-    auto hole = holes.begin();
-    ChunkRun run{first, 0, ChunkAction::Copy, kAllPieces};
-    for (std::uint64_t index = first; index < end; ++index) {
-      const ByteRange range = chunk_range(index, state.size_bytes);
-      while (hole != holes.end() && hole->end() < range.end()) ++hole;
-      const bool known = hole != holes.end() && hole->offset <= range.offset;
-      if (!known || !state.leaves->is_zero_chunk(index)) {
-        ++run.count;
-        continue;
-      }
-      state.counters.verified += range.length;
-      if (run.count != 0 && !queue.push(run, stop)) break;
-      run = {index + 1, 0, ChunkAction::Copy, kAllPieces};
-    }
-    if (run.count != 0) queue.push(run, stop);
-    if (stop.stop_requested()) return Error(ErrorKind::Canceled, "verification stopped");
-  }
-  return {};
-}
-
-Result<void> compare_chunks(CopyState& state, RunQueue& queue, const AlignedBuffer& buffer,
-                            Differences& differences, std::stop_token stop) {
-  LeafHasher hasher = TRY(LeafHasher::make(state.options.hash));
-  while (const std::optional<ChunkRun> work = queue.pop(1, 1, stop)) {
-    if (TRY(chunk_is_equal(state, work->first, hasher, buffer))) {
-      state.counters.verified += chunk_range(work->first, state.size_bytes).length;
-    } else {
-      differences.add(work->first);
-    }
-  }
-  return {};
-}
-
-Result<std::vector<std::uint64_t>> find_differences(CopyState& state, std::stop_token stop) {
-  RunQueue queue;
-  Differences differences;
-  FirstError failure;
-  const std::stop_callback forward(
-      stop, [&failure] { failure.set(Error(ErrorKind::Canceled, "verification stopped")); });
-  {
-    std::vector<std::jthread> threads;
-    for (const AlignedBuffer& buffer : state.buffers) {
-      threads.emplace_back([&] {
-        try {
-          Result<void> compared =
-              compare_chunks(state, queue, buffer, differences, failure.token());
-          if (!compared) failure.set(std::move(compared).error());
-        } catch (const std::exception& error) {
-          failure.set(make_error(ErrorKind::Internal, "verify thread: {}", error.what()));
-        }
-      });
-    }
-    const CloseAtEnd close(queue);
-    if (Result<void> fed = feed(state, queue, failure.token()); !fed) {
-      failure.set(std::move(fed).error());
-    }
-  }
-  if (std::optional<Error> error = failure.get()) return *std::move(error);
-  return differences.take();
-}
-
-Error verify_failed(const std::vector<std::uint64_t>& chunks, std::string_view what) {
+Error verify_failed(std::vector<std::uint64_t> chunks, std::string_view what) {
+  std::ranges::sort(chunks);
   std::string offsets;
   for (std::size_t i = 0; i < chunks.size() && i < kOffsetsNamed; ++i) {
     offsets += fmt::format("{}{}", i == 0 ? "" : ", ", chunks[i] * kChunkBytes);
@@ -138,41 +43,200 @@ Error verify_failed(const std::vector<std::uint64_t>& chunks, std::string_view w
       chunks.size(), what, offsets, chunks.size() > kOffsetsNamed ? ", ..." : "");
 }
 
-Result<void> repair(CopyState& state, const std::vector<std::uint64_t>& chunks,
-                    std::stop_token stop) {
-  if (chunks.size() > kMostRepairs) return verify_failed(chunks, " (too many to repair)");
+}  // namespace
+
+Verification::Verification(CopyState& state)
+    : state_(state),
+      seen_(state.done.count()),
+      on_failure_(state.failure.token(), [this] { ending_.request_stop(); }) {}
+
+Verification::~Verification() { ending_.request_stop(); }
+
+Result<std::unique_ptr<Verification>> Verification::start(CopyState& state) {
+  std::unique_ptr<Verification> verification(new Verification(state));
+  const std::uint64_t reads = (state.done.count() + kReadChunks - 1) / kReadChunks;
+  for (std::uint64_t i = 0; i < std::clamp<std::uint64_t>(reads, 1, kReaders); ++i) {
+    if (!verification->buffers_.emplace_back(kReadChunks * kChunkBytes)) {
+      return Error(ErrorKind::ResourceExhausted, "no memory for reading the target back");
+    }
+  }
+  TRY(verification->start_threads());
+  return verification;
+}
+
+Result<void> Verification::start_threads() {
+  try {
+    for (const AlignedBuffer& buffer : buffers_) {
+      readers_.push_back(
+          start_thread([this, &buffer](std::stop_token) { return compare_queued(buffer); }));
+    }
+    if (state_.options.verify == VerifyMode::ReadBack) {
+      follower_ = start_thread([this](std::stop_token copied) { return follow(copied); });
+    }
+  } catch (const std::exception& error) {  // no thread to be had
+    return make_error(ErrorKind::ResourceExhausted, "verify threads: {}", error.what());
+  }
+  return {};
+}
+
+// Runs `body` as a thread's whole life: a failure or a library's exception ends the transfer.
+template <typename Body>
+std::jthread Verification::start_thread(Body body) {
+  return std::jthread([this, body = std::move(body)](std::stop_token stop) {
+    try {
+      if (Result<void> result = body(stop); !result) state_.failure.set(std::move(result).error());
+    } catch (const std::exception& error) {
+      state_.failure.set(make_error(ErrorKind::Internal, "verify thread: {}", error.what()));
+    }
+  });
+}
+
+// Queues what is durable from an earlier attempt, then what the copy has written, flush by flush.
+Result<void> Verification::follow(std::stop_token copied) {
+  for (std::vector<ChunkRun> runs; !(runs = take_unseen(state_.durable)).empty();) queue(runs);
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::uint64_t flushed = 0;
+  SteadyTime next = state_.clock.steady();
+  while (!copied.stop_requested() && !ending_.stop_requested()) {
+    {
+      std::unique_lock lock(mutex);
+      never.wait_for(lock, copied, kFollowTick, [] { return false; });
+    }
+    const std::uint64_t completed = state_.counters.completed;
+    const SteadyTime begin = state_.clock.steady();
+    if (completed - flushed < state_.options.verify_flush_bytes || begin < next) continue;
+    const std::vector<ChunkRun> written = take_unseen(state_.done);
+    TRY(flush_target(state_));
+    const SteadyTime end = state_.clock.steady();
+    queue(written);
+    next = end + (end - begin) * kFlushShare;
+    flushed = completed;
+  }
+  return {};
+}
+
+// Chunks with data that the follower meets for the first time. At most so many runs that they are
+// no matter of memory; what is left comes with the next call.
+std::vector<ChunkRun> Verification::take_unseen(const ChunkBitmap& written) {
+  std::vector<ChunkRun> runs;
+  for (std::uint64_t at = written.find_beyond(seen_, 0);
+       at < written.count() && runs.size() < kMostRuns; at = written.find_beyond(seen_, at + 1)) {
+    seen_.set(at);
+    if (state_.leaves->is_zero_chunk(at)) continue;
+    if (runs.empty() || runs.back().end() != at) {
+      runs.push_back({at, 0, ChunkAction::Copy, kAllPieces});
+    }
+    ++runs.back().count;
+  }
+  return runs;
+}
+
+void Verification::queue(const std::vector<ChunkRun>& runs) {
+  for (const ChunkRun& run : runs) {
+    if (!queue_.push(run, ending_.get_token())) return;
+  }
+}
+
+// What the follower did not queue, but for zero chunks that the sink knows to be zero.
+Result<void> Verification::queue_rest() {
+  const std::uint64_t count = state_.done.count();
+  for (std::uint64_t first = 0; first < count; first += kWindowChunks) {
+    const std::uint64_t end = std::min(count, first + kWindowChunks);
+    const std::uint64_t offset = first * kChunkBytes;
+    const ByteRange window{offset, std::min(end * kChunkBytes, state_.size_bytes) - offset};
+    const std::vector<ByteRange> holes = TRY(state_.sink.known_zero_ranges(window));
+    auto hole = holes.begin();
+    std::vector<ChunkRun> runs{{first, 0, ChunkAction::Copy, kAllPieces}};
+    for (std::uint64_t index = first; index < end; ++index) {
+      const ByteRange range = chunk_range(index, state_.size_bytes);
+      while (hole != holes.end() && hole->end() < range.end()) ++hole;
+      const bool known = hole != holes.end() && hole->offset <= range.offset;
+      const bool zero = state_.leaves->is_zero_chunk(index);
+      if (zero ? !known : !seen_.test(index)) {
+        ++runs.back().count;
+        continue;
+      }
+      if (zero) state_.counters.verified += range.length;
+      runs.push_back({index + 1, 0, ChunkAction::Copy, kAllPieces});
+    }
+    std::erase_if(runs, [](const ChunkRun& run) { return run.count == 0; });
+    queue(runs);
+    if (ending_.stop_requested()) return Error(ErrorKind::Canceled, "verification stopped");
+  }
+  return {};
+}
+
+Result<void> Verification::compare_queued(const AlignedBuffer& buffer) {
+  LeafHasher hasher = TRY(LeafHasher::make(state_.options.hash));
+  const std::stop_token stop = ending_.get_token();
+  while (const std::optional<ChunkRun> work = queue_.pop(kReadChunks, 1, stop)) {
+    const std::span<std::byte> bytes = buffer.span().first(bytes_of(*work, state_.size_bytes));
+    TRY(state_.sink.read_back(work->first * kChunkBytes, bytes));
+    for (std::uint64_t i = 0; i < work->count; ++i) {
+      const std::uint64_t index = work->first + i;
+      const ByteRange range = chunk_range(index, state_.size_bytes);
+      const auto chunk = bytes.subspan(i * kChunkBytes, range.length);
+      if (TRY(leaf_is_equal(state_, index, chunk, hasher))) {
+        state_.counters.verified += range.length;
+      } else {
+        TRY(report(index));
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Verification::report(std::uint64_t index) {
+  const std::lock_guard lock(mutex_);
+  differing_.push_back(index);
+  if (differing_.size() <= kMostRepairs) return {};
+  return verify_failed(differing_, " (too many to repair)");
+}
+
+Result<void> Verification::finish(std::stop_token stop) {
+  if (follower_.joinable()) {
+    follower_.request_stop();
+    follower_.join();
+  }
+  Result<void> queued = queue_rest();
+  queue_.close();
+  for (std::jthread& reader : readers_) reader.join();
+  if (std::optional<Error> failed = state_.failure.get()) return *std::move(failed);
+  TRY(std::move(queued));
+  if (differing_.empty()) return {};
+  std::ranges::sort(differing_);
+  return repair(differing_, std::move(stop));
+}
+
+Result<void> Verification::repair(const std::vector<std::uint64_t>& chunks, std::stop_token stop) {
   // A sequential source cannot go back.
-  if (state.hints.sequential) return verify_failed(chunks, "");
-  state.log.warn("target differs, copying the chunks again",
-                 {{"offset", chunks.front() * kChunkBytes},
-                  {"bytes", static_cast<std::uint64_t>(chunks.size()) * kChunkBytes}});
-  LeafHasher hasher = TRY(LeafHasher::make(state.options.hash));
-  const AlignedBuffer& buffer = state.buffers.front();
+  if (state_.hints.sequential) return verify_failed(chunks, "");
+  state_.log.warn("target differs, copying the chunks again",
+                  {{"offset", chunks.front() * kChunkBytes},
+                   {"bytes", static_cast<std::uint64_t>(chunks.size()) * kChunkBytes}});
+  LeafHasher hasher = TRY(LeafHasher::make(state_.options.hash));
+  const AlignedBuffer& buffer = buffers_.front();
   for (const std::uint64_t index : chunks) {
     if (stop.stop_requested()) return Error(ErrorKind::Canceled, "repair stopped");
-    TRY(copy_chunk_again(state, index, hasher, buffer, stop));
+    TRY(copy_chunk_again(state_, index, hasher, buffer, stop));
   }
-  TRY(flush_target(state));
+  TRY(flush_target(state_));
   std::vector<std::uint64_t> still;
   for (const std::uint64_t index : chunks) {
     if (stop.stop_requested()) return Error(ErrorKind::Canceled, "repair stopped");
-    if (TRY(chunk_is_equal(state, index, hasher, buffer))) {
-      state.counters.verified += chunk_range(index, state.size_bytes).length;
+    const ByteRange range = chunk_range(index, state_.size_bytes);
+    const std::span<std::byte> chunk = buffer.span().first(range.length);
+    TRY(state_.sink.read_back(range.offset, chunk));
+    if (TRY(leaf_is_equal(state_, index, chunk, hasher))) {
+      state_.counters.verified += range.length;
     } else {
       still.push_back(index);
     }
   }
   if (!still.empty()) return verify_failed(still, ", after one repair");
-  if (state.journal != nullptr) TRY(record_chunks(state, chunks));
+  if (state_.journal != nullptr) TRY(record_chunks(state_, chunks));
   return {};
-}
-
-}  // namespace
-
-Result<void> verify_target(CopyState& state, std::stop_token stop) {
-  const std::vector<std::uint64_t> differing = TRY(find_differences(state, stop));
-  if (differing.empty()) return {};
-  return repair(state, differing, stop);
 }
 
 }  // namespace vmferry

@@ -1,14 +1,66 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
 #include "common/result.h"
+#include "transfer/aligned_buffer.h"
+#include "transfer/chunks.h"
 #include "transfer/copy_state.h"
+#include "transfer/run_queue.h"
 
 namespace vmferry {
 
-// Reads the flushed target back, past the page cache, and compares every chunk with the leaf that
-// was computed when it was received. Zero chunks within the sink's known zero ranges are accepted
-// unread. Chunks that differ are copied once more, flushed and compared again; what still differs
-// is DataLoss with VMF-XFER-VERIFY-FAILED and the first offsets. `stop`: Canceled.
-Result<void> verify_target(CopyState& state, std::stop_token stop);
+// Reads the target back past the page cache and compares it with the leaves of what was received.
+// Behind the copy it flushes every now and then what is written, and its readers follow; only the
+// rest is left for finish(). After the copy, finish() does it all.
+//
+// A chunk is read back only after a flush that came after its last write.
+class Verification {
+ public:
+  // Starts the readers, and the follower if state.options.verify says behind the copy.
+  // ResourceExhausted without memory or threads.
+  static Result<std::unique_ptr<Verification>> start(CopyState& state);
+  // Stops what runs and waits for it.
+  ~Verification();
+  Verification(const Verification&) = delete;
+  Verification& operator=(const Verification&) = delete;
+
+  // After the copy and its last flush. Compares what is left; zero chunks need no reading where the
+  // sink knows them to be zero. Chunks that differ are copied once more and compared again. Errors:
+  // DataLoss with VMF-XFER-VERIFY-FAILED and the offsets; those of the sink and of the source;
+  // Canceled.
+  Result<void> finish(std::stop_token stop);
+
+ private:
+  explicit Verification(CopyState& state);
+  Result<void> start_threads();
+  template <typename Body>
+  std::jthread start_thread(Body body);
+
+  Result<void> follow(std::stop_token copied);
+  std::vector<ChunkRun> take_unseen(const ChunkBitmap& written);
+  void queue(const std::vector<ChunkRun>& runs);
+  Result<void> queue_rest();
+  Result<void> compare_queued(const AlignedBuffer& buffer);
+  Result<void> report(std::uint64_t index);
+  Result<void> repair(const std::vector<std::uint64_t>& chunks, std::stop_token stop);
+
+  CopyState& state_;
+  std::vector<AlignedBuffer> buffers_;  // one a reader
+  RunQueue queue_;
+  ChunkBitmap seen_;  // by the follower: queued, or zero and left for finish()
+  std::mutex mutex_;
+  std::vector<std::uint64_t> differing_;
+  std::stop_source ending_;
+  std::stop_callback<std::function<void()>> on_failure_;
+  std::vector<std::jthread> readers_;
+  std::jthread follower_;  // absent after the copy
+};
 
 }  // namespace vmferry

@@ -134,6 +134,9 @@ inline constexpr std::string_view kPropagateAnnotations =
 inline constexpr std::string_view kDiskSources = "vmimport.v2v.kubevirt.io/disk-sources";  // ours
 inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";             // ours
 inline constexpr std::string_view kTracker = "vmimport.v2v.kubevirt.io/tracker";
+// On the target VM: the run strategy that is like its source's high availability; the import uses
+// it when it starts the VM.
+inline constexpr std::string_view kRunStrategy = "vmimport.v2v.kubevirt.io/run-strategy";
 inline constexpr std::string_view kImportUid = "vmimport.v2v.kubevirt.io/import-uid";  // ours
 inline constexpr std::string_view kCancelledFinalizer = "vmimport.v2v.kubevirt.io/cancelled-import";
 inline constexpr std::string_view kRestoreFinalizer = "vmimport.v2v.kubevirt.io/restore-state";

@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "common/bytes.h"
 #include "coordinator/api/import.h"
 
 namespace vmferry::api {
@@ -36,6 +39,27 @@ nlohmann::json to_json(const DiskStatus& disk) {
   return json;
 }
 
+// All disks together, in the words of `kubectl get`.
+nlohmann::json copy_to_json(const std::vector<DiskStatus>& disks) {
+  std::uint64_t to_move = 0;
+  std::uint64_t moved = 0;
+  std::uint64_t rate = 0;
+  for (const DiskStatus& disk : disks) {
+    to_move += disk.to_move_bytes;
+    moved += std::min(disk.moved_bytes, disk.to_move_bytes);
+    if (disk.moved_bytes < disk.to_move_bytes) rate += disk.bytes_per_second;
+  }
+  nlohmann::json json{{"toMoveBytes", to_move}, {"movedBytes", moved}};
+  // As null they clear, in a merge patch, what stood there.
+  json["rate"] = nullptr;
+  json["eta"] = nullptr;
+  if (rate > 0) {
+    json["rate"] = human_rate(static_cast<double>(rate));
+    json["eta"] = human_duration(static_cast<double>(to_move - moved) / static_cast<double>(rate));
+  }
+  return json;
+}
+
 }  // namespace
 
 nlohmann::json status_to_json(const ImportStatus& status) {
@@ -51,6 +75,7 @@ nlohmann::json status_to_json(const ImportStatus& status) {
     json["dataVolumes"].push_back(nlohmann::json{{"name", name}});
   }
   for (const DiskStatus& disk : status.disks) json["disks"].push_back(to_json(disk));
+  if (!status.disks.empty()) json["copy"] = copy_to_json(status.disks);
   return json;
 }
 

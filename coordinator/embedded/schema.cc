@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "coordinator/api/yaml.h"
 #include "coordinator/embedded/crd_texts.h"
+#include "coordinator/embedded/schema_rules.h"
 
 namespace vmferry::embedded {
 namespace {
@@ -20,6 +21,7 @@ constexpr const char* kPreserve = "x-kubernetes-preserve-unknown-fields";
 constexpr const char* kIntOrString = "x-kubernetes-int-or-string";
 constexpr const char* kListType = "x-kubernetes-list-type";
 constexpr const char* kListMapKeys = "x-kubernetes-list-map-keys";
+constexpr const char* kRules = "x-kubernetes-validations";
 constexpr std::size_t kMaxProblems = 10;
 
 const json& member(const json& schema, const char* name) {
@@ -47,7 +49,7 @@ Result<void> check_schema(const json& schema, const std::string& path) {
                                             "items",     "required",   "enum",
                                             "nullable",  "minLength",  "maxLength",
                                             "pattern",   "minimum",    "maximum",
-                                            "format",    "oneOf",      "description",
+                                            "format",    kRules,       "description",
                                             kPreserve,   kIntOrString, kListType,
                                             kListMapKeys};
   const auto refuse = [&](const std::string& what) {
@@ -68,10 +70,8 @@ Result<void> check_schema(const json& schema, const std::string& path) {
     const json& child = member(schema, name);
     if (!child.is_null()) TRY(check_schema(child, path_to(path, name)));
   }
-  for (const json& choice : member(schema, "oneOf")) {
-    if (!choice.is_object() || choice.size() != 1 || !choice.contains("required")) {
-      return refuse("oneOf may hold `required` only");
-    }
+  if (const auto known = check_rules_are_known(member(schema, kRules)); !known) {
+    return refuse(known.error().message());
   }
   return {};
 }
@@ -116,7 +116,6 @@ class Validator {
   void check_text(const json& schema, const json& value, const std::string& path);
   void check_object(const json& schema, const json& value, const std::string& path);
   void check_list(const json& schema, const json& value, const std::string& path);
-  void check_one_of(const json& choices, const json& value, const std::string& path);
 
   std::vector<std::string> problems_;
 };
@@ -167,35 +166,16 @@ void Validator::check_text(const json& schema, const json& value, const std::str
   }
 }
 
-void Validator::check_one_of(const json& choices, const json& value, const std::string& path) {
-  int matching = 0;
-  std::string names;
-  for (const json& choice : choices) {
-    const json& required = choice.at("required");
-    const bool all = std::all_of(required.begin(), required.end(), [&](const json& name) {
-      return value.contains(name.get_ref<const std::string&>());
-    });
-    matching += all ? 1 : 0;
-    for (const json& name : required) {
-      names += (names.empty() ? "" : ", ") + name.get<std::string>();
-    }
-  }
-  if (matching == 1) return;
-  std::string present;
-  for (const auto& [name, ignored] : value.items()) {
-    present += (present.empty() ? "" : ", ") + name;
-  }
-  problem(path,
-          "must have exactly one of " + names + "; it has " + (present.empty() ? "none" : present));
-}
-
 void Validator::check_object(const json& schema, const json& value, const std::string& path) {
   for (const json& name : member(schema, "required")) {
     const std::string& text = name.get_ref<const std::string&>();
     if (!value.contains(text)) problem(path_to(path, text), "is required");
   }
-  const json& choices = member(schema, "oneOf");
-  if (choices.is_array()) check_one_of(choices, value, path);
+  for (const json& rule : member(schema, kRules)) {
+    if (const std::string broken = broken_rule(rule, value); !broken.empty()) {
+      problem(path, broken);
+    }
+  }
   const json& properties = member(schema, "properties");
   const json& additional = member(schema, "additionalProperties");
   for (const auto& [key, child] : value.items()) {

@@ -10,6 +10,7 @@ namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kPoll{1};
+constexpr int kMostReopenings = 3;  // source-ovirt.md 6
 
 StepResult copy_failed(const Error& error) {
   return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
@@ -24,6 +25,11 @@ const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
 // An opening that failed at the source (a transfer cancelled there, say) is ended and made anew.
 Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
   if (why.code() != code::kSourceRead && why.code() != code::kTicketExpired) return why;
+  if (++pass.memory.reopened[disk.id] > kMostReopenings) {
+    return Error(ErrorKind::DataLoss, why.code(),
+                 fmt::format("the source did not open it in {} tries: {}", kMostReopenings + 1,
+                             why.message()));
+  }
   const auto gone = pass.provider->release_disk(pass.ledger.openings[disk.id], disk.id, pass.uid(),
                                                 false, pass.stop);
   if (!gone || !*gone) return why;
@@ -66,6 +72,7 @@ Result<std::optional<DiskEndpoint>> opened(Pass& pass, const SourceDisk& disk) {
       chosen.vddk || (pass.parts.settings.vddk && pass.provider_kind() == ProviderKind::Vmware);
   if (vddk) opening.endpoint->kind = SourceKind::NbdkitVddk;
   pass.memory.endpoints[disk.id] = *opening.endpoint;
+  pass.memory.reopened.erase(disk.id);
   return std::move(opening.endpoint);
 }
 
@@ -83,7 +90,7 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   request.target = volume.target;
   request.nodes = volume.nodes;
   request.compare_source_digest = endpoint.kind == SourceKind::Imageio &&
-                                  pass.import.object.annotation(kCompareSourceDigest) == "true";
+                                  pass.import.object.annotation(kCompareSourceDigest) != "false";
   return request;
 }
 
@@ -179,10 +186,22 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   pass.parts.renewals.lock()->erase(pass.job_of(planned));
   pass.event(
       kube::EventSeverity::Normal, "DiskCopied",
-      fmt::format("Disk '{}': {} moved in {}, verified, {}", planned.name,
-                  human_bytes(status.moved_bytes), human_duration(view.seconds), status.digest));
+      fmt::format("Disk '{}': {} moved in {}, verified{}, {}", planned.name,
+                  human_bytes(status.moved_bytes), human_duration(view.seconds),
+                  view.source_digest_matched ? ", equal to the source's own checksum" : "",
+                  status.digest));
   pass.parts.fleet.forget(pass.job_of(planned));
   return StepResult::done();
+}
+
+// A detour that the agent takes is told once, and shown for good.
+void show_detour(Pass& pass, const TransferView& view, api::DiskStatus& status) {
+  const std::string& via = view.status.via;
+  if (via.empty() || status.source_path.find(via) != std::string::npos) return;
+  const std::string usual = status.source_path.substr(0, status.source_path.find(", through "));
+  status.source_path = usual + ", " + via;
+  pass.event(kube::EventSeverity::Warning, "SourceDetour",
+             fmt::format("Disk '{}' is read {}", status.name, via));
 }
 
 void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& totals) {
@@ -281,6 +300,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   }
   if (view) {
     show(*view, status);
+    show_detour(pass, *view, status);
     if (view->state == TransferState::Failed) {
       const Error error =
           view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));

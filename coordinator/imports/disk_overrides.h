@@ -10,7 +10,8 @@
 
 namespace vmferry::imports {
 
-// Annotation on an import: ask the oVirt server for its own digest of each disk and compare.
+// Annotation on an import; "false": an oVirt server that offers checksums is not asked for its own
+// of each disk, which is compared with that of the copy and makes it read the disk once more.
 inline constexpr std::string_view kCompareSourceDigest =
     "vmimport.v2v.kubevirt.io/compare-source-digest";
 

@@ -96,13 +96,18 @@ api::Mappings merge_mappings(const std::optional<api::Mappings>& in_cr,
           .disks = primary.disks};
 }
 
+const api::StorageMappingItem* storage_item(const api::Mappings& mappings, const SourceDisk& disk) {
+  const api::StorageMappingItem* item = match(mappings.disks, {disk.id}, {disk.name});
+  return item != nullptr ? item : match(mappings.storage, {disk.storage_id}, {disk.storage_name});
+}
+
 StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
                               const SourceDisk& disk) {
   StorageChoice choice;
-  const api::StorageMappingItem* item = match(mappings.disks, {disk.id}, {disk.name});
-  if (item != nullptr) {
+  const api::StorageMappingItem* item = storage_item(mappings, disk);
+  if (match(mappings.disks, {disk.id}, {disk.name}) != nullptr) {
     choice.by = MappedBy::Disk;
-  } else if ((item = match(mappings.storage, {disk.storage_id}, {disk.storage_name})) != nullptr) {
+  } else if (item != nullptr) {
     choice.by = MappedBy::Storage;
   }
   if (item != nullptr) choice.storage_class = item->target.name;
@@ -115,10 +120,13 @@ StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
   return choice;
 }
 
+const api::NetworkMappingItem* network_item(const api::Mappings& mappings, const SourceNic& nic) {
+  return match(mappings.networks, nic.network_ids, nic.network_names);
+}
+
 std::optional<NetworkChoice> resolve_network(const api::Mappings& mappings, const SourceNic& nic,
                                              const std::string& import_ns) {
-  const api::NetworkMappingItem* item =
-      match(mappings.networks, nic.network_ids, nic.network_names);
+  const api::NetworkMappingItem* item = network_item(mappings, nic);
   if (item == nullptr) return std::nullopt;
   NetworkChoice choice;
   choice.type = item->type.value_or("");

@@ -25,6 +25,8 @@ struct StorageChoice {
   bool access_mode_given = false;
   friend bool operator==(const StorageChoice&, const StorageChoice&) = default;
 };
+// The item that decides on the disk: of diskMappings, else of storageMappings; null: none does.
+const api::StorageMappingItem* storage_item(const api::Mappings& mappings, const SourceDisk& disk);
 StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
                               const SourceDisk& disk);
 
@@ -36,7 +38,9 @@ struct NetworkChoice {
   std::optional<std::string> target_ns;
   friend bool operator==(const NetworkChoice&, const NetworkChoice&) = default;
 };
-// The first matching item: in-CR before external, id before name.
+// The first matching item: in-CR before external, id before name; null: none.
+const api::NetworkMappingItem* network_item(const api::Mappings& mappings, const SourceNic& nic);
+// Its target.
 std::optional<NetworkChoice> resolve_network(const api::Mappings& mappings, const SourceNic& nic,
                                              const std::string& import_ns);
 

@@ -75,28 +75,44 @@ const std::string* lookup(const std::map<std::string, std::string>& map, const s
 }
 
 // The last resort: a word in the source's free text.
-std::optional<std::string> guess(const std::string& text, std::string_view linux_name,
-                                 std::string_view windows_name) {
+std::optional<OsMatch> guess(std::string_view what, const std::string& text,
+                             std::string_view linux_name, std::string_view windows_name) {
+  const auto because = [&](std::string_view name) {
+    return OsMatch{
+        std::string(name),
+        fmt::format("guessed from a word in the {} '{}'; no map has an entry for it", what, text)};
+  };
   const std::string lowered = lower(text);
   if (lowered.find("linux") != std::string::npos || lowered.find("rhel") != std::string::npos) {
-    return std::string(linux_name);
+    return because(linux_name);
   }
-  if (lowered.find("win") != std::string::npos) return std::string(windows_name);
+  if (lowered.find("win") != std::string::npos) return because(windows_name);
   return std::nullopt;
 }
 
-std::optional<std::string> find_ovirt_os(const SourceVm& vm, const OsMaps& maps) {
-  if (const std::string* prefix = lookup(maps.guestos2common, vm.guest_distribution)) {
-    return *prefix + vm.guest_version;
-  }
-  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) return *common;
-  return guess(vm.os_type, "rhel8.2", "win10");
+OsMatch mapped(const std::string& os, std::string_view what, const std::string& key) {
+  return {os, fmt::format("the {} is '{}'", what, key)};
 }
 
-std::optional<std::string> find_vmware_os(const SourceVm& vm, const OsMaps& maps) {
-  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type_reported)) return *common;
-  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) return *common;
-  return guess(vm.os_full_name, "rhel8", "windows");
+std::optional<OsMatch> find_ovirt_os(const SourceVm& vm, const OsMaps& maps) {
+  if (const std::string* prefix = lookup(maps.guestos2common, vm.guest_distribution)) {
+    return mapped(*prefix + vm.guest_version, "guest agent's distribution",
+                  vm.guest_distribution + " " + vm.guest_version);
+  }
+  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) {
+    return mapped(*common, "configured OS type", vm.os_type);
+  }
+  return guess("configured OS type", vm.os_type, "rhel8.2", "win10");
+}
+
+std::optional<OsMatch> find_vmware_os(const SourceVm& vm, const OsMaps& maps) {
+  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type_reported)) {
+    return mapped(*common, "guest id reported by the tools", vm.os_type_reported);
+  }
+  if (const std::string* common = lookup(maps.osinfo2common, vm.os_type)) {
+    return mapped(*common, "configured guest id", vm.os_type);
+  }
+  return guess("guest's full name", vm.os_full_name, "rhel8", "windows");
 }
 
 }  // namespace
@@ -116,16 +132,20 @@ Result<OsMaps> overlay_os_maps(OsMaps base, const kube::Object& config_map) {
   return base;
 }
 
-Result<std::string> find_os(const SourceVm& vm, const OsMaps& maps) {
-  const std::optional<std::string> os =
+Result<OsMatch> match_os(const SourceVm& vm, const OsMaps& maps) {
+  std::optional<OsMatch> os =
       vm.provider == ProviderKind::Ovirt ? find_ovirt_os(vm, maps) : find_vmware_os(vm, maps);
-  if (os) return *os;
+  if (os) return *std::move(os);
   return coded_error(ErrorKind::NotFound, code::kTemplate,
                      "cannot tell the operating system of VM '{}' (guest '{} {}', type '{}', "
                      "reported '{}', full name '{}'); set its type at the source or add an entry "
                      "for it to the OS config map",
                      vm.name, vm.guest_distribution, vm.guest_version, vm.os_type,
                      vm.os_type_reported, vm.os_full_name);
+}
+
+Result<std::string> find_os(const SourceVm& vm, const OsMaps& maps) {
+  return TRY(match_os(vm, maps)).os;
 }
 
 }  // namespace vmferry::imports

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
 
 namespace vmferry::imports {
@@ -10,8 +11,9 @@ namespace {
 
 // A status without what changes all the time: equal ones need no prompt write.
 nlohmann::json without_counters(nlohmann::json status) {
+  status.erase("copy");
   for (auto& disk : status["disks"]) {
-    for (const char* counter : {"bytesMoved", "bytesPerSecond", "bytesToMove", "lastError"})
+    for (const char* counter : {"movedBytes", "bytesPerSecond", "toMoveBytes", "lastError"})
       disk.erase(counter);
   }
   for (auto& condition : status["conditions"]) {
@@ -44,13 +46,9 @@ Pass::Pass(ReconcilerParts& the_parts, api::VirtualMachineImport the_import, Led
       uid_(import.object.uid()),
       written_status_(api::status_to_json(import.status)) {}
 
-ProviderKind Pass::provider_kind() const {
-  return import.spec.ovirt ? ProviderKind::Ovirt : ProviderKind::Vmware;
-}
+ProviderKind Pass::provider_kind() const { return imports::provider_kind(import.spec); }
 
-const api::SourceSection& Pass::source() const {
-  return import.spec.ovirt ? *import.spec.ovirt : *import.spec.vmware;
-}
+const api::SourceSection& Pass::source() const { return source_section(import.spec); }
 
 kube::OwnerReference Pass::owner() const {
   return {.api_version = kube::types::kVirtualMachineImport.api_version,

@@ -15,6 +15,7 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/cluster_facts.h"
 #include "coordinator/imports/ledger.h"
+#include "coordinator/imports/os_match.h"
 #include "coordinator/imports/plan.h"
 #include "coordinator/kube/events.h"
 #include "coordinator/kube/reader.h"
@@ -67,6 +68,7 @@ struct ImportMemory {
   SteadyTime status_written{};
   std::map<std::string, DiskEndpoint> endpoints;  // by source disk id
   std::map<std::string, SteadyTime> locked_since;
+  std::map<std::string, int> reopened;  // openings that failed, by source disk id
 };
 
 // How a step ended: done, or come back later, or the import has failed for good.
@@ -104,6 +106,7 @@ class Pass {
   api::Mappings mappings;
   api::ControllerConfig config;
   ClusterFacts facts;
+  Result<OsMaps> os_maps = OsMaps{};
 
   const kube::ObjectKey& key() const { return key_; }
   const std::string& uid() const { return uid_; }

@@ -56,9 +56,11 @@ Result<StepResult> start_vm(Pass& pass) {
   TRY(pass.raise_progress(design_profile(false).starting));
   const kube::Object vm =
       TRY(pass.parts.reader.get(kube::types::kVirtualMachine, vm_key(pass), pass.stop));
-  if (vm.json().value("/spec/runStrategy"_json_pointer, std::string()) != "Always") {
+  const bool on_failure = vm.annotation(api::kRunStrategy) == "RerunOnFailure";
+  const std::string strategy = on_failure ? "RerunOnFailure" : "Always";
+  if (vm.json().value("/spec/runStrategy"_json_pointer, std::string()) != strategy) {
     TRY(pass.parts.writer.patch(kube::types::kVirtualMachine, vm_key(pass),
-                                {{"spec", {{"runStrategy", "Always"}}}}, {}, pass.stop));
+                                {{"spec", {{"runStrategy", strategy}}}}, {}, pass.stop));
   }
   // Without KubeVirt the wish stands in the manifest: it starts where it is applied.
   if (pass.parts.settings.embedded) return StepResult::done();

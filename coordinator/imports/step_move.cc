@@ -147,7 +147,12 @@ Result<StepResult> stop_source(Pass& pass) {
     TRY(pass.save_status(true));
     pass.ledger.stop_requested_at = to_rfc3339(now);
     TRY(pass.save_ledger());
-    TRY(pass.provider->request_stop(id, false, pass.stop));
+    if (auto asked = pass.provider->request_stop(id, false, pass.stop); !asked) {
+      // Refused, because a backup holds its disks for example: it was not asked, and is again.
+      pass.ledger.stop_requested_at.clear();
+      TRY(pass.save_ledger());
+      return std::move(asked).error();
+    }
   } else if (now - *asked_at > pass.parts.settings.stop_limit) {
     const auto entry = find_catalogue_entry(code::kShutdownTimeout);
     pass.set_processing("Pending",

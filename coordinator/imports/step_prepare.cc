@@ -1,5 +1,5 @@
 #include "common/catalogue.h"
-#include "coordinator/api/credentials.h"
+#include "coordinator/imports/observe.h"
 #include "coordinator/imports/steps.h"
 #include "coordinator/imports/validation.h"
 
@@ -53,19 +53,9 @@ Result<StepResult> check_spec(Pass& pass) {
 
 Result<void> obtain_provider(Pass& pass) {
   if (pass.provider) return {};
-  const api::ObjectIdentifier& id = pass.import.spec.credentials_secret;
-  const kube::ObjectKey key{id.ns.value_or(pass.key().ns), id.name};
-  const auto secret =
-      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kSecret, key, pass.stop));
-  if (!secret) {
-    return coded_error(ErrorKind::NotFound, code::kSecretMissing, "secret '{}' does not exist",
-                       key.to_string());
-  }
-  auto credentials = api::parse_credentials(pass.provider_kind(), *secret);
-  if (!credentials) {
-    return std::move(credentials).error().with_context(fmt::format("secret '{}'", key.to_string()));
-  }
-  pass.credentials = *std::move(credentials);
+  pass.credentials = TRY(observe_credentials(
+      {.reader = pass.parts.reader, .settings = pass.parts.settings, .stop = pass.stop},
+      pass.import));
   pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
   return {};
 }

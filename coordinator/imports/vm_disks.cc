@@ -11,6 +11,7 @@ namespace {
 using nlohmann::json;
 
 std::string_view disk_bus(const BuildInput& input, const SourceDisk& disk) {
+  if (disk.cdrom) return "sata";  // a virtio drive is no CD-ROM to any guest
   // A Windows guest that has not been converted stops at boot without a virtio driver.
   if (input.vm.provider == ProviderKind::Vmware && is_windows(input.os) && !input.converted) {
     return "sata";
@@ -30,7 +31,8 @@ std::string_view disk_bus(const BuildInput& input, const SourceDisk& disk) {
 std::vector<std::size_t> boot_disks(const SourceVm& vm) {
   std::vector<std::size_t> indexes;
   for (std::size_t i = 0; i < vm.disks.size(); ++i) {
-    if (vm.disks[i].boot_order || vm.disks[i].bootable) indexes.push_back(i);
+    const SourceDisk& disk = vm.disks[i];
+    if (!disk.cdrom && (disk.boot_order || disk.bootable)) indexes.push_back(i);
   }
   // vSphere boots from the first disk unless told otherwise; oVirt marks its disk.
   if (indexes.empty() && vm.provider == ProviderKind::Vmware && !vm.disks.empty()) {
@@ -51,9 +53,10 @@ void build_disks(const BuildInput& input, json& spec) {
   for (std::size_t i = 0; i < input.claims.size(); ++i) {
     const std::string& claim = input.claims[i];
     const std::string name = volume_name(claim);
-    json target = {{"bus", disk_bus(input, input.vm.disks[i])}};
-    if (input.vm.disks[i].read_only) target["readonly"] = true;
-    disks.push_back({{"name", name}, {"disk", std::move(target)}});
+    const SourceDisk& source = input.vm.disks[i];
+    json target = {{"bus", disk_bus(input, source)}};
+    if (source.read_only && !source.cdrom) target["readonly"] = true;
+    disks.push_back({{"name", name}, {source.cdrom ? "cdrom" : "disk", std::move(target)}});
     json volume = {{"name", name}};
     if (input.data_volumes) {
       volume["dataVolume"] = {{"name", claim}};
@@ -82,6 +85,10 @@ void build_boot_order(const SourceVm& vm, json& devices) {
       for (const std::size_t index : boot_disks(vm)) number(disks[index]);
     } else if (device == "network" && !interfaces.empty()) {
       number(interfaces.front());
+    } else if (device == "cdrom") {
+      for (std::size_t i = 0; i < vm.disks.size(); ++i) {
+        if (vm.disks[i].cdrom) number(disks[i]);
+      }
     }
   }
 }

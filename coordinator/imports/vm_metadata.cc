@@ -45,6 +45,9 @@ void set_ovirt_metadata(const SourceVm& vm, json& metadata) {
   if (!vm.comment.empty()) annotations["comment"] = vm.comment;
   if (!vm.description.empty()) annotations["description"] = vm.description;
   if (vm.sso) annotations["sso"] = *vm.sso;
+  // Only an HA machine is started again whatever ended it; one that its user shuts down stays down.
+  annotations[std::string(api::kRunStrategy)] =
+      vm.high_availability ? "Always" : "RerunOnFailure";
 }
 
 void set_vmware_metadata(const SourceVm& vm, json& metadata) {

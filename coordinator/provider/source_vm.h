@@ -53,6 +53,7 @@ struct SourceDisk {
   bool read_only = false;
   bool shareable = false;
   bool active = true;
+  bool cdrom = false;  // the image in a CD-ROM drive: attached as one, never written to
   std::string status;                          // oVirt: ok, locked, illegal; else empty
   bool transferable = true;                    // false: a blocking finding says why
   std::map<std::string, std::string> details;  // provider's own, for open_disk

@@ -36,7 +36,7 @@ DiskEndpoint endpoint() {
   e.kind = SourceKind::NbdkitVddk;
   e.url = "https://esx/disk";
   e.fallback_url = "https://proxy/disk";
-  e.trust = {"PEM", "AA:BB"};
+  e.trust = {"PEM", "AA:BB", true};
   e.size_bytes = 1 << 30;
   e.authorization = SecretString("Basic abc");
   e.cookie = SecretString("session=1");

@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 LOCK = threading.Lock()
 STATS = {"requests": [], "connections": 0, "most_connections": 0, "total_connections": 0}
 SEEN = {}
+HUGE = 1 << 40  # what an image in mode "huge" claims to be: one block of data, then a hole
 
 
 def first_time(key, times=1):
@@ -147,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
             if f"s{status}" in modes or (f"s{status}twice" in modes and first_time(key, 2)):
                 return self.answer(status, b"Requested 1 bytes, got 0\n" if status == 400 else b"not now\n")
         body = data[first:last + 1]
-        total = str(len(data))
+        total = str(HUGE if "huge" in modes else len(data))
         headers = {**common, "Content-Range": f"bytes {first}-{last}/{total}"}
         if "shifted" in modes:
             body = data[first + 1:last + 1] + b"x"
@@ -208,6 +209,8 @@ class Handler(BaseHTTPRequestHandler):
         if "expired" in modes:
             return self.answer(403, b"ticket expired\n", {"Connection": "close"})
         if method == "OPTIONS":
+            if "options500" in modes:
+                return self.answer(500, b"no backend\n")
             if "options405" in modes:
                 return self.answer(405, b"not allowed\n")
             if "options204" in modes:
@@ -226,13 +229,17 @@ class Handler(BaseHTTPRequestHandler):
         if rest == ["extents"]:
             return self.extents(modes)
         if rest == ["checksum"]:
-            return self.checksum(query)
+            return self.answer(500, b"no such algorithm\n") if "nochecksum" in modes else self.checksum(query)
         return self.ranges(modes, self.data, {"Content-Type": "application/octet-stream"})
 
     def extents(self, modes):
         if "slowextents" in modes:
             time.sleep(2)
         block = 65536
+        if "huge" in modes:
+            tree = [{"start": 0, "length": block, "zero": False, "hole": False},
+                    {"start": block, "length": HUGE - block, "zero": True, "hole": True}]
+            return self.answer(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
         extents = []
         for start in range(0, len(self.data), block):
             piece = self.data[start:start + block]

@@ -170,6 +170,20 @@ class OvirtEngine(Process):
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items() if value is not None)
 
 
+def make_chain(directory):
+    """A qcow2 image over another, and what a guest sees of it as a raw file: paths by "over" and "raw"."""
+    base, over, raw = (pathlib.Path(directory) / name for name in ("base.qcow2", "over.qcow2", "chain.raw"))
+
+    def run(*words):
+        subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    run("qemu-img", "create", "-f", "qcow2", base, "12M")
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 256k", "-c", "write -P 5 5M 1M", base)
+    run("qemu-img", "create", "-f", "qcow2", "-b", base, "-F", "qcow2", over, "16M")
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 9 3M 128k", "-c", "write -z 1M 64k", "-c", "write -P 1 15M 512", over)
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", over, raw)
+    return {"over": over, "raw": raw}
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

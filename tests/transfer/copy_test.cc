@@ -460,6 +460,55 @@ TEST(CopyTest, ABitThatFlipsAgainAndAgainIsReportedWithItsOffset) {
   EXPECT_THAT(result.error().message(), HasSubstr("2097152"));
 }
 
+// The last chunk is held back until the first ones were read back.
+TEST(CopyTest, WhatIsFlushedIsReadBackBehindTheCopyAndRepairedAtItsEnd) {
+  const Bytes content = random_bytes(8 * kChunkBytes + 77, 15);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  std::atomic<std::uint64_t> read_back{0};
+  source.on_read = [&](ByteRange range, std::stop_token) -> Result<void> {
+    if (range.offset != 8 * kChunkBytes) return {};
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (read_back == 0 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+    return {};
+  };
+  sink.faults.on_read_back = [&](ByteRange range) -> Result<void> {
+    if (range.offset == 2 * kChunkBytes && read_back == 0) sink.flip_bit(2 * kChunkBytes + 5);
+    if (sink.durable_content()[range.offset] != content[range.offset]) {
+      return Error(ErrorKind::Internal, "read back before it was flushed");
+    }
+    read_back += range.length;
+    return {};
+  };
+  Copy copy;
+  copy.options.workers = 1;
+  copy.options.verify_flush_bytes = 3 * kChunkBytes;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_TRUE(result->verified);
+  EXPECT_EQ(result->progress.verified_bytes, content.size());
+  EXPECT_GE(read_back, 3 * kChunkBytes);
+  EXPECT_EQ(sink.durable_content(), content);
+}
+
+TEST(CopyTest, ReadBackAfterTheCopyTouchesNothingBefore) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 16);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  std::atomic<bool> early{false};
+  sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
+    if (source.read_bytes() != content.size()) early = true;
+    return {};
+  };
+  Copy copy;
+  copy.options.verify = VerifyMode::ReadBackAfter;
+  copy.options.verify_flush_bytes = 1;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_TRUE(result->verified);
+  EXPECT_FALSE(early);
+}
+
 TEST(CopyTest, ComparesTheServersDigest) {
   const Bytes content = random_bytes(2 * kChunkBytes + 1, 14);
   const std::string right =

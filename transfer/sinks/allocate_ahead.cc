@@ -43,18 +43,19 @@ void AllocateAhead::allocate(std::uint64_t index, Window& window) {
   off_ = allocate_range(fd_, 0, offset, std::min(kWindowBytes, size_bytes_ - offset)) != 0;
 }
 
-bool AllocateAhead::give_back() {
+bool AllocateAhead::give_back(const WriteFence* fence) {
   const std::lock_guard lock(mutex_);
   bool all = true;
   for (auto& [index, window] : windows_) {
     if (!window.allocated) continue;
-    all = give_back(index, window) && all;
+    all = give_back(index, window, fence) && all;
     window.allocated = false;
   }
   return all;
 }
 
-bool AllocateAhead::give_back(std::uint64_t index, const Window& window) const {
+bool AllocateAhead::give_back(std::uint64_t index, const Window& window,
+                              const WriteFence* fence) const {
   const std::uint64_t base = index * kWindowBytes;
   const std::uint64_t end = std::min(kWindowBytes, size_bytes_ - base);
   bool all = true;
@@ -62,6 +63,7 @@ bool AllocateAhead::give_back(std::uint64_t index, const Window& window) const {
     const std::uint64_t from = at;
     while (at < end && !window.written.test(at / kUnitBytes)) at += kUnitBytes;
     if (at > from) {
+      if (!check_fence(fence)) return false;
       all = allocate_range(fd_, FALLOC_FL_PUNCH_HOLE, base + from, std::min(at, end) - from) == 0 &&
             all;
     }

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "common/extent.h"
+#include "transfer/write_fence.h"
 
 namespace vmferry {
 
@@ -27,7 +28,8 @@ class AllocateAhead {
   void before_write(ByteRange range);
   // After the last write: punches what was allocated and not written. False when that failed; then
   // the file is larger on disk than it need be and otherwise right.
-  bool give_back();
+  // Stops when `fence` (may be null) is closed: another's data may stand there.
+  bool give_back(const WriteFence* fence = nullptr);
 
  private:
   static constexpr std::uint64_t kUnitBytes = 64u << 10;
@@ -40,7 +42,7 @@ class AllocateAhead {
   };
 
   void allocate(std::uint64_t index, Window& window);
-  bool give_back(std::uint64_t index, const Window& window) const;
+  bool give_back(std::uint64_t index, const Window& window, const WriteFence* fence) const;
 
   const int fd_;
   const std::uint64_t size_bytes_;

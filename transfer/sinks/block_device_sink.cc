@@ -70,8 +70,9 @@ std::vector<std::pair<std::string, std::string>> device_names(dev_t device) {
 class BlockDeviceSink final : public DiskSink {
  public:
   BlockDeviceSink(UniqueFd buffered, UniqueFd direct, std::uint64_t size_bytes,
-                  std::uint64_t device_bytes, std::uint64_t sector, dev_t device, std::string name)
-      : file_(std::move(buffered), std::move(direct), size_bytes, sector, std::move(name)),
+                  std::uint64_t device_bytes, std::uint64_t sector, dev_t device, std::string name,
+                  const WriteFence* fence)
+      : file_(std::move(buffered), std::move(direct), size_bytes, sector, std::move(name), fence),
         device_bytes_(device_bytes),
         device_(device),
         ladder_(
@@ -81,7 +82,8 @@ class BlockDeviceSink final : public DiskSink {
               return target_error(failed, file_.fd(), file_.name(),
                                   fmt::format("{} at offset {}", step, range.offset),
                                   file_.size_bytes());
-            }) {}
+            },
+            fence) {}
 
   std::uint64_t size_bytes() const override { return file_.size_bytes(); }
   std::uint64_t alignment() const override { return DirectFile::kAlignment; }
@@ -180,7 +182,7 @@ Result<std::unique_ptr<DiskSink>> open_block_device_sink(const SinkOptions& opti
   }
   return std::unique_ptr<DiskSink>(std::make_unique<BlockDeviceSink>(
       std::move(fd), std::move(direct), options.size_bytes, device_bytes,
-      static_cast<std::uint64_t>(std::max(sector, 512)), file.st_rdev, shown));
+      static_cast<std::uint64_t>(std::max(sector, 512)), file.st_rdev, shown, options.fence));
 }
 
 }  // namespace vmferry

@@ -39,12 +39,13 @@ Cut cut_at_pages(std::uint64_t offset, std::uint64_t length) {
 }  // namespace
 
 DirectFile::DirectFile(UniqueFd buffered, UniqueFd direct, std::uint64_t size_bytes,
-                       std::uint64_t pad_unit, std::string name)
+                       std::uint64_t pad_unit, std::string name, const WriteFence* fence)
     : buffered_(std::move(buffered)),
       direct_(std::move(direct)),
       size_bytes_(size_bytes),
       pad_unit_(pad_unit),
-      name_(std::move(name)) {
+      name_(std::move(name)),
+      fence_(fence) {
   if (!direct_) writeback_ = std::make_unique<Writeback>(buffered_.get());
 }
 
@@ -89,6 +90,7 @@ Result<void> DirectFile::write_zeros(std::uint64_t offset, std::uint64_t length)
 
 Result<void> DirectFile::write_direct(std::uint64_t offset, std::span<const std::byte> from) {
   while (!from.empty()) {
+    TRY(check_fence(fence_));
     const ssize_t count =
         ::pwrite(direct_.get(), from.data(), from.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
@@ -109,6 +111,7 @@ Result<void> DirectFile::write_direct(std::uint64_t offset, std::span<const std:
 Result<void> DirectFile::write_buffered(std::uint64_t offset, std::span<const std::byte> from) {
   const ByteRange range{offset, from.size()};
   while (!from.empty()) {
+    TRY(check_fence(fence_));
     const ssize_t count =
         ::pwrite(buffered_.get(), from.data(), from.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;

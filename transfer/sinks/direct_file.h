@@ -10,13 +10,14 @@
 #include "common/fd.h"
 #include "common/result.h"
 #include "transfer/sinks/writeback.h"
+#include "transfer/write_fence.h"
 
 namespace vmferry {
 
 // Positioned I/O on a file or device through two descriptors: whole pages of aligned memory go
 // direct, past the page cache; the rest (tails, odd callers) goes through the buffered one. A page
 // is written by one of them only, as long as callers write disjoint ranges, so the two never meet
-// on a page without a flush in between.
+// on a page without a flush in between. A `fence` is asked before each write.
 class DirectFile {
  public:
   static constexpr std::uint64_t kAlignment = 4096;
@@ -24,7 +25,7 @@ class DirectFile {
   // `direct` may be empty: then everything is buffered. `pad_unit`: a write that ends at size_bytes
   // is followed by zeros up to its next multiple (a device's sector); 1: none.
   DirectFile(UniqueFd buffered, UniqueFd direct, std::uint64_t size_bytes, std::uint64_t pad_unit,
-             std::string name);
+             std::string name, const WriteFence* fence = nullptr);
 
   int fd() const { return buffered_.get(); }
   const std::string& name() const { return name_; }
@@ -53,6 +54,7 @@ class DirectFile {
   std::uint64_t size_bytes_;
   std::uint64_t pad_unit_;
   std::string name_;
+  const WriteFence* fence_;               // may be null
   std::unique_ptr<Writeback> writeback_;  // when buffered; goes before the descriptors
 };
 

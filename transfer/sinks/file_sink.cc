@@ -69,7 +69,9 @@ class FileSink final : public DiskSink {
   FileSink(UniqueFd directory, UniqueFd buffered, UniqueFd direct, const SinkOptions& options,
            std::string name)
       : directory_(std::move(directory)),
-        file_(std::move(buffered), std::move(direct), options.size_bytes, 1, std::move(name)),
+        file_(std::move(buffered), std::move(direct), options.size_bytes, 1, std::move(name),
+              options.fence),
+        fence_(options.fence),
         initially_zero_(!options.resume),
         ladder_(
             zero_steps(file_.fd(), options.preallocate),
@@ -78,7 +80,8 @@ class FileSink final : public DiskSink {
               return target_error(failed, file_.fd(), file_.name(),
                                   fmt::format("{} at offset {}", step, range.offset),
                                   file_.size_bytes());
-            }) {
+            },
+            options.fence) {
     // Of a resumed file it is not known what was written, a thick one has its space, and buffered
     // writes get theirs when they are written back.
     if (!options.resume && !options.preallocate && file_.is_direct()) {
@@ -149,7 +152,7 @@ class FileSink final : public DiskSink {
 
   Result<void> finish() override {
     // What cannot be given back is a matter of space only: the content is right.
-    if (ahead_ != nullptr) (void)ahead_->give_back();
+    if (ahead_ != nullptr) (void)ahead_->give_back(fence_);
     TRY(file_.flush());
     for (const int fd : {file_.fd(), directory_.get()}) {
       while (::fsync(fd) != 0) {
@@ -172,6 +175,7 @@ class FileSink final : public DiskSink {
  private:
   UniqueFd directory_;
   DirectFile file_;
+  const WriteFence* fence_;
   bool initially_zero_;
   ZeroLadder ladder_;
   std::unique_ptr<AllocateAhead> ahead_;  // may be null
@@ -188,10 +192,13 @@ Result<void> check_space(int fd, const SinkOptions& options, const std::string& 
 
 // Drops old content and gives the file its size; unwritten bytes read as zero afterwards.
 Result<void> start_over(int fd, const SinkOptions& options, const std::string& shown) {
+  TRY(check_fence(options.fence));
   // Mark before content: a crash in between leaves a file that no journal fits.
   const std::string mark = random_hex_id();
   (void)::fsetxattr(fd, kMarkName, mark.data(), mark.size(), 0);  // not on every file system
-  if (::fsync(fd) != 0 || ::ftruncate(fd, 0) != 0) {
+  if (::fsync(fd) != 0) return target_error(errno, fd, shown, "fsync", options.size_bytes);
+  TRY(check_fence(options.fence));  // the fsync may have taken long
+  if (::ftruncate(fd, 0) != 0) {
     return target_error(errno, fd, shown, "drop old content", options.size_bytes);
   }
   TRY(check_space(fd, options, shown));

@@ -16,14 +16,17 @@ bool is_unsupported(int error_number) {
 
 }  // namespace
 
-ZeroLadder::ZeroLadder(std::vector<Step> steps, WriteZeros write_zeros, MakeError make_error)
+ZeroLadder::ZeroLadder(std::vector<Step> steps, WriteZeros write_zeros, MakeError make_error,
+                       const WriteFence* fence)
     : steps_(std::move(steps)),
       write_zeros_(std::move(write_zeros)),
-      make_error_(std::move(make_error)) {}
+      make_error_(std::move(make_error)),
+      fence_(fence) {}
 
 Result<void> ZeroLadder::zero(ByteRange range, std::stop_token stop) {
   while (!range.empty()) {
     if (stop.stop_requested()) return Error(ErrorKind::Canceled, "zeroing stopped");
+    TRY(check_fence(fence_));
     std::size_t at = step_;
     const std::uint64_t most = at < steps_.size() ? steps_[at].most_bytes : kWriteBytes;
     const ByteRange part{range.offset, std::min(range.length, most)};

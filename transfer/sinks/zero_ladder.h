@@ -9,6 +9,7 @@
 
 #include "common/extent.h"
 #include "common/result.h"
+#include "transfer/write_fence.h"
 
 namespace vmferry {
 
@@ -25,9 +26,10 @@ class ZeroLadder {
   using WriteZeros = std::function<Result<void>(ByteRange)>;  // at most 1 MiB
   using MakeError = std::function<Error(int error_number, std::string_view step, ByteRange)>;
 
-  ZeroLadder(std::vector<Step> steps, WriteZeros write_zeros, MakeError make_error);
+  ZeroLadder(std::vector<Step> steps, WriteZeros write_zeros, MakeError make_error,
+             const WriteFence* fence = nullptr);
 
-  // Canceled when stopped between calls.
+  // Canceled when stopped between calls, the fence's error when that is closed.
   Result<void> zero(ByteRange range, std::stop_token stop);
   // The step in use, "write" at the end of the ladder: for logs and tests.
   std::string_view step_name() const;
@@ -36,6 +38,7 @@ class ZeroLadder {
   std::vector<Step> steps_;
   WriteZeros write_zeros_;
   MakeError make_error_;
+  const WriteFence* fence_;
   std::atomic<std::size_t> step_{0};
 };
 

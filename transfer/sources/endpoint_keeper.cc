@@ -23,6 +23,11 @@ void EndpointKeeper::use_fallback() {
   current_ = {std::make_shared<const DiskEndpoint>(std::move(changed)), current_.generation + 1};
 }
 
+void EndpointKeeper::use_first() {
+  const std::lock_guard lock(mutex_);
+  fallback_ = false;
+}
+
 Result<EndpointKeeper::Current> EndpointKeeper::renew(unsigned refused, const Error& why,
                                                       std::string_view code, std::stop_token stop) {
   std::unique_lock lock(mutex_);
@@ -42,9 +47,15 @@ Result<EndpointKeeper::Current> EndpointKeeper::renew(unsigned refused, const Er
   renewing_ = false;
   changed_.notify_all();
   if (!renewed) {
-    if (renewed.error().kind() == ErrorKind::Canceled) return std::move(renewed).error();
-    return failed_.emplace(ErrorKind::PermissionDenied, code,
-                           why.message() + "; renewing failed: " + renewed.error().message());
+    const Error& failure = renewed.error();
+    if (failure.kind() == ErrorKind::Canceled) return std::move(renewed).error();
+    const std::string text = why.message() + "; renewing failed: " + failure.message();
+    if (is_retryable(failure.kind())) {  // of this attempt only
+      return failed_.emplace(ErrorKind::Unavailable, failure.code(), text);
+    }
+    const bool changed = failure.code() == code::kSourceChanged;
+    return failed_.emplace(changed ? ErrorKind::DataLoss : ErrorKind::PermissionDenied,
+                           changed ? code::kSourceChanged : code, text);
   }
   if (renewed->identity != current_.endpoint->identity) {
     return failed_.emplace(ErrorKind::DataLoss, code::kSourceChanged,

@@ -27,12 +27,15 @@ class EndpointKeeper {
   Current current() const;
   // `refused` is the generation that the server refused: if it is not the newest any more, the
   // newest is the answer. A failed renewal stays failed: all workers stop at once. Errors: those of
-  // renewing as PermissionDenied with `code`; DataLoss with VMF-SRC-CHANGED when the renewed
-  // endpoint is another disk; Canceled.
+  // renewing, as PermissionDenied with `code` unless they pass by themselves (then Unavailable);
+  // DataLoss with VMF-SRC-CHANGED when the renewed endpoint is another disk; Canceled.
   Result<Current> renew(unsigned refused, const Error& why, std::string_view code,
                         std::stop_token stop);
   // The endpoint's second URL is used for the rest of the copy, also after renewals.
   void use_fallback();
+  // The first URL again, as the next renewal tells it.
+  void use_first();
+  bool can_renew() const { return static_cast<bool>(renew_); }
 
  private:
   const RenewEndpoint renew_;

@@ -16,6 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kErrorBodyBytes = 512;
+// Of one request. An oVirt engine believes in a ticket for a while that its host has lost: the
+// second answer tells more than the first.
+constexpr int kMostRenewals = 3;
 constexpr std::uint64_t kProgressBytes = 1u << 20;  // received by an attempt: it was not in vain
 
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
@@ -107,8 +110,8 @@ Error HttpSession::status_error(int status, std::string_view body, std::string_v
         "the server has no such range (HTTP 416): its file is shorter than the disk");
   }
   if (status == 408 || status == 429 || status >= 500) {
-    return make_error(ErrorKind::Unavailable, "the server answered {} with HTTP {}{}", method,
-                      status, detail);
+    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                       "the server answered {} with HTTP {}{}", method, status, detail);
   }
   return coded_error(ErrorKind::Unimplemented, code::kSourceProtocol,
                      "the server answered {} with HTTP {}{}", method, status, detail);
@@ -121,6 +124,13 @@ Result<void> HttpSession::wait_retry(int attempt, const Error& why, std::stop_to
   if (!clock.sleep(options_.patience.backoff.delay(attempt, random_unit()), stop))
     return canceled();
   return {};
+}
+
+Result<bool> HttpSession::look_elsewhere(const Error& why, std::stop_token stop) {
+  if (!keeper_.can_renew()) return false;
+  keeper_.use_first();
+  TRY(keeper_.renew(keeper_.current().generation, why, options_.auth_code, std::move(stop)));
+  return true;
 }
 
 // The response whatever its status.
@@ -150,7 +160,7 @@ Result<HttpResponse> HttpSession::ask_once(const HttpFile& file, const Question&
 
 Result<HttpResponse> HttpSession::ask(const HttpFile& file, const Question& question,
                                       std::stop_token stop) {
-  bool renewed = false;
+  int renewals = 0;
   for (int attempt = 1;;) {
     const EndpointKeeper::Current current = keeper_.current();
     Result<HttpResponse> response = ask_once(file, question, *current.endpoint, stop);
@@ -162,8 +172,7 @@ Result<HttpResponse> HttpSession::ask(const HttpFile& file, const Question& ques
     const Error error = masked(response ? status_error(status, response->body, question.method)
                                         : std::move(response).error(),
                                file);
-    if (is_refusal(status) && !renewed) {
-      renewed = true;
+    if (is_refusal(status) && renewals++ < kMostRenewals) {
       TRY(keeper_.renew(current.generation, error, options_.auth_code, stop));
       continue;
     }
@@ -179,7 +188,7 @@ Result<HttpResponse> HttpSession::ask(const HttpFile& file, const Question& ques
 Result<void> HttpSession::read(const HttpFile& file, std::uint64_t offset,
                                std::span<std::byte> into, std::stop_token stop) {
   RangeState state{.offset = offset, .missing = into};
-  bool renewed = false;
+  int renewals = 0;
   for (int attempt = 1; !state.missing.empty();) {
     const std::size_t before = state.missing.size();
     const EndpointKeeper::Current current = keeper_.current();
@@ -187,8 +196,7 @@ Result<void> HttpSession::read(const HttpFile& file, std::uint64_t offset,
     if (!failed) continue;
     if (stop.stop_requested()) return canceled();
     Error error = masked(*std::move(failed), file);
-    if (state.refused && !renewed) {
-      renewed = true;
+    if (state.refused && renewals++ < kMostRenewals) {
       stats_.add_retry(error.message());
       TRY(keeper_.renew(current.generation, error, options_.auth_code, stop));
       continue;

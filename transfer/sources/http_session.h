@@ -81,6 +81,9 @@ class HttpSession {
 
   void set_connections(int count) { pool_.set_limit(count); }
   void use_fallback() { keeper_.use_fallback(); }
+  // Asks for a fresh endpoint because this one's servers cannot be reached; false when there is
+  // nobody to ask. Errors as EndpointKeeper::renew().
+  Result<bool> look_elsewhere(const Error& why, std::stop_token stop);
   const HttpPatience& patience() const { return options_.patience; }
   std::shared_ptr<const DiskEndpoint> endpoint() const { return keeper_.current().endpoint; }
   // Since the last answer of the server.

@@ -26,6 +26,11 @@ HttpSession::Question question(std::string method, std::string suffix) {
   return result;
 }
 
+// No server answered, or none that is trusted; a server's own "no" is not that.
+bool is_out_of_reach(const Error& error) {
+  return error.code() == code::kSourceUnreachable || error.code() == code::kSourceTls;
+}
+
 bool is_sha256(const std::string& hex) {
   return hex.size() == 64 && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -53,7 +58,7 @@ Result<std::unique_ptr<ImageioSource>> ImageioSource::open(const DiskEndpoint& e
                                                            Options options, const Logger& log,
                                                            std::stop_token stop) {
   std::unique_ptr<ImageioSource> source(new ImageioSource(endpoint, renew, options, log));
-  TRY(source->ask_options(!endpoint.fallback_url.empty(), stop));
+  TRY(source->ask_options(stop));
   source->connections_ =
       std::max(1, std::min(endpoint.max_connections, source->server_.max_readers));
   if (source->server_.extents) TRY(source->ask_extents(endpoint.size_bytes, stop));
@@ -73,16 +78,33 @@ Result<std::unique_ptr<ImageioSource>> ImageioSource::open(const DiskEndpoint& e
   return source;
 }
 
-Result<void> ImageioSource::ask_options(bool has_fallback, std::stop_token stop) {
+// The host, or else the proxy beside the engine, which is slower (source-ovirt.md 3.5).
+Result<HttpResponse> ImageioSource::ask_host_or_proxy(std::stop_token stop) {
+  const bool has_fallback = !session_.endpoint()->fallback_url.empty();
   HttpSession::Question options = question("OPTIONS", "");
   options.accepted = {405};
   if (has_fallback) options.retries = 0;
   Result<HttpResponse> response = session_.ask(image_, options, stop);
-  if (!response && is_retryable(response.error().kind()) && has_fallback) {
-    log_.warn("the image is read through the proxy", response.error());
-    session_.use_fallback();
-    options.retries = 3;
-    response = session_.ask(image_, options, stop);
+  if (response || !has_fallback) return response;
+  options.retries = 3;
+  if (!is_out_of_reach(response.error())) {
+    return is_retryable(response.error().kind()) ? session_.ask(image_, options, stop) : response;
+  }
+  const std::string why = response.error().message();
+  log_.warn("the image is read through the proxy", response.error());
+  session_.use_fallback();
+  response = session_.ask(image_, options, stop);
+  if (response) stats_.set_via(fmt::format("through the engine's proxy: {}", why));
+  return response;
+}
+
+Result<void> ImageioSource::ask_options(std::stop_token stop) {
+  Result<HttpResponse> response = ask_host_or_proxy(stop);
+  if (!response && is_out_of_reach(response.error())) {
+    // The host may have gone for good: the engine serves the image from another then.
+    const Error why = response.error();
+    if (!TRY(session_.look_elsewhere(why, stop))) return why;
+    response = ask_host_or_proxy(stop);
   }
   if (!response) return std::move(response).error();
   server_ = parse_imageio_options(*response);
@@ -164,8 +186,19 @@ Result<std::optional<SourceDigest>> ImageioSource::server_digest(std::string_vie
   checksum.total_timeout =
       std::chrono::minutes(10) + std::chrono::seconds(size_bytes() / kSlowestBytesPerSecond);
   checksum.stall_timeout = 0s;
-  const HttpResponse response = TRY(session_.ask(image_, checksum, std::move(stop)));
-  const nlohmann::json json = nlohmann::json::parse(response.body, nullptr, false);
+  checksum.retries = 1;
+  const Result<HttpResponse> response = session_.ask(image_, checksum, std::move(stop));
+  if (!response) {
+    // Daemons offer what some of their backends cannot do. The copy was read back already.
+    const ErrorKind kind = response.error().kind();
+    const bool cannot = response.error().code() == code::kSourceRead ||
+                        kind == ErrorKind::Unimplemented || kind == ErrorKind::NotFound ||
+                        kind == ErrorKind::DeadlineExceeded;
+    if (!cannot) return response.error();
+    log_.warn("the server has no checksum of the image", response.error());
+    return std::optional<SourceDigest>();
+  }
+  const nlohmann::json json = nlohmann::json::parse(response->body, nullptr, false);
   const auto text = [&](const char* key) {
     const auto found = json.is_object() ? json.find(key) : json.end();
     return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();

@@ -41,7 +41,8 @@ class ImageioSource final : public DiskSource {
  private:
   ImageioSource(const DiskEndpoint& endpoint, const RenewEndpoint& renew, Options options,
                 const Logger& log);
-  Result<void> ask_options(bool has_fallback, std::stop_token stop);
+  Result<HttpResponse> ask_host_or_proxy(std::stop_token stop);
+  Result<void> ask_options(std::stop_token stop);
   Result<void> ask_extents(std::uint64_t size_bytes, std::stop_token stop);
   void keep_alive(std::stop_token stop);
 

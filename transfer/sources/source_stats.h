@@ -24,12 +24,14 @@ class SourceStats {
     reconnects_.fetch_add(1, std::memory_order_relaxed);
     *last_error_.lock() = std::move(why);
   }
+  void set_via(std::string via) { *via_.lock() = std::move(via); }
   SourceCounters snapshot() const {
     return {.wire_bytes = wire_bytes_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),
             .retries = retries_.load(std::memory_order_relaxed),
             .reconnects = reconnects_.load(std::memory_order_relaxed),
-            .last_error = *last_error_.lock()};
+            .last_error = *last_error_.lock(),
+            .via = *via_.lock()};
   }
 
  private:
@@ -38,6 +40,7 @@ class SourceStats {
   std::atomic<std::uint64_t> retries_{0};
   std::atomic<std::uint64_t> reconnects_{0};
   Guarded<std::string> last_error_;
+  Guarded<std::string> via_;
 };
 
 }  // namespace vmferry

@@ -6,17 +6,9 @@
 namespace vmferry::ovirt {
 namespace {
 
-constexpr std::chrono::seconds kStartPatience{300};
-constexpr std::chrono::seconds kFinalizeAgainAfter{10};
-constexpr int kUnknownPollsTolerated = 3;
 constexpr std::size_t kMaxCorrelation = 50;
 
 std::string path_of(const std::string& id) { return "/imagetransfers/" + url_encode(id); }
-
-Error expired(const std::string& id, std::string_view why) {
-  return coded_error(ErrorKind::PermissionDenied, code::kTicketExpired, "image transfer {}: {}", id,
-                     why);
-}
 
 Error disk_locked(const Disk& disk, std::string_view why) {
   return coded_error(ErrorKind::Unavailable, code::kDiskLocked, "disk '{}': {}", disk.alias, why);
@@ -49,7 +41,8 @@ std::string correlation_of(const std::string& owner) {
   return result;
 }
 
-Result<Disk> ImageTransfers::transferable_disk(const std::string& disk_id, std::stop_token stop) {
+Result<Disk> ImageTransfers::transferable_disk(const WantedDisk& wanted, std::stop_token stop) {
+  const std::string& disk_id = wanted.id;
   const Reply reply = TRY(client_.get("/disks/" + url_encode(disk_id), stop));
   if (reply.status == 404) {
     return coded_error(ErrorKind::NotFound, code::kDiskMissing,
@@ -63,20 +56,35 @@ Result<Disk> ImageTransfers::transferable_disk(const std::string& disk_id, std::
     return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported,
                        "disk '{}' cannot be transferred: {}", disk.alias, why);
   }
+  if (wanted.size_bytes != 0 && disk.provisioned_size != wanted.size_bytes) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "disk '{}' had {} bytes when the import was planned and has {} now",
+                       disk.alias, wanted.size_bytes, disk.provisioned_size.value_or(0));
+  }
   return disk;
 }
 
-Result<std::string> ImageTransfers::open(const std::string& disk_id, const std::string& owner,
+Result<std::string> ImageTransfers::open(const WantedDisk& wanted, const std::string& owner,
                                          std::stop_token stop) {
-  const Disk disk = TRY(transferable_disk(disk_id, stop));
+  std::string id = TRY(obtain(wanted, "", owner, stop));
+  memory_.opened(id, owner);
+  return id;
+}
+
+// The id of a transfer of that disk for this handle (empty: for a new one).
+Result<std::string> ImageTransfers::obtain(const WantedDisk& wanted, const std::string& handle,
+                                           const std::string& owner, std::stop_token stop) {
+  const Disk disk = TRY(transferable_disk(wanted, stop));
   // Before anything else: our own transfer from before a crash is what locks the disk.
-  if (const std::optional<ImageTransfer> ours = TRY(find_ours(disk_id, stop))) {
-    if (phase_group(ours->phase) == PhaseGroup::Finalizing) {
+  const Ours before = TRY(find_ours(wanted.id, handle, owner, stop));
+  if (before.mine) {
+    if (phase_group(before.mine->phase) == PhaseGroup::Finalizing) {
       return disk_locked(disk, "an earlier transfer is being closed");
     }
-    log_.info("image transfer adopted", {{"disk", disk_id}, {"phase", ours->phase}});
-    return ours->id;
+    log_.info("image transfer adopted", {{"disk", wanted.id}, {"phase", before.mine->phase}});
+    return before.mine->id;
   }
+  if (before.taken) return disk_locked(disk, "another import reads it");
   if (disk.status.value_or("ok") != "ok") {
     return disk_locked(disk, fmt::format("its status is '{}'", *disk.status));
   }
@@ -84,8 +92,8 @@ Result<std::string> ImageTransfers::open(const std::string& disk_id, const std::
   const bool is_lost = !created && created.error().code() == code::kSourceUnreachable;
   if (!is_lost) return created;
   // The engine may have carried out the request though its answer is lost (source-ovirt.md 3.2).
-  const Result<std::optional<ImageTransfer>> ours = find_ours(disk_id, stop);
-  if (ours && *ours) return (*ours)->id;
+  const Result<Ours> after = find_ours(wanted.id, handle, owner, stop);
+  if (after && after->mine) return after->mine->id;
   return created;
 }
 
@@ -130,19 +138,27 @@ Result<std::optional<ImageTransfer>> ImageTransfers::find(const std::string& id,
   return std::optional<ImageTransfer>(std::move(transfer));
 }
 
-Result<std::optional<ImageTransfer>> ImageTransfers::find_ours(const std::string& disk_id,
-                                                               std::stop_token stop) {
+Result<ImageTransfers::Ours> ImageTransfers::find_ours(const std::string& disk_id,
+                                                       const std::string& handle,
+                                                       const std::string& owner,
+                                                       std::stop_token stop) {
+  Ours result;
+  if (disk_id.empty()) return result;
   const Document list = TRY(client_.fetch("/imagetransfers", stop));
   std::optional<ImageTransfer> closing;
   for (const Element& each : list.root().children("image_transfer")) {
     ImageTransfer transfer = parse_image_transfer(each);
     if (!is_ours(transfer, disk_id)) continue;
-    if (phase_group(transfer.phase) != PhaseGroup::Finalizing) {
-      return std::optional<ImageTransfer>(std::move(transfer));
+    if (memory_.is_taken(transfer.id, handle, owner)) {
+      result.taken = true;
+    } else if (phase_group(transfer.phase) == PhaseGroup::Finalizing) {
+      closing = std::move(transfer);
+    } else if (!result.mine) {
+      result.mine = std::move(transfer);
     }
-    closing = std::move(transfer);
   }
-  return closing;
+  if (!result.mine) result.mine = std::move(closing);
+  return result;
 }
 
 Result<Reply> ImageTransfers::act(const std::string& id, const std::string& action,
@@ -166,23 +182,9 @@ std::string ImageTransfers::host_name(const std::string& id, std::stop_token sto
   return name.empty() ? id : name;
 }
 
-bool ImageTransfers::is_out_of_patience(const std::string& id) {
-  const SteadyTime now = clock_.steady();
-  auto memory = memory_.lock();
-  Memory& known = memory->try_emplace(id, Memory{.first_seen = now}).first->second;
-  return now - known.first_seen > kStartPatience;
-}
-
-bool ImageTransfers::is_unknown_too_often(const std::string& id) {
-  auto memory = memory_.lock();
-  Memory& known = memory->try_emplace(id, Memory{.first_seen = clock_.steady()}).first->second;
-  return ++known.unknown_polls > kUnknownPollsTolerated;
-}
-
 // Cancels what failed to start, so that the disk is free for another try.
 Error ImageTransfers::failed(const ImageTransfer& transfer, std::stop_token stop) {
   const std::string host = host_name(transfer.host_id, stop);
-  memory_.lock()->erase(transfer.id);
   if (phase_group(transfer.phase) != PhaseGroup::Ended &&
       phase_group(transfer.phase) != PhaseGroup::Finalizing) {
     cancel(transfer.id, stop);
@@ -192,24 +194,31 @@ Error ImageTransfers::failed(const ImageTransfer& transfer, std::stop_token stop
                      transfer.phase, host);
 }
 
-Result<std::optional<ImageTransfer>> ImageTransfers::poll(const std::string& id,
+Result<std::optional<ImageTransfer>> ImageTransfers::poll(const std::string& handle,
+                                                          const std::string& disk_id,
                                                           std::stop_token stop) {
-  std::optional<ImageTransfer> transfer = TRY(find(id, stop));
+  std::optional<ImageTransfer> transfer = TRY(find(memory_.current(handle), stop));
+  if (!transfer || phase_group(transfer->phase) == PhaseGroup::Ended) {
+    // It was replaced before a restart of ours, which forgot that.
+    Ours ours = TRY(find_ours(disk_id, handle, "", stop));
+    if (ours.mine && phase_group(ours.mine->phase) != PhaseGroup::Finalizing) {
+      memory_.replace(handle, ours.mine->id);
+      transfer = std::move(ours.mine);
+    }
+  }
   if (!transfer) {
-    memory_.lock()->erase(id);
     return coded_error(ErrorKind::Unavailable, code::kSourceRead,
-                       "image transfer {} is gone; somebody cancelled it", id);
+                       "image transfer {} is gone; somebody cancelled it", handle);
   }
   switch (phase_group(transfer->phase)) {
     case PhaseGroup::Ready:
       if (transfer->transfer_url.empty()) return std::optional<ImageTransfer>();
-      memory_.lock()->erase(id);
       return transfer;
     case PhaseGroup::Starting:
-      if (!is_out_of_patience(id)) return std::optional<ImageTransfer>();
+      if (memory_.may_wait(transfer->id)) return std::optional<ImageTransfer>();
       return failed(*transfer, stop);
     case PhaseGroup::Unknown:
-      if (!is_unknown_too_often(id)) return std::optional<ImageTransfer>();
+      if (memory_.may_be_unknown(transfer->id)) return std::optional<ImageTransfer>();
       return failed(*transfer, stop);
     case PhaseGroup::Paused:
     case PhaseGroup::Finalizing:
@@ -217,38 +226,6 @@ Result<std::optional<ImageTransfer>> ImageTransfers::poll(const std::string& id,
       break;
   }
   return failed(*transfer, stop);
-}
-
-Result<ImageTransfer> ImageTransfers::renew(const std::string& id, std::stop_token stop) {
-  const std::optional<ImageTransfer> transfer = TRY(find(id, stop));
-  if (!transfer) return expired(id, "it is gone");
-  const auto resuming = [&id] {
-    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
-                       "image transfer {} is being resumed", id);
-  };
-  switch (phase_group(transfer->phase)) {
-    case PhaseGroup::Ready: {
-      const Reply reply = TRY(act(id, "extend", stop));
-      if (reply.ok()) return *transfer;
-      if (reply.status == 404 || reply.status == 409) {
-        return expired(id, reply.fault.value_or("the engine does not extend it"));
-      }
-      return reply.error("extending an image transfer");
-    }
-    case PhaseGroup::Paused: {
-      // Each resume changes the URL: the next call reads it.
-      const Reply reply = TRY(act(id, "resume", stop));
-      if (!reply.ok() && reply.status != 409) return reply.error("resuming an image transfer");
-      return resuming();
-    }
-    case PhaseGroup::Starting:
-    case PhaseGroup::Unknown:
-      return resuming();
-    case PhaseGroup::Finalizing:
-    case PhaseGroup::Ended:
-      break;
-  }
-  return expired(id, fmt::format("it is '{}'", transfer->phase));
 }
 
 Result<bool> ImageTransfers::is_disk_free(const std::string& disk_id, std::stop_token stop) {
@@ -267,21 +244,24 @@ Result<bool> ImageTransfers::is_disk_free(const std::string& disk_id, std::stop_
   return status == "ok";
 }
 
-Result<bool> ImageTransfers::release(std::string id, const std::string& disk_id,
-                                     std::stop_token stop) {
+Result<bool> ImageTransfers::release(const std::string& handle, const std::string& disk_id,
+                                     const std::string& owner, std::stop_token stop) {
   std::optional<ImageTransfer> transfer;
-  if (id.empty()) {
-    transfer = TRY(find_ours(disk_id, stop));
-    if (!transfer) return true;
-  } else {
-    transfer = TRY(find(id, stop));
-  }
+  if (!handle.empty()) memory_.closing(handle);
+  if (!handle.empty()) transfer = TRY(find(memory_.current(handle), stop));
   // Engines before 4.4.7 forget a transfer as soon as it has ended.
-  const bool ended = !transfer || phase_group(transfer->phase) == PhaseGroup::Ended;
-  if (!ended) return close(*transfer, stop);
+  if (transfer && phase_group(transfer->phase) != PhaseGroup::Ended) return close(*transfer, stop);
+  // Also what replaced it before a restart of ours, or was made though the answer was lost.
+  const Ours ours = TRY(find_ours(disk_id, handle, handle.empty() ? owner : "", stop));
+  if (ours.mine) return close(*ours.mine, stop);
+  if (ours.taken || (handle.empty() && disk_id.empty())) {
+    memory_.forget(handle);
+    return true;
+  }
   const std::string disk = transfer && !transfer->disk_id.empty() ? transfer->disk_id : disk_id;
-  const Result<bool> free = is_disk_free(disk, stop);
-  if (!free || *free) memory_.lock()->erase(id);
+  // Whoever locks a disk that we never opened keeps it.
+  const Result<bool> free = handle.empty() ? Result<bool>(true) : is_disk_free(disk, stop);
+  if (!free || *free) memory_.forget(handle);
   return free;
 }
 
@@ -292,21 +272,10 @@ Result<bool> ImageTransfers::close(const ImageTransfer& transfer, std::stop_toke
   const PhaseGroup group = phase_group(transfer.phase);
   if (group == PhaseGroup::Finalizing) return false;
   if (group == PhaseGroup::Ready || transfer.phase == "resuming") {
-    const SteadyTime now = clock_.steady();
-    {
-      auto memory = memory_.lock();
-      Memory& known = memory->try_emplace(id, Memory{.first_seen = now}).first->second;
-      if (known.finalized && now - *known.finalized < kFinalizeAgainAfter) return false;
-      known.finalized = now;
-    }
+    if (!memory_.may_finalize(id)) return false;
     const Result<Reply> reply = act(id, "finalize", stop);
     if (reply && (reply->ok() || reply->status == 404)) return false;
-    {
-      auto memory = memory_.lock();
-      if (const auto known = memory->find(id); known != memory->end()) {
-        known->second.finalized.reset();
-      }
-    }
+    memory_.finalize_failed(id);
     if (!reply) return reply.error();
     if (reply->status >= 500) return reply->error("finalizing an image transfer");
     log_.info("finalize refused, cancelling", {{"phase", transfer.phase}});

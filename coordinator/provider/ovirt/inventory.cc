@@ -1,8 +1,10 @@
 #include "coordinator/provider/ovirt/inventory.h"
 
+#include <cctype>
 #include <set>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/ovirt/pages.h"
 
 namespace vmferry::ovirt {
 namespace {
@@ -38,6 +40,16 @@ std::string link_name(std::string_view collection) {
 
 // An id comes from a user or from a server and goes into a path.
 std::string segment(const std::string& id) { return url_encode(id); }
+
+bool is_uuid(std::string_view text) {
+  if (text.size() != 36) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    const bool hex = std::isxdigit(static_cast<unsigned char>(text[i])) != 0;
+    if (dash ? text[i] != '-' : !hex) return false;
+  }
+  return true;
+}
 
 Error vm_not_found(const std::string& text) {
   return coded_error(ErrorKind::NotFound, code::kVmNotFound, "{}", text);
@@ -154,7 +166,9 @@ Result<Vm> Inventory::read_state(const std::string& id, std::stop_token stop) {
 Result<Vm> Inventory::read(const std::string& id, std::stop_token stop) {
   Document document = TRY(read_tree(id, stop));
   TRY(complete(document, stop));
-  return parse_vm(document.root());
+  Vm vm = parse_vm(document.root());
+  TRY(complete_sharers(vm, stop));
+  return vm;
 }
 
 Result<Document> Inventory::read_tree(const std::string& id, std::stop_token stop) {
@@ -174,6 +188,7 @@ Result<Document> Inventory::read_tree(const std::string& id, std::stop_token sto
 Result<void> Inventory::complete(Document& document, std::stop_token stop) {
   for (const char* name : kCollections) TRY(complete_collection(document, name, stop));
   TRY(complete_disks(document, stop));
+  TRY(complete_cdroms(document, stop));
   TRY(complete_nics(document, stop));
   TRY(complete_reference(document, document.root().child("cluster"), "/clusters/", stop));
   TRY(complete_reference(document, document.root().child("instance_type"), "/instancetypes/",
@@ -225,6 +240,55 @@ Result<void> Inventory::complete_disks(Document& document, std::stop_token stop)
   return {};
 }
 
+// A CD image on a data domain is a disk, and its file's id is the disk's; on a domain for images
+// the id is a file's name.
+Result<void> Inventory::complete_cdroms(Document& document, std::stop_token stop) {
+  for (const Element& cdrom : document.root().child("cdroms").children("cdrom")) {
+    const std::string id = cdrom.child("file").id();
+    if (!is_uuid(id) || cdrom.child("disk")) continue;
+    const Reply reply = TRY(client_.get("/disks/" + segment(id), stop));
+    if (reply.status == 404 || (reply.ok() && reply.body.root().name() != "disk")) continue;
+    if (!reply.ok()) return reply.error(fmt::format("reading the CD image '{}'", id));
+    document.append(cdrom, reply.body, "disk");
+  }
+  return {};
+}
+
+// Which machines a shareable disk is attached to: where the disk does not say, all machines are
+// asked for their attachments. An engine that does not inline those leaves it unknown.
+Result<void> Inventory::complete_sharers(Vm& vm, std::stop_token stop) {
+  std::map<std::string, Disk*> wanted;
+  if (!vm.disk_attachments) return {};
+  for (DiskAttachment& attachment : *vm.disk_attachments) {
+    if (!attachment.disk || attachment.disk->vm_ids) continue;
+    if (attachment.disk->shareable.value_or(false)) {
+      wanted.emplace(attachment.disk->id, &*attachment.disk);
+    }
+  }
+  if (wanted.empty()) return {};
+  std::map<std::string, std::vector<std::string>> users;
+  bool is_told = true;
+  const Collection machines{"/vms", "vm", "name", "disk_attachments"};
+  const Result<void> read = for_each(client_, machines, stop, [&](const Element& machine) {
+    const Element attachments = machine.child("disk_attachments");
+    if (!attachments || (attachments.is_reference() && !attachments.href().empty())) {
+      is_told = false;
+    }
+    for (const Element& each : attachments.children("disk_attachment")) {
+      std::string disk = each.child("disk").id();
+      if (disk.empty()) disk = each.id();
+      if (wanted.contains(disk)) users[disk].push_back(machine.id());
+    }
+  });
+  if (!read) {
+    if (read.error().kind() == ErrorKind::InvalidArgument) return {};  // it does not follow here
+    return read.error();
+  }
+  if (!is_told) return {};
+  for (auto& [id, disk] : wanted) disk->vm_ids = users[id];
+  return {};
+}
+
 Result<void> Inventory::complete_nics(Document& document, std::stop_token stop) {
   for (const Element& nic : document.root().child("nics").children("nic")) {
     const Element profile =
@@ -244,8 +308,10 @@ Result<void> Inventory::complete_domains(Document& document, std::stop_token sto
     }
   }
   for (const Element& cdrom : root.child("cdroms").children("cdrom")) {
-    const Element domain = cdrom.child("file.storage_domain");
-    if (domain && domain.is_reference()) references.push_back(domain);
+    for (const char* path : {"file.storage_domain", "disk.storage_domains.storage_domain"}) {
+      const Element domain = cdrom.child(path);
+      if (domain && domain.is_reference()) references.push_back(domain);
+    }
   }
   if (references.empty()) return {};
   const Document list = TRY(client_.fetch("/storagedomains", stop));

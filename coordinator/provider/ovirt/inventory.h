@@ -49,6 +49,8 @@ class Inventory {
   Result<void> complete(Document& document, std::stop_token stop);
   Result<void> complete_collection(Document& document, const char* name, std::stop_token stop);
   Result<void> complete_disks(Document& document, std::stop_token stop);
+  Result<void> complete_cdroms(Document& document, std::stop_token stop);
+  Result<void> complete_sharers(Vm& vm, std::stop_token stop);
   Result<void> complete_nics(Document& document, std::stop_token stop);
   Result<void> complete_domains(Document& document, std::stop_token stop);
   Result<Element> complete_reference(Document& document, Element reference, const std::string& path,

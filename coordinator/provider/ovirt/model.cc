@@ -85,7 +85,15 @@ Nic parse_nic(const Element& each) {
 
 Cdrom parse_cdrom(const Element& each) {
   const Element file = each.child("file");
-  return {each.id(), file.id(), file.text("storage_domain.type")};
+  Cdrom result{each.id(), file.id(), file.text("storage_domain.type"), std::nullopt};
+  if (const Element disk = each.child("disk")) {
+    result.disk = parse_disk(disk);
+    const auto& domains = result.disk->storage_domains;
+    if (!result.storage_domain_type && !domains.empty()) {
+      result.storage_domain_type = domains.front().type;
+    }
+  }
+  return result;
 }
 
 Watchdog parse_watchdog(const Element& each) { return {each.text("model"), each.text("action")}; }

@@ -66,6 +66,7 @@ struct Cdrom {
   std::string id;
   std::string file_id;  // empty: no media
   Text storage_domain_type;
+  std::optional<Disk> disk;  // the file, where it is a disk image of a data domain
 };
 
 struct Watchdog {

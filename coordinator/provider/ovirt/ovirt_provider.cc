@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/provider/ovirt/listing.h"
 #include "coordinator/provider/ovirt/rules.h"
 #include "coordinator/provider/ovirt/time_zones.h"
 #include "coordinator/provider/ovirt/translate.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr int kMaxConnections = 4;  // the daemon's max_readers may be less; the agent asks
 constexpr std::uint64_t kRequestBytes = 8 * kMiB;
+
+WantedDisk wanted(const SourceDisk& disk) { return {.id = disk.id, .size_bytes = disk.size_bytes}; }
 
 }  // namespace
 
@@ -43,6 +46,10 @@ Result<SourceVm> OvirtProvider::find_vm(const VmRef& ref, std::stop_token stop) 
   result.findings = check_rules(
       vm, {.is_utc_compatible = [now](std::string_view z) { return is_utc_compatible(z, now); }});
   return result;
+}
+
+Result<Listing> OvirtProvider::list(ListingKind kind, std::stop_token stop) {
+  return list_objects(client_, kind, stop);
 }
 
 Result<PowerState> OvirtProvider::power_state(const std::string& native_id, std::stop_token stop) {
@@ -92,12 +99,12 @@ Result<void> OvirtProvider::start(const std::string& native_id, std::stop_token 
 
 Result<DiskOpening> OvirtProvider::open_disk(const SourceVm&, const SourceDisk& disk,
                                              const std::string& owner, std::stop_token stop) {
-  return DiskOpening{.handle = TRY(transfers_.open(disk.id, owner, stop)), .endpoint = {}};
+  return DiskOpening{.handle = TRY(transfers_.open(wanted(disk), owner, stop)), .endpoint = {}};
 }
 
 Result<DiskOpening> OvirtProvider::poll_disk(const SourceVm& vm, const SourceDisk& disk,
                                              const std::string& handle, std::stop_token stop) {
-  const std::optional<ImageTransfer> ready = TRY(transfers_.poll(handle, stop));
+  const std::optional<ImageTransfer> ready = TRY(transfers_.poll(handle, disk.id, stop));
   DiskOpening opening{.handle = handle, .endpoint = {}};
   if (ready) opening.endpoint = TRY(endpoint_of(*ready, vm, disk, stop));
   return opening;
@@ -105,28 +112,28 @@ Result<DiskOpening> OvirtProvider::poll_disk(const SourceVm& vm, const SourceDis
 
 Result<DiskEndpoint> OvirtProvider::renew(const SourceVm& vm, const SourceDisk& disk,
                                           const std::string& handle, std::stop_token stop) {
-  const ImageTransfer transfer = TRY(transfers_.renew(handle, stop));
+  const ImageTransfer transfer = TRY(transfers_.renew(handle, wanted(disk), stop));
   return endpoint_of(transfer, vm, disk, stop);
 }
 
 Result<bool> OvirtProvider::release_disk(const std::string& handle, const std::string& disk_id,
-                                         const std::string&, bool, std::stop_token stop) {
+                                         const std::string& owner, bool, std::stop_token stop) {
   // A download is finalized whether it succeeded or not: nothing was written.
-  return transfers_.release(handle, disk_id, stop);
+  return transfers_.release(handle, disk_id, owner, stop);
 }
 
 void OvirtProvider::close() { client_.logout(); }
 
-// Hosts' certificates are always of the engine's own authority, though the engine's may be of
-// another (source-ovirt.md 7).
+// Hosts' certificates are always of the engine's own authority, though the engine's, and so its
+// proxy's, may be of another, or of a public one (source-ovirt.md 7).
 TlsTrust OvirtProvider::data_plane_trust(std::stop_token stop) {
   TlsTrust trust = client_.options().trust;
   trust.thumbprint.clear();
   const std::optional<std::string> internal = client_.internal_ca(stop);
-  if (internal && trust.ca_pem.find(*internal) == std::string::npos) {
-    if (!trust.ca_pem.empty() && trust.ca_pem.back() != '\n') trust.ca_pem += '\n';
-    trust.ca_pem += *internal;
-  }
+  if (!internal || trust.ca_pem.find(*internal) != std::string::npos) return trust;
+  trust.system_too = trust.ca_pem.empty();
+  if (!trust.ca_pem.empty() && trust.ca_pem.back() != '\n') trust.ca_pem += '\n';
+  trust.ca_pem += *internal;
   return trust;
 }
 

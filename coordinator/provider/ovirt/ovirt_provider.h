@@ -15,6 +15,7 @@ class OvirtProvider final : public Provider {
   ProviderKind kind() const override { return ProviderKind::Ovirt; }
   Result<void> check_connection(std::stop_token stop) override;
   Result<SourceVm> find_vm(const VmRef& ref, std::stop_token stop) override;
+  Result<Listing> list(ListingKind kind, std::stop_token stop) override;
 
   Result<PowerState> power_state(const std::string& native_id, std::stop_token stop) override;
   Result<void> request_stop(const std::string& native_id, bool force,

@@ -1,5 +1,6 @@
 #include "coordinator/provider/ovirt/rules.h"
 
+#include "coordinator/provider/ovirt/cpu_models.h"
 #include "coordinator/provider/ovirt/rule_parts.h"
 #include "coordinator/provider/ovirt/time_zones.h"
 #include "coordinator/provider/ovirt/translate.h"
@@ -39,6 +40,14 @@ void check_cpu(const Vm& vm, Findings& out) {
     for (const CpuPin& pin : *vm.cpu.pins) sets += (sets.empty() ? "" : "; ") + pin.cpu_set;
     out.warn("vm.cpu.cpu_tune", fmt::format("the CPU pinning '{}' is not one to one", sets),
              "pin each virtual CPU to a host CPU of its own to get dedicated CPUs");
+  }
+  const std::string model = vm.custom_cpu_model.value_or("");
+  if (const std::string known = known_cpu_model(model); known != model) {
+    out.warn("vm.custom_cpu_model",
+             known.empty()
+                 ? fmt::format("the custom CPU model '{}' is not known and is left out", model)
+                 : fmt::format("the custom CPU model '{}' becomes '{}'", model, known),
+             "choose a CPU model for the new VM if the guest depends on it");
   }
   if (vm.cpu_shares) out.log("vm.cpu_shares", fmt::format("CPU shares are {}", *vm.cpu_shares));
 }
@@ -173,6 +182,18 @@ void check_media(const Vm& vm, Findings& out) {
                           *cdrom.storage_domain_type));
     }
   }
+  for (const Cdrom& cdrom : vm.cdroms.value_or(std::vector<Cdrom>())) {
+    if (!cdrom.disk) continue;
+    const std::string why = why_not_transferable(*cdrom.disk);
+    if (why.empty()) {
+      out.log("vm.cdroms.image",
+              fmt::format("the CD image '{}' is imported as a disk", cdrom.disk->alias));
+    } else {
+      out.warn("vm.cdroms.image",
+               fmt::format("the CD image '{}' is left out: {}", cdrom.disk->alias, why),
+               "eject the CD, or attach its image to the new VM");
+    }
+  }
   if (vm.floppies.value_or(0) > 0) {
     out.log("vm.floppies", fmt::format("the VM has {} floppy drives", *vm.floppies));
   }
@@ -198,6 +219,10 @@ void check_machine_and_clock(const Vm& vm, const RuleContext& context, Findings&
 
 // Rules that the predecessor does not have.
 void check_more(const Vm& vm, Findings& out) {
+  if (is_true(vm.tpm)) {
+    out.warn("vm.tpm", "the VM has a TPM: the new VM gets an empty one, keys in it are lost",
+             "have recovery keys at hand for what the TPM unlocks, disks for example");
+  }
   if (vm.lease_domain_id) {
     out.log("vm.lease",
             fmt::format("the VM's lease on storage domain '{}' is not kept", *vm.lease_domain_id));

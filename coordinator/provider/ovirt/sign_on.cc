@@ -16,6 +16,19 @@ std::string text_of(const nlohmann::json& tree, const char* key) {
   return found != tree.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+// The words of a <fault>; empty when the answer is none.
+std::string xml_fault(const HttpResponse& response) {
+  const std::string* type = response.header("content-type");
+  if (response.status < 400 || type == nullptr || type->find("xml") == std::string::npos) return {};
+  const Result<Document> body = Document::parse_xml(response.body);
+  if (!body) return {};
+  const Element root = body->root();
+  const Element fault = root.name() == "fault" ? root : root.child("fault");
+  if (!fault) return {};
+  const std::string detail = fault.text_or("detail", "");
+  return detail.empty() ? fault.text_or("reason", "no reason given") : detail;
+}
+
 }  // namespace
 
 Result<SecretString> token_of(const HttpResponse& response, std::string_view username) {
@@ -23,6 +36,13 @@ Result<SecretString> token_of(const HttpResponse& response, std::string_view use
     return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable,
                        "the engine's sign-on answered status {}", response.status);
   }
+  const auto refused = [&](std::string why) {
+    if (why.size() > 300) why.resize(300);
+    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
+                       "the engine refused the login of '{}': {}", username, why);
+  };
+  if (const std::string fault = xml_fault(response); !fault.empty()) return refused(fault);
+  if (response.status == 401 && response.body.empty()) return refused("status 401");
   nlohmann::json tree = nlohmann::json::parse(response.body, nullptr, /*allow_exceptions=*/false);
   if (tree.is_array() && tree.size() == 1) tree = nlohmann::json(tree.front());
   if (!tree.is_object()) {
@@ -31,11 +51,14 @@ Result<SecretString> token_of(const HttpResponse& response, std::string_view use
                        response.status);
   }
   if (tree.contains("error") || tree.contains("error_code")) {
-    std::string why = text_of(tree, "error_description");
-    if (why.empty()) why = text_of(tree, "error");
-    if (why.size() > 300) why.resize(300);
-    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
-                       "the engine refused the login of '{}': {}", username, why);
+    const std::string why = text_of(tree, "error_description");
+    return refused(why.empty() ? text_of(tree, "error") : why);
+  }
+  // Some releases send the API's own form of a refusal (source-ovirt.md 1.3).
+  const nlohmann::json fault = tree.value("fault", tree);
+  if (response.status >= 400 && fault.is_object() && fault.contains("reason")) {
+    const std::string why = text_of(fault, "detail");
+    return refused(why.empty() ? text_of(fault, "reason") : why);
   }
   std::string token = text_of(tree, "access_token");
   // It goes into a header line.

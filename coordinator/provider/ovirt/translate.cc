@@ -4,6 +4,7 @@
 #include <charconv>
 #include <set>
 
+#include "coordinator/provider/ovirt/cpu_models.h"
 #include "coordinator/provider/ovirt/time_zones.h"
 
 namespace vmferry::ovirt {
@@ -103,6 +104,18 @@ SourceDisk translate_disk(const DiskAttachment& attachment) {
   return result;
 }
 
+// What a CD-ROM drive holds becomes a disk of its own, where it can be read like one.
+std::optional<SourceDisk> translate_cdrom(const Cdrom& cdrom) {
+  if (!cdrom.disk || !why_not_transferable(*cdrom.disk).empty()) return std::nullopt;
+  DiskAttachment attachment;
+  attachment.id = "cdrom-" + cdrom.id;
+  attachment.interface = "sata";
+  attachment.disk = cdrom.disk;
+  SourceDisk result = translate_disk(attachment);
+  result.cdrom = true;
+  return result;
+}
+
 SourceNic translate_nic(const Nic& nic) {
   SourceNic result;
   result.id = nic.id;
@@ -141,7 +154,7 @@ void translate_hardware(const Vm& vm, SourceVm& result) {
   result.cpu_cores = vm.cpu.cores;
   result.cpu_sockets = vm.cpu.sockets;
   result.cpu_threads = vm.cpu.threads;
-  result.cpu_model = vm.custom_cpu_model.value_or("");
+  result.cpu_model = known_cpu_model(vm.custom_cpu_model.value_or(""));
   result.cpu_dedicated = is_exactly_pinned(vm.cpu);
   result.architecture = vm.cpu.architecture.value_or("");
   result.machine = machine_of(vm);
@@ -236,6 +249,11 @@ SourceVm translate(const Vm& vm) {
     std::ranges::sort(result.disks, {}, [](const SourceDisk& disk) {
       return std::make_tuple(!disk.bootable, disk.name, disk.id);
     });
+  }
+  for (const Cdrom& cdrom : vm.cdroms.value_or(std::vector<Cdrom>())) {
+    if (std::optional<SourceDisk> disk = translate_cdrom(cdrom)) {
+      result.disks.push_back(*std::move(disk));
+    }
   }
   if (vm.nics) {
     for (const Nic& nic : *vm.nics) result.nics.push_back(translate_nic(nic));

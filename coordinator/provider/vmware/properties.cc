@@ -1,6 +1,7 @@
 #include "coordinator/provider/vmware/properties.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -54,21 +55,40 @@ Result<SoapReply> first_page(Exchange& exchange, const std::vector<PropertyWish>
   return exchange.call(request);
 }
 
-Result<std::vector<ObjectProperties>> all_pages(Exchange& exchange, SoapReply reply) {
-  std::vector<ObjectProperties> found;
+Result<void> each_page(Exchange& exchange, SoapReply reply, const TakePage& take) {
   std::set<MoRef> seen;
   for (std::size_t page = 0; page < kMostPages; ++page) {
+    std::vector<ObjectProperties> found;
     for (ObjectProperties& object : objects_of(reply)) {
       if (seen.insert(object.object).second) found.push_back(std::move(object));
     }
+    TRY(take(std::move(found)));
     const std::string token = child_text(reply.returnval(), "token");
-    if (token.empty()) return found;
+    if (token.empty()) return {};
     Node next = method_call("ContinueRetrievePropertiesEx", exchange.content().property_collector);
     next.add(leaf("token", token));
     reply = TRY(exchange.must_call(next));
   }
   return Error(ErrorKind::ResourceExhausted, code::kSourceProtocol,
                "the server's property answer has no end");
+}
+
+Result<std::vector<ObjectProperties>> all_pages(Exchange& exchange, SoapReply reply) {
+  std::vector<ObjectProperties> found;
+  TRY(each_page(exchange, std::move(reply), [&](std::vector<ObjectProperties> page) {
+    std::ranges::move(page, std::back_inserter(found));
+    return Result<void>();
+  }));
+  return found;
+}
+
+// One page after another of all that `view` holds.
+Result<void> visit_view(Exchange& exchange, const MoRef& view,
+                        const std::vector<PropertyWish>& wishes, const TakePage& take) {
+  SoapReply reply = TRY(
+      first_page(exchange, wishes, {{view, true, {traversal("view", "ContainerView", "view")}}}));
+  if (reply.fault()) return fault_error(*reply.fault(), "RetrievePropertiesEx", view.value);
+  return each_page(exchange, std::move(reply), take);
 }
 
 }  // namespace
@@ -128,21 +148,31 @@ Result<ObjectProperties> retrieve_one(Exchange& exchange, const MoRef& object,
   return std::move(*it);
 }
 
-Result<std::vector<ObjectProperties>> retrieve_all(Exchange& exchange, const std::string& type,
-                                                   const std::vector<std::string>& paths) {
+Result<void> visit_all(Exchange& exchange, const std::vector<std::string>& types,
+                       const std::vector<PropertyWish>& wishes, const TakePage& take) {
   Node create = method_call("CreateContainerView", exchange.content().view_manager);
   create.add(reference("container", exchange.content().root_folder));
-  create.add(leaf("type", type)).add(flag("recursive", true));
+  for (const std::string& type : types) create.add(leaf("type", type));
+  create.add(flag("recursive", true));
   const SoapReply made = TRY(exchange.must_call(create));
   const MoRef view = moref_of(made.returnval());
 
-  Result<std::vector<ObjectProperties>> found = retrieve(
-      exchange, {{type, paths}}, {{view, true, {traversal("view", "ContainerView", "view")}}});
+  Result<void> visited = visit_view(exchange, view, wishes, take);
   if (!exchange.session_lost()) {
     // A view that stays behind ends with the session; its loss does not spoil what was read.
     const Result<SoapReply> destroyed = exchange.call(method_call("DestroyView", view));
     if (!destroyed && destroyed.error().kind() == ErrorKind::Canceled) return destroyed.error();
   }
+  return visited;
+}
+
+Result<std::vector<ObjectProperties>> retrieve_all(Exchange& exchange, const std::string& type,
+                                                   const std::vector<std::string>& paths) {
+  std::vector<ObjectProperties> found;
+  TRY(visit_all(exchange, {type}, {{type, paths}}, [&](std::vector<ObjectProperties> page) {
+    std::ranges::move(page, std::back_inserter(found));
+    return Result<void>();
+  }));
   return found;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,7 +48,14 @@ Result<ObjectProperties> retrieve_one(Exchange& exchange, const MoRef& object,
                                       const std::vector<std::string>& paths,
                                       const std::vector<std::string>& newer_paths = {});
 
-// Every object of `type` in the inventory, through a view that is destroyed afterwards.
+// Every object of one of `types` in the inventory, wherever it stands, page by page as the server
+// gives them, through a view that is destroyed afterwards. An error of `take` ends the reading.
+// `wishes` should name a type only once: servers differ in whether base types' paths add up.
+using TakePage = std::function<Result<void>(std::vector<ObjectProperties> page)>;
+Result<void> visit_all(Exchange& exchange, const std::vector<std::string>& types,
+                       const std::vector<PropertyWish>& wishes, const TakePage& take);
+
+// The same of one type, all at once.
 Result<std::vector<ObjectProperties>> retrieve_all(Exchange& exchange, const std::string& type,
                                                    const std::vector<std::string>& paths);
 

@@ -9,6 +9,7 @@
 #include "coordinator/provider/vmware/datastore_files.h"
 #include "coordinator/provider/vmware/disk_access.h"
 #include "coordinator/provider/vmware/inventory.h"
+#include "coordinator/provider/vmware/listing.h"
 #include "coordinator/provider/vmware/power.h"
 #include "coordinator/provider/vmware/rules.h"
 #include "coordinator/provider/vmware/translate.h"
@@ -51,6 +52,11 @@ class VmwareProvider final : public Provider {
       vm.details.emplace_back("server", exchange.content().product);
       return vm;
     });
+  }
+
+  Result<Listing> list(ListingKind kind, std::stop_token stop) override {
+    return client_.in_session(
+        stop, [kind](Exchange& exchange) { return list_inventory(exchange, kind); });
   }
 
   Result<PowerState> power_state(const std::string& native_id, std::stop_token stop) override {

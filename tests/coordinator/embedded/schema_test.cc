@@ -71,7 +71,18 @@ TEST(SchemaTest, ChecksImports) {
        "spec.source.vmware.mappings.networkMappings[0].target: must be an object"},
       {"in-CR target may be absent",
        R"({"spec": {"source": {"vmware": {"mappings": {"networkMappings": [
+          {"source": {"name": "n"}, "type": "multus"}]}}}}})",
+       ""},
+      {"ADM-9: an unknown type of network",
+       R"({"spec": {"source": {"vmware": {"mappings": {"networkMappings": [
           {"source": {"name": "n"}, "type": "genie"}]}}}}})",
+       "networkMappings[0].type: must be one of pod, multus"},
+      {"ADM-2: neither id nor name", R"({"spec": {"source": {"vmware": {"vm": {"id": ""}}}}})",
+       "spec.source.vmware.vm: needs an id or a name"},
+      {"ADM-2: no oVirt id",
+       R"({"spec": {"source": {"vmware": null, "ovirt": {"vm": {"cluster": {"name": "c"}}}}}})",
+       "spec.source.ovirt.vm: needs an id, or a name and its cluster"},
+      {"a name alone", R"({"spec": {"source": {"vmware": null, "ovirt": {"vm": {"name": "v"}}}}})",
        ""},
       {"volume mode",
        R"({"spec": {"source": {"vmware": {"mappings": {"diskMappings": [
@@ -126,6 +137,11 @@ TEST(SchemaTest, RefusesASchemaThatItCannotEnforce) {
           "type": "object", "properties": {"a": {"type": "string", "uniqueItems": true}}}}}]}})"));
   ASSERT_FALSE(schema);
   EXPECT_NE(schema.error().message().find("uniqueItems"), std::string::npos);
+  const auto rule = Schema::of_storage_version(json::parse(
+      R"({"spec": {"versions": [{"storage": true, "schema": {"openAPIV3Schema": {
+          "type": "object", "x-kubernetes-validations": [{"rule": "false", "message": "no"}]}}}]}})"));
+  ASSERT_FALSE(rule);
+  EXPECT_NE(rule.error().message().find("cannot enforce the rule"), std::string::npos);
 }
 
 }  // namespace

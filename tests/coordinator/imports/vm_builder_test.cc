@@ -162,6 +162,10 @@ TEST(BuildVmTest, MapsOvirtAttributes) {
           {"OV-40", {}, "/metadata/annotations/sso", R"("guest_agent")"},
           {"OV-41 ours", {}, "/spec/runStrategy", R"("Halted")"},
           {"OV-41 ours", {}, "/spec/running", "null"},
+          {"OV-41 ours, HA on", [](Scene& s) { s.vm.high_availability = true; },
+           "/metadata/annotations/vmimport.v2v.kubevirt.io~1run-strategy", R"("Always")"},
+          {"OV-41 ours, HA off", [](Scene& s) { s.vm.high_availability = false; },
+           "/metadata/annotations/vmimport.v2v.kubevirt.io~1run-strategy", R"("RerunOnFailure")"},
           {"OV-42", [](Scene& s) { s.vm.machine = "pc-i440fx-rhel7.6.0"; }, "/domain/machine/type",
            R"("q35")"},
           {"OV-43", [](Scene& s) { s.vm.machine = "pc-q35-rhel8.1.0"; }, "/domain/machine/type",
@@ -400,6 +404,18 @@ TEST(BuildVmTest, MapsOvirtDisks) {
                   x.vm.boot_devices = {"network", "cdrom", "disk"};
                 },
                 "/domain/devices/disks/0/bootOrder", "2"},
+               {"a CD is one", [](Scene& x) { x.vm.disks[2].cdrom = true; },
+                "/domain/devices/disks/2/cdrom", R"({"bus":"sata"})"},
+               {"a CD is one", [](Scene& x) { x.vm.disks[2].cdrom = true; },
+                "/domain/devices/disks/2/disk", "null"},
+               {"a CD boots where the source says so",
+                [](Scene& x) {
+                  x.vm.disks[2].cdrom = true;
+                  x.vm.boot_devices = {"cdrom", "disk"};
+                },
+                "/domain/devices/disks/2/bootOrder", "1"},
+               {"a CD does not boot else", [](Scene& x) { x.vm.disks[2].cdrom = true; },
+                "/domain/devices/disks/2/bootOrder", "null"},
                {"nothing bootable", [](Scene& x) { x.vm.disks[0].bootable = false; },
                 "/domain/devices/disks/0/bootOrder", "null"},
            });

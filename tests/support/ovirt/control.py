@@ -83,7 +83,9 @@ class Control:
 
     def _disk(self, tree):
         with self._engine.model.lock:
-            _named(self._engine.model.all_disks(), tree).status = tree["status"]
+            disk = _named(self._engine.model.all_disks(), tree)
+            disk.status = tree.get("status", disk.status)
+            disk.size = tree.get("provisioned_size", disk.size)
         return {}
 
     def _imageio_fault(self, tree):

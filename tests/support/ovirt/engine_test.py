@@ -272,6 +272,21 @@ def test_shutdown_goes_through_powering_down(engine):
     assert after.find("stop_time") is not None
 
 
+def test_a_disk_may_be_attached_to_several_machines_and_change_its_size(start):
+    engine = start(disks=[{"alias": "shared", "provisioned_size": 1 << 20, "shareable": True}],
+                   vms=[{"name": "one", "attach": ["shared"]},
+                        {"name": "two", "attach": ["shared"], "status": "up"}])
+    reply = engine.api("GET", "/vms?follow=disk_attachments").xml()
+    assert [len(vm.findall("disk_attachments/disk_attachment")) for vm in reply] == [1, 1]
+    engine.control("/disk", id="shared", provisioned_size=2 << 20)
+    disk = engine.api("GET", "/disks").xml().find("disk")
+    assert disk.findtext("provisioned_size") == str(2 << 20)
+    body = ('<image_transfer><disk id="%s"/><direction>download</direction></image_transfer>'
+            % disk.get("id"))
+    refused = engine.api("POST", "/imagetransfers", body)
+    assert refused.status == 409 and "two" in fault(refused)
+
+
 def test_what_is_down_cannot_be_stopped(engine):
     for action in ("shutdown", "stop"):
         reply = power(engine, "twin", action)

@@ -76,7 +76,7 @@ class Vm:
             "start_seconds", "extra_xml", "disks", "nics", "watchdogs", "cdrom",
             "graphics_consoles", "host_devices", "snapshots", "tags", "fqdn",
             "guest_operating_system", "guest_time_zone", "instance_type", "quota",
-            "template", "start_time", "stop_time", "console", "virtio_scsi",
+            "template", "attach", "start_time", "stop_time", "console", "virtio_scsi",
             "soundcard_enabled", "rng_device", "initialization")
 
     def __init__(self, entry, model):
@@ -98,7 +98,7 @@ class Vm:
         self.shutdown_seconds = None if seconds in (None, "never") else float(seconds)
         self.start_seconds = float(entry.get("start_seconds", 1))
         self.nics = [Nic(n, i, self, model) for i, n in enumerate(entry.get("nics", []))]
-        self.disks = []
+        self.disks, self.attached = [], []
         for index, disk in enumerate(entry.get("disks", [])):
             self.disks.append(disks.Disk(disk, self, index, model))
 
@@ -165,6 +165,9 @@ class Inventory:
         self.vms = [Vm(entry, self) for entry in bed.get("vms", [])]
         self.loose_disks = [disks.Disk(entry, None, i, self)
                             for i, entry in enumerate(bed.get("disks", []))]
+        for vm in self.vms:
+            for name in vm.entry.get("attach", []):
+                vm.attached.append(self.by_name("loose_disks", name))
         self.tags = sorted({tag for vm in self.vms for tag in vm.entry.get("tags", [])})
         self._refuse_duplicates()
 

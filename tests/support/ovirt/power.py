@@ -37,7 +37,7 @@ class Power:
             raise _conflict("Cannot run VM. VM is locked.")
         if vm.status in _RUNNING or vm.status == "powering_down":
             raise _conflict("Cannot run VM. VM is running.")
-        locked = [disk.name for disk in vm.disks if self._is_disk_busy(disk)]
+        locked = [disk.name for disk in vm.disks + vm.attached if self._is_disk_busy(disk)]
         if locked:
             raise _conflict("Cannot run VM: The following disks are locked: %s. "
                             "Please try again in a few minutes." % ", ".join(locked))

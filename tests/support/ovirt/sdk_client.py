@@ -35,6 +35,14 @@ def download(system, disk, ca, out):
         inactivity_timeout=60))
     service = transfers.image_transfer_service(made.id)
     await_that(lambda: service.get().phase == types.ImageTransferPhase.TRANSFERRING, "the ticket")
+    first_url = service.get().transfer_url
+    service.extend()
+    service.pause()
+    await_that(lambda: service.get().phase == types.ImageTransferPhase.PAUSED_USER, "the pause")
+    service.resume()
+    await_that(lambda: service.get().phase == types.ImageTransferPhase.TRANSFERRING, "the resume")
+    if service.get().transfer_url == first_url:
+        sys.exit("a resumed transfer has the ticket it had")
     locked = system.disks_service().disk_service(disk.id).get().status
     where = urllib.parse.urlsplit(service.get().transfer_url)
     connection = HTTPSConnection(where.hostname, where.port, timeout=30,
@@ -69,6 +77,16 @@ def main():
         "networks": [n.vnic_profile.network.name for n in nics if n.vnic_profile],
         "macs": [n.mac.address for n in nics],
         "cluster": connection.follow_link(vm.cluster).name,
+        "page": [v.name for v in vms.list(search="sortby name asc page 2", max=2)],
+        "found": [d.alias for d in system.disks_service().list(search="alias=bo*")],
+        "clusters": [c.name for c in system.clusters_service().list()],
+        "domains": [d.name for d in system.storage_domains_service().list()],
+        "profiles": sorted(p.network.name + "/" + p.name for p in
+                           system.vnic_profiles_service().list(follow="network")),
+        "cds": [c.file.id for c in service.cdroms_service().list()
+                if c.file and c.file.id],
+        "attached": {v.name: len(v.disk_attachments) for v in
+                     vms.list(search="sortby name asc page 1", follow="disk_attachments")},
         "links": [d.alias for d in (connection.follow_link(a.disk) for a in
                                     connection.follow_link(vm.disk_attachments))],
     }

@@ -25,6 +25,7 @@ def test_the_sdk_finds_stops_and_downloads_a_machine(start, imageio_kind, tmp_pa
         capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
+    assert seen["attached"]["web one"] == 2
     refused = seen.pop("refused")
     assert refused[0] == 409 and "Cannot transfer Virtual Disk" in refused[1]
     assert seen.pop("down") == [409, "[Cannot shutdown VM. VM is not running.]"]
@@ -33,9 +34,13 @@ def test_the_sdk_finds_stops_and_downloads_a_machine(start, imageio_kind, tmp_pa
         "aliases": ["boot", "data"], "sizes": [10486272, 12582912], "networks": ["blue"],
         "macs": ["56:6f:00:00:00:01", engine.get("/vms/%s/nics" % engine.vm("web one")["id"])[1]
                  .findtext("mac/address")],
+        "page": ["web one"], "found": ["boot"], "clusters": ["Default", "Other"],
+        "domains": ["data"], "profiles": ["blue/fast", "blue/slow", "ovirtmgmt/ovirtmgmt"],
+        "cds": [], "attached": seen["attached"],
         "cluster": "Default", "links": ["boot", "data"], "missing": 404, "locked": "locked"}
     with open(os.path.join(engine.directory, "raw.img"), "rb") as file:
         assert out.read_bytes() == file.read()
     state = engine.control("/state")
     assert [t["finalized"] for t in state["transfers"]] == [True]
+    assert [t["extended"] for t in state["transfers"]] == [True]
     assert state["sessions"]["closed"] == 1

@@ -43,11 +43,12 @@ class Transfers:
         wishes = self._wishes(request)
         disk = layer.disk
         self._check_disk(disk)
-        running = disk.vm is not None and disk.vm.status != "down"
+        running = [vm for vm in self._model.vms
+                   if vm.status != "down" and (disk.vm is vm or disk in vm.attached)]
         active_layer = not by_snapshot or layer is disk.layers[0]
         if running and active_layer and disk.attachment["active"]:
             raise _cannot("Disk %s is plugged to a VM that is not down: %s. Please shut it down "
-                          "and try again." % (disk.name, disk.vm.name))
+                          "and try again." % (disk.name, running[0].name))
         image_format = wishes.pop("format") or layer.format
         if image_format == "cow" and layer.format == "raw":
             raise _cannot("The disk %s is raw and cannot be served as cow." % disk.name)

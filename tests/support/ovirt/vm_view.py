@@ -96,7 +96,7 @@ def _below(machine, collection, tag, members):
 def disk_attachments(_model, machine):
     return _below(machine, "disk_attachments", "disk_attachment",
                   [dict(disk.attachment, id=disk.id, disk=ref("disks", disk.id))
-                   for disk in machine.disks])
+                   for disk in machine.disks + machine.attached])
 
 
 def nics(_model, machine):

@@ -202,12 +202,73 @@ TEST_F(ImageioSourceComponentTest, Row33ProxyUrlIsUsedWhenTheHostCannotBeReached
   auto source = open(endpoint);
   ASSERT_TRUE(source.ok()) << source.error().message();
   EXPECT_TRUE(*read_all(**source) == disk_);
+  const std::string via = (*source)->counters().via;
+  EXPECT_NE(via.find("through the engine's proxy"), std::string::npos) << via;
+  EXPECT_EQ(via.find("secret"), std::string::npos) << via;
 
+  // A server's own "no" is no reason to ask another one.
+  endpoint.url = server.image_url("options500");
+  auto failing = open(endpoint);
+  ASSERT_FALSE(failing.ok());
+  EXPECT_EQ(failing.error().code(), code::kSourceRead);
+  EXPECT_GE(requests_of(server, "OPTIONS", "/images/options500"), 3) << "but to ask again";
+
+  endpoint.url = "http://127.0.0.1:" + std::to_string(testing::free_tcp_port()) + "/images/secret";
   endpoint.fallback_url.clear();
   auto refused = open(endpoint);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), code::kSourceUnreachable);
   EXPECT_EQ(refused.error().message().find("secret"), std::string::npos);
+}
+
+TEST_F(ImageioSourceComponentTest, Row29ATebibyteWithOneBlockOfDataIsOneRequest) {
+  const LyingServer server(workspace_, disk_);
+  auto source = open(endpoint_of(server.image_url("huge")));
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  EXPECT_EQ((*source)->size_bytes(), std::uint64_t{1} << 40);
+  std::uint64_t data = 0;
+  for (const Extent& extent : *testing::all_extents(**source)) {
+    if (extent.allocation != Allocation::Data) continue;
+    Bytes bytes(extent.range.length);
+    ASSERT_TRUE((*source)->read(extent.range.offset, bytes, {}).ok());
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), disk_.begin()));
+    data += bytes.size();
+  }
+  EXPECT_EQ(data, 65536u);
+  EXPECT_LT(requests_of(server, "GET"), 10);
+}
+
+TEST_F(ImageioSourceComponentTest, AHostThatIsGoneIsLookedForElsewhere) {
+  const LyingServer server(workspace_, disk_);
+  const auto nobody = [] {
+    return "http://127.0.0.1:" + std::to_string(testing::free_tcp_port()) + "/images/secret";
+  };
+  DiskEndpoint gone = endpoint_of(nobody());
+  gone.fallback_url = nobody();
+  std::atomic<int> asked{0};
+  auto source = open(gone, [&](const Error& why, std::stop_token) -> Result<DiskEndpoint> {
+    ++asked;
+    EXPECT_EQ(why.code(), code::kSourceUnreachable);
+    return endpoint_of(server.image_url("ok"));
+  });
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  EXPECT_EQ(asked, 1);
+  EXPECT_TRUE(*read_all(**source) == disk_);
+
+  auto later = open(gone, [&](const Error&, std::stop_token) -> Result<DiskEndpoint> {
+    return make_error(ErrorKind::Unavailable, "the transfer is being resumed");
+  });
+  ASSERT_FALSE(later.ok());
+  EXPECT_EQ(later.error().kind(), ErrorKind::Unavailable) << "another attempt may succeed";
+}
+
+TEST_F(ImageioSourceComponentTest, ADigestThatTheServerCannotMakeIsNoneAndNoFailure) {
+  const LyingServer server(workspace_, disk_);
+  auto source = open(endpoint_of(server.image_url("nochecksum")));
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  const auto digest = (*source)->server_digest("sha256", {});
+  ASSERT_TRUE(digest.ok()) << digest.error().message();
+  EXPECT_FALSE(digest->has_value());
 }
 
 TEST_F(ImageioSourceComponentTest, Row39ServerDigestIsTheLeafRootOfTheDisk) {

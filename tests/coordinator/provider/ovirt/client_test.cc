@@ -64,6 +64,26 @@ TEST(OvirtClientTest, AnErrorInTheBodyDecidesNotTheStatus_Src4) {
   }
 }
 
+TEST(OvirtClientTest, AFaultOfStatus400IsARefusedLogin_Src4) {
+  const std::pair<const char*, const char*> bodies[] = {
+      {"application/json", R"({"reason":"Operation Failed","detail":"[Wrong password.]"})"},
+      {"application/json", R"({"status":"failed","fault":{"reason":"Wrong password."}})"},
+      {"application/json", R"({"error_code":"access_denied","error":"Wrong password."})"},
+      {"application/xml", "<fault><reason>x</reason><detail>Wrong password.</detail></fault>"},
+      {"application/xml;charset=UTF-8",
+       "<action><status>failed</status><fault><reason>Wrong password.</reason></fault></action>"},
+  };
+  for (const auto& [type, body] : bodies) {
+    HttpResponse answer = response(400, body);
+    answer.headers["content-type"] = type;
+    const Result<SecretString> read = token_of(answer, "admin");
+    ASSERT_FALSE(read.ok()) << body;
+    EXPECT_EQ(read.error().code(), code::kSourceAuth) << body;
+    EXPECT_NE(read.error().message().find("Wrong password."), std::string::npos) << body;
+  }
+  EXPECT_EQ(token_of(response(401, ""), "admin").error().code(), code::kSourceAuth);
+}
+
 TEST(OvirtClientTest, OtherSignOnAnswersAreNotAboutThePassword) {
   struct Case {
     int status;

@@ -211,6 +211,95 @@ TEST_F(OvirtProviderComponent, StopsAndStarts) {
   EXPECT_EQ(provider->start("nobody", {}).error().code(), code::kVmNotFound);
 }
 
+TEST_F(OvirtProviderComponent, Ov130NoConnectionIsAnErrorOfEveryCall) {
+  begin(web_bed());
+  ASSERT_FALSE(HasFatalFailure());
+  const std::string id = read("web").native_id;
+  bed->kill();
+  const auto expect_unreachable = [](const auto& result) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable);
+    EXPECT_EQ(result.error().code(), code::kSourceUnreachable) << to_string(result.error());
+  };
+  expect_unreachable(provider->find_vm(named("web"), {}));
+  expect_unreachable(provider->power_state(id, {}));
+  expect_unreachable(provider->start(id, {}));
+  expect_unreachable(provider->request_stop(id, false, {}));
+  expect_unreachable(provider->list(ListingKind::Vms, {}));
+}
+
+TEST_F(OvirtProviderComponent, Ov131AShutdownThatTakesItsTimeEndsDown) {
+  nlohmann::json bed_file = web_bed();
+  bed_file["vms"][0]["status"] = "up";
+  bed_file["vms"][0]["shutdown_seconds"] = 1;
+  begin(bed_file);
+  ASSERT_FALSE(HasFatalFailure());
+  const std::string id = read("web").native_id;
+  ASSERT_TRUE(provider->request_stop(id, false, {}).ok());
+  int polls = 0;
+  EXPECT_TRUE(eventually([&] {
+    ++polls;
+    return *provider->power_state(id, {}) == PowerState::Down;
+  }));
+  EXPECT_GT(polls, 3);
+}
+
+TEST_F(OvirtProviderComponent, ALockedMachineIsAskedToStopLater) {
+  nlohmann::json bed_file = web_bed();
+  bed_file["vms"][0]["status"] = "image_locked";
+  begin(bed_file);
+  ASSERT_FALSE(HasFatalFailure());
+  const Result<void> refused = provider->request_stop(read("web").native_id, false, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind(), ErrorKind::Unavailable);
+  EXPECT_EQ(refused.error().code(), code::kDiskLocked);
+}
+
+TEST_F(OvirtProviderComponent, FindsWhoElseUsesAShareableDisk) {
+  const nlohmann::json shared = {
+      {"alias", "cluster"}, {"provisioned_size", 4096}, {"shareable", true}};
+  begin({{"disks", {shared}},
+         {"vms",
+          {{{"name", "alone"},
+            {"disks", {{{"alias", "own"}, {"provisioned_size", 4096}, {"shareable", true}}}}},
+           {{"name", "one"}, {"attach", {"cluster"}}},
+           {{"name", "two"}, {"attach", {"cluster"}}}}}});
+  ASSERT_FALSE(HasFatalFailure());
+  const auto levels = [&](const std::string& name) {
+    std::vector<FindingLevel> result;
+    for (const Finding& finding : read(name).findings) {
+      if (finding.rule == "disk_attachment.disk.shareable") result.push_back(finding.level);
+    }
+    return result;
+  };
+  EXPECT_EQ(levels("one"), std::vector{FindingLevel::Block});
+  EXPECT_TRUE(levels("alone").empty()) << "nobody else uses it";
+}
+
+TEST_F(OvirtProviderComponent, ReadsTheImageInACdDrive) {
+  nlohmann::json bed_file = web_bed();
+  bed_file["disks"] = {{{"alias", "install.iso"},
+                        {"image", "b.img"},
+                        {"content_type", "iso"},
+                        {"id", "c0ffee00-0000-4000-8000-000000000001"}}};
+  bed_file["vms"][0]["cdrom"] = "c0ffee00-0000-4000-8000-000000000001";
+  bed_file["vms"].push_back(
+      {{"name", "old"}, {"cdrom", "install.iso"}, {"disks", {{{"image", "a.img"}}}}});
+  begin(bed_file);
+  ASSERT_FALSE(HasFatalFailure());
+  const SourceVm vm = read("web");
+  ASSERT_EQ(vm.disks.size(), 3u);
+  const SourceDisk& cd = vm.disks[2];
+  EXPECT_TRUE(cd.cdrom);
+  EXPECT_EQ(cd.name, "install.iso");
+  EXPECT_EQ(cd.storage_name, "data");
+  const Result<DiskOpening> opening = provider->open_disk(vm, cd, "owner", {});
+  ASSERT_TRUE(opening.ok()) << to_string(opening.error());
+  EXPECT_TRUE(wait_ready(vm, cd, opening->handle).has_value());
+  EXPECT_TRUE(wait_released(opening->handle, cd.id));
+  EXPECT_EQ(read("old").disks.size(), 1u) << "a file on a domain for images";
+}
+
 TEST_F(OvirtProviderComponent, ServesManyThreadsWithOneSession) {
   begin(web_bed());
   ASSERT_FALSE(HasFatalFailure());

@@ -248,6 +248,52 @@ TEST(OvirtTranslateTest, LunsAndIllegalDisksAreNotTransferable_Src31) {
   EXPECT_TRUE(transferable("<status>ok", "<status>locked")) << "this passes";
 }
 
+std::string cd_image(const std::string& status) {
+  return with(
+      kBaseVm,
+      "<file id=\"f1\"><storage_domain id=\"d1\"><type>data</type></storage_domain></file>",
+      "<file id=\"iso-1\"/><disk id=\"iso-1\"><alias>install.iso</alias><status>" + status +
+          "</status><provisioned_size>4096</provisioned_size><content_type>iso</content_type>"
+          "<storage_type>image</storage_type><shareable>true</shareable><storage_domains>"
+          "<storage_domain id=\"sd1\"><name>mystoragedomain</name><type>data</type>"
+          "</storage_domain></storage_domains></disk>");
+}
+
+TEST(OvirtTranslateTest, ACdImageOnADataDomainBecomesADiskBehindTheOthers) {
+  const SourceVm vm = source_of(cd_image("ok"));
+  ASSERT_EQ(vm.disks.size(), 2u);
+  EXPECT_FALSE(vm.disks[0].cdrom);
+  const SourceDisk& cd = vm.disks[1];
+  EXPECT_TRUE(cd.cdrom);
+  EXPECT_EQ(cd.id, "iso-1");
+  EXPECT_EQ(cd.name, "install.iso");
+  EXPECT_EQ(cd.bus, DiskBus::Sata);
+  EXPECT_EQ(cd.size_bytes, 4096u);
+  EXPECT_EQ(cd.storage_name, "mystoragedomain");
+  EXPECT_FALSE(cd.bootable);
+  EXPECT_NE(cd.attachment_id, vm.disks[0].attachment_id) << "claims are named after it";
+
+  EXPECT_EQ(source_of(cd_image("illegal")).disks.size(), 1u) << "it cannot be read: left out";
+  EXPECT_EQ(source_of(kBaseVm).disks.size(), 1u) << "a file on a domain for images is no disk";
+}
+
+TEST(OvirtTranslateTest, OnlyCpuModelsThatQemuKnowsAreKept) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"Haswell", "Haswell"},
+      {"Skylake-Client-IBRS", "Skylake-Client-IBRS"},
+      {"EPYC-Rome-v2", "EPYC-Rome-v2"},
+      {"Broadwell-noTSX,+spec-ctrl,-hle", "Broadwell-noTSX"},
+      {"Haswellish", ""},
+      {"Pentium 4", ""},
+      {"", ""},
+  };
+  for (const auto& [custom, kept] : cases) {
+    const SourceVm vm =
+        source_of(with_more("<custom_cpu_model>" + std::string(custom) + "</custom_cpu_model>"));
+    EXPECT_EQ(vm.cpu_model, kept) << custom;
+  }
+}
+
 TEST(OvirtTranslateTest, EveryStatusHasAPowerState) {
   EXPECT_EQ(power_state_of("up"), PowerState::Up);
   EXPECT_EQ(power_state_of("down"), PowerState::Down);

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <functional>
+
+#include "coordinator/imports/dry_run.h"
+#include "coordinator/imports/observe.h"
+
+namespace vmferry::imports {
+
+struct RehearsalParts {
+  Observer observer;
+  kube::Writer& writer;  // asked only whether it would take the VM (dry run)
+  std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&)> make_provider;
+  double bytes_per_second = 0;  // for the estimate of time
+};
+
+// Reads source and cluster as the reconciler would for a new import, decides by the same functions,
+// and writes nothing: no object, no event, and the source's session is ended. What the reconciler
+// would fail or block on is a blocking finding; what cannot be read just now makes the verdict
+// Unknown. The only error is Canceled.
+Result<DryRun> rehearse(const RehearsalParts& parts, const api::VirtualMachineImport& import);
+
+}  // namespace vmferry::imports
