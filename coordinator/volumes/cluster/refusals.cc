@@ -23,7 +23,8 @@ constexpr std::array<std::string_view, 6> kQuotaWords{"exceeded quota",
 }  // namespace
 
 Error explained(const Error& error, std::string_view otherwise) {
-  if (!error.code().empty()) return error;
+  const bool is_plain = error.code().empty() || error.code() == code::kForbidden;
+  if (!is_plain && error.code() != code::kManifest) return error;
   for (const std::string_view words : kQuotaWords) {
     if (says(error, words)) {
       return Error(ErrorKind::ResourceExhausted, code::kQuota, error.message());
@@ -31,6 +32,8 @@ Error explained(const Error& error, std::string_view otherwise) {
   }
   switch (error.kind()) {
     case ErrorKind::PermissionDenied:
+      if (!error.code().empty()) return error;
+      return Error(error.kind(), otherwise, error.message());
     case ErrorKind::InvalidArgument:
       return Error(error.kind(), otherwise, error.message());
     case ErrorKind::NotFound:
