@@ -1,5 +1,6 @@
 #include "coordinator/volumes/cluster/refusals.h"
 
+#include <algorithm>
 #include <array>
 
 #include "common/catalogue.h"
@@ -13,12 +14,10 @@ bool says(const Error& error, std::string_view words) {
 
 // The words of ResourceQuota and LimitRanger (k8s.io/apiserver, plugin/pkg/admission): the API has
 // no reason of its own for either.
-constexpr std::array<std::string_view, 6> kQuotaWords{"exceeded quota",
-                                                      "insufficient quota",
-                                                      "failed quota",
-                                                      "maximum storage usage per",
-                                                      "minimum storage usage per",
-                                                      "usage per Container is"};
+constexpr std::array<std::string_view, 7> kQuotaWords{
+    "exceeded quota",           "insufficient quota",        "failed quota",
+    "status unknown for quota", "maximum storage usage per", "minimum storage usage per",
+    "usage per Container is"};
 
 }  // namespace
 
@@ -44,8 +43,10 @@ Error explained(const Error& error, std::string_view otherwise) {
 }
 
 bool is_mendable(const Error& error) {
-  return error.code() == code::kQuota || error.code() == code::kHolderRefused ||
-         error.code() == code::kStorageClass;
+  constexpr std::array<std::string_view, 6> kMendable{code::kQuota,        code::kHolderRefused,
+                                                      code::kStorageClass, code::kWebhook,
+                                                      code::kPodSecurity,  code::kForbidden};
+  return std::ranges::find(kMendable, error.code()) != kMendable.end();
 }
 
 }  // namespace vmferry::volumes
