@@ -25,9 +25,6 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "mount the kubelet's directory into the agent with mountPropagation HostToContainer (see "
      "deploy/daemonset) and check that it is a shared mount on the node; or let holders copy "
      "by themselves (mover mode)"},
-    {code::kQuota, "a quota or limit of the namespace forbids the claim or its holder pod",
-     "raise the ResourceQuota or LimitRange, or remove what is not needed; the import goes on by "
-     "itself"},
     {code::kHolderRefused, "the cluster refuses the pod that holds the target volume",
      "allow the pod named in the error: pod security level, admission webhook or service account; "
      "the import goes on by itself"},
@@ -41,6 +38,12 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "apply deploy/daemonset's RBAC as it is, or grant the permission named in the error"},
     {code::kPodSecurity, "the namespace's pod security level forbids this pod",
      "raise the level of that namespace to baseline, or import into another one"},
+<<<<<<< HEAD
+=======
+    {code::kQuota, "a quota or limit of the namespace forbids it",
+     "raise the ResourceQuota or LimitRange, or remove what is not needed; the import goes on by "
+     "itself"},
+>>>>>>> refs/heads/kubevol
     {code::kClusterTls, "the API server's certificate is not trusted",
      "correct certificate-authority in the kubeconfig"},
     {code::kClusterUnreachable, "the API server cannot be reached",

@@ -5,6 +5,7 @@
 #include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
+#include "coordinator/volumes/cluster/refusals.h"
 
 namespace vmferry::imports {
 namespace {
@@ -59,8 +60,7 @@ nlohmann::json scheduling_of(const ImportPlan& plan) {
 // A person can mend it, and the import goes on. Without a cluster these end the import, as ever:
 // who runs vmferry there sees it at once.
 bool is_waited_for(const Pass& pass, const Error& error) {
-  return error.code() == code::kQuota ||
-         (error.code() == code::kStorageClass && !pass.parts.settings.embedded);
+  return !pass.parts.settings.embedded && volumes::is_mendable(error);
 }
 
 ClaimSpec claim_spec(const Pass& pass, const PlannedDisk& disk) {

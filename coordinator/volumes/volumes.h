@@ -43,7 +43,7 @@ class Volumes {
   // Makes the claim unless it exists and is ours (owned by spec.owner.uid). All claims of an
   // import are made before the first is made reachable. Errors: AlreadyExists with
   // VMF-DST-NAME-TAKEN for a foreign one, NotFound with VMF-DST-STORAGE-CLASS, ResourceExhausted
-  // with VMF-DST-FULL or VMF-DST-QUOTA.
+  // with VMF-DST-FULL or VMF-K8S-QUOTA.
   virtual Result<void> ensure_claim(const ClaimSpec& spec, std::stop_token stop) = 0;
   // Makes it reachable for writing (holder, directory). Nothing: not yet; `waiting_for` says what.
   virtual Result<std::optional<ReachableVolume>> make_reachable(const kube::ObjectKey& claim,

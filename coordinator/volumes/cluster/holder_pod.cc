@@ -156,6 +156,7 @@ kube::Object holder_pod(const HolderSpec& spec, const HolderSettings& settings) 
   json container{{"name", "holder"},
                  {"image", settings.image},
                  {"imagePullPolicy", settings.image_pull_policy},
+                 {"command", settings.command},
                  {"args", {"hold"}},
                  {"resources", resources(spec.mover)},
                  {"securityContext", container_security()},

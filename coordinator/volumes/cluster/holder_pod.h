@@ -18,6 +18,7 @@ inline constexpr std::string_view kDeviceRoot = "/dev/vmferry";
 
 struct HolderSettings {
   std::string image;  // the agent's
+  std::vector<std::string> command = {"vmferry-agent"};  // in the image's PATH
   std::string image_pull_policy = "IfNotPresent";
   std::vector<std::string> image_pull_secrets;  // in the import's namespace
   // Besides the VM's own constraints; where KubeVirt runs: kubevirt.io/schedulable: "true".

@@ -1,5 +1,6 @@
 #include "coordinator/volumes/cluster/refusals.h"
 
+#include <algorithm>
 #include <array>
 
 #include "common/catalogue.h"
@@ -13,17 +14,16 @@ bool says(const Error& error, std::string_view words) {
 
 // The words of ResourceQuota and LimitRanger (k8s.io/apiserver, plugin/pkg/admission): the API has
 // no reason of its own for either.
-constexpr std::array<std::string_view, 6> kQuotaWords{"exceeded quota",
-                                                      "insufficient quota",
-                                                      "failed quota",
-                                                      "maximum storage usage per",
-                                                      "minimum storage usage per",
-                                                      "usage per Container is"};
+constexpr std::array<std::string_view, 7> kQuotaWords{
+    "exceeded quota",           "insufficient quota",        "failed quota",
+    "status unknown for quota", "maximum storage usage per", "minimum storage usage per",
+    "usage per Container is"};
 
 }  // namespace
 
 Error explained(const Error& error, std::string_view otherwise) {
-  if (!error.code().empty()) return error;
+  const bool is_plain = error.code().empty() || error.code() == code::kForbidden;
+  if (!is_plain && error.code() != code::kManifest) return error;
   for (const std::string_view words : kQuotaWords) {
     if (says(error, words)) {
       return Error(ErrorKind::ResourceExhausted, code::kQuota, error.message());
@@ -31,6 +31,8 @@ Error explained(const Error& error, std::string_view otherwise) {
   }
   switch (error.kind()) {
     case ErrorKind::PermissionDenied:
+      if (!error.code().empty()) return error;
+      return Error(error.kind(), otherwise, error.message());
     case ErrorKind::InvalidArgument:
       return Error(error.kind(), otherwise, error.message());
     case ErrorKind::NotFound:
@@ -41,8 +43,10 @@ Error explained(const Error& error, std::string_view otherwise) {
 }
 
 bool is_mendable(const Error& error) {
-  return error.code() == code::kQuota || error.code() == code::kHolderRefused ||
-         error.code() == code::kStorageClass;
+  constexpr std::array<std::string_view, 6> kMendable{code::kQuota,        code::kHolderRefused,
+                                                      code::kStorageClass, code::kWebhook,
+                                                      code::kPodSecurity,  code::kForbidden};
+  return std::ranges::find(kMendable, error.code()) != kMendable.end();
 }
 
 }  // namespace vmferry::volumes
