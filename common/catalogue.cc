@@ -32,6 +32,8 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "see the DataVolume's conditions and CDI's controller; the import goes on by itself"},
     {code::kNoAgent, "no agent is connected that can reach the target",
      "start agents (vmferry up, or check the DaemonSet) and look at vmferry get agents"},
+    {code::kApiMissing, "the cluster lacks an API, or has it in another version",
+     "install or upgrade what serves it (KubeVirt, CDI, Multus); the import goes on by itself"},
     {code::kClusterCredentials, "the API server does not accept our credentials, or none are found",
      "check the kubeconfig or service account named in the error; log in again where it expired"},
     {code::kForbidden, "the service account lacks a permission",

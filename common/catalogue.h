@@ -65,6 +65,7 @@ inline constexpr std::string_view kBlocked = "VMF-REQ-BLOCKED";
 inline constexpr std::string_view kTemplate = "VMF-REQ-TEMPLATE";
 inline constexpr std::string_view kManifest = "VMF-REQ-MANIFEST";
 inline constexpr std::string_view kObjectNotFound = "VMF-REQ-NOT-FOUND";
+inline constexpr std::string_view kApiMissing = "VMF-K8S-API-MISSING";
 inline constexpr std::string_view kClusterUnreachable = "VMF-K8S-UNREACHABLE";
 inline constexpr std::string_view kClusterTls = "VMF-K8S-TLS";
 inline constexpr std::string_view kClusterCredentials = "VMF-K8S-CREDENTIALS";

@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "common/http_client.h"
@@ -115,6 +118,26 @@ void KubeBed::command(const std::string& line) {
   const std::string answer = read_line(out_.get());
   const nlohmann::json json = nlohmann::json::parse(answer, nullptr, false);
   ASSERT_TRUE(json.is_object() && json.contains("result")) << line << ": " << answer;
+}
+
+std::string KubeBed::strictly_decoded(const std::vector<nlohmann::json>& objects) {
+  const std::string program = programs() + "/strict-decode";
+  if (access(program.c_str(), X_OK) != 0) return "needs " + program;
+  std::string file = std::filesystem::temp_directory_path() / "vmferry-strict-XXXXXX";
+  const UniqueFd fd(mkstemp(file.data()));
+  std::ofstream lines(file);
+  for (const nlohmann::json& object : objects) lines << object.dump() << '\n';
+  lines.close();
+  std::string told;
+  FILE* const pipe = popen((program + " " + file + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return "cannot run " + program;
+  std::array<char, 4096> buffer{};
+  while (const std::size_t got = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    told.append(buffer.data(), got);
+  }
+  const int status = pclose(pipe);
+  std::filesystem::remove(file);
+  return status != 0 && told.empty() ? "strict-decode failed" : told;
 }
 
 std::string KubeBed::ca_pem() const { return content(ready_.at("ca")); }

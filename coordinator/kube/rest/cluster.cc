@@ -30,7 +30,10 @@ Result<Access> find_access(const Cluster::Options& options, const Clock& clock, 
 
 Cluster::Cluster(Access access, const ApiClient::Options& options, const Clock& clock,
                  const Logger& log)
-    : ns_(access.ns), api_(std::move(access), options, clock, log), client_(api_, log) {}
+    : ns_(access.ns),
+      api_(std::move(access), options, clock, log),
+      client_(api_, log),
+      discovery_(api_) {}
 
 Result<std::unique_ptr<Cluster>> Cluster::open(const Options& options, const Clock& clock,
                                                const Logger& log) {

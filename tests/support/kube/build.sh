@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Kubernetes peers of the tests: tests/support/kube/build.sh OUT [PROGRAM...]
-# PROGRAM: etcd, kube-apiserver, kube-controller-manager (these three when none is named), kube-scheduler, kubelet.
-# Versions are pinned by modules/go.mod and go.sum; modules and objects go to Go's ordinary caches (about 3 GB), so the
+# PROGRAM: etcd, kube-apiserver, kube-controller-manager, strict-decode (these when none is named), kube-scheduler, kubelet.
+# Versions are pinned by go.mod and go.sum of modules/ and strict/; modules and objects go to Go's ordinary caches (about 3 GB), so the
 # first build on a machine takes minutes and the next clone only links. Needs network the first time, and Go 1.25: where
 # the installed one is older it fetches that release as a module. Exit 1 with the reason on stderr where it cannot be had.
 set -eu
@@ -11,13 +11,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- etcd kube-apiserver kube-controller-manager
+[ $# -gt 0 ] || set -- etcd kube-apiserver kube-controller-manager strict-decode
 
 exec 9>"$out/.lock" # builds that start at once build once
 flock 9
 
-stamp=$(cat "$here/modules/go.mod" "$here/modules/go.sum" "$here/build.sh" | sha256sum | cut -c1-16)
-[ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ] || rm -f "$out"/etcd "$out"/kube*
+stamp=$(cat "$here"/*/go.mod "$here"/*/go.sum "$here"/*/*.go "$here/build.sh" | sha256sum | cut -c1-16)
+[ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ] || rm -f "$out"/etcd "$out"/kube* "$out"/strict-decode
 missing=
 for program in "$@"; do
   [ -x "$out/$program" ] || missing="$missing $program"
@@ -55,8 +55,12 @@ version=$(sed -n 's#^\tk8s.io/kubernetes \(v[0-9.]*\)$#\1#p' go.mod)
 base=k8s.io/component-base/version
 flags="-s -w -X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=$(echo "$version" | cut -d. -f2)"
 for program in $missing; do
+  cd "$here/modules"
   package=k8s.io/kubernetes/cmd/$program
-  [ "$program" != etcd ] || package=./etcd
+  case $program in
+    etcd) package=./etcd ;;
+    strict-decode) cd "$here/strict" && package=. ;;
+  esac
   "$go" build -p "${KUBE_BUILD_JOBS:-2}" -trimpath -buildvcs=false -ldflags "$flags" -o "$out/$program.new" "$package" ||
     fail "$program cannot be built"
   mv "$out/$program.new" "$out/$program" # never a half-written program

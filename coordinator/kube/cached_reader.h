@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+
+#include "coordinator/kube/informer.h"
+
+namespace vmferry::kube {
+
+// A Reader that answers from informers where it can: get() and list() of the kinds that were added,
+// once their informer has seen a whole list. Everything else, and every watch, goes to `direct`.
+// What it gives is a moment old: an object that was just written may be missing or have its state
+// before, so writes must be idempotent or carry a resourceVersion (Aborted: read again later).
+// Thread-safe after the last add(). Both outlive it.
+class CachedReader final : public Reader {
+ public:
+  explicit CachedReader(Reader& direct) : direct_(direct) {}
+  // Of informers with a scope, only what lies inside the scope is answered from the cache.
+  void add(const Informer& informer) { informers_[informer.type()] = &informer; }
+
+  Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
+  // With a label selector the server is asked.
+  Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
+                          std::stop_token stop) override;
+  Result<std::unique_ptr<Watch>> watch(const ResourceType& type, const ListOptions& options,
+                                       const std::string& resource_version,
+                                       std::stop_token stop) override;
+
+ private:
+  // The informer that knows all of that namespace by now, if any.
+  const Informer* informer_of(const ResourceType& type, const std::string& ns) const;
+
+  Reader& direct_;
+  std::map<ResourceType, const Informer*> informers_;
+};
+
+}  // namespace vmferry::kube
