@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 
 import rows as r
 
@@ -196,8 +197,48 @@ class Bench:
             self.report("null sink", self.size / r.MIB / mine, "one socket, nothing done", self.size / r.MIB / theirs, ratio,
                         None, ">= 0.85", ratio >= 0.85)
 
+    def row_memory(self):
+        """One process with eight active disks of the kind with the largest buffers; MiB, not MiB/s."""
+        size = min(self.size, r.GIB)
+        source = os.path.join(self.folder, "delay.raw")
+        r.make_random(source, size)
+        targets = [os.path.join(self.folder, "eight-%d.raw" % i) for i in range(8)]
+        port = r.free_port()
+        ca = os.path.join(self.pki, "ca-cert.pem")
+        program = os.path.join(os.path.dirname(BIN), "benchmarks", "vmferry_disks")
+        with r.temporary(self.folder) as folder, r.nginx(folder, port, self.pki, self.folder):
+            out = subprocess.run([program, "https://localhost:%d/delay.raw" % port, ca, *targets],
+                                 capture_output=True, text=True, check=True).stdout
+        for target in targets:
+            self.fresh(target)
+        peak = json.loads(out)["peak_rss_mib"]
+        self.report("memory", peak, "limit", 400, peak / 400, None, "<= 400 MiB", peak <= 400,
+                    "(peak RSS in MiB: 8 HTTPS disks, copied and verified in one process)")
 
-ROWS = ["unix", "machine", "verified", "tcp", "tls", "qemu", "delay", "https", "imageio", "sparse", "eight", "null"]
+    def row_resume(self):
+        """Killed at half: what the server had to read twice, counted by the server's own process."""
+        journal = os.path.join(self.folder, "resume.journal")
+        self.fresh(journal)
+        self.fresh()
+        with r.temporary(self.folder) as folder, r.nbdkit_unix(folder, "file", self.source) as server:
+            command = [BIN, "copy", "--no-verify", "--journal", journal, server.uri, self.target]
+            before = server.bytes_read()
+            first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while first.poll() is None and server.bytes_read() - before < self.size // 2:
+                time.sleep(0.002)
+            first.kill()
+            if first.wait() == 0:
+                raise RuntimeError("the copy was over before it could be killed")
+            second = r.run(command)
+            twice = server.bytes_read() - before - self.size
+        subprocess.run(["cmp", self.source, self.target], check=True)
+        in_flight = 16 * r.MIB  # the workers' buffers
+        allowed = self.size // 100 + in_flight
+        self.report("resume", self.size / 2 / r.MIB / second.seconds, "bytes read again", twice / r.MIB, twice / self.size,
+                    None, "<= 1 % + 16 MiB in flight", twice <= allowed, "(%d MiB read again)" % (twice / r.MIB))
+
+
+ROWS = ["unix", "machine", "verified", "tcp", "tls", "qemu", "delay", "https", "imageio", "sparse", "eight", "null", "memory", "resume"]
 
 
 def size_of(text):

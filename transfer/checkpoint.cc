@@ -12,6 +12,9 @@ namespace vmferry {
 namespace {
 
 constexpr std::uint64_t kMostChunksPerRecord = 16384;  // bounds memory: found zeros come fast
+constexpr std::uint64_t kLeastBytes = 32u << 20;       // less is not worth two flushes
+constexpr int kTimesLonger = 4;  // the copy goes on undisturbed for that times a checkpoint
+constexpr std::chrono::milliseconds kTick{10};
 
 }  // namespace
 
@@ -52,10 +55,9 @@ Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& f
 Result<void> save_checkpoint(CopyState& state) {
   // Words are read before the flush: a chunk that completes meanwhile waits for the next one.
   std::vector<std::uint64_t> fresh;
-  const std::uint64_t count = state.done.count();
-  for (std::uint64_t at = state.done.find(true, 0, count); at < count;
-       at = state.done.find(true, at + 1, count)) {
-    if (!state.durable.test(at)) fresh.push_back(at);
+  for (std::uint64_t at = state.done.find_beyond(state.durable, 0); at < state.done.count();
+       at = state.done.find_beyond(state.durable, at + 1)) {
+    fresh.push_back(at);
   }
   TRY(flush_target(state));
   if (state.journal == nullptr) return {};
@@ -66,8 +68,12 @@ Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
   if (state.journal == nullptr) return {};
   std::mutex mutex;
   std::condition_variable_any never;
-  const auto tick = std::min(state.options.checkpoint_every, std::chrono::milliseconds(100));
+  const auto tick = std::min(state.options.checkpoint_every, kTick);
+  // What a crash costs at most, but for what is in flight: a hundredth of the disk.
+  const std::uint64_t worth =
+      std::min(state.options.checkpoint_bytes, std::max(kLeastBytes, state.size_bytes / 128));
   SteadyTime saved_at = state.clock.steady();
+  SteadyTime not_before = saved_at;
   std::uint64_t saved_bytes = 0;
   while (!stop.stop_requested()) {
     {
@@ -76,11 +82,13 @@ Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
     }
     if (stop.stop_requested()) break;  // the last checkpoint is the caller's
     const std::uint64_t completed = state.counters.completed;
-    const bool due = state.clock.steady() - saved_at >= state.options.checkpoint_every ||
-                     completed - saved_bytes >= state.options.checkpoint_bytes;
+    const SteadyTime begin = state.clock.steady();
+    const bool due = begin - saved_at >= state.options.checkpoint_every ||
+                     (completed - saved_bytes >= worth && begin >= not_before);
     if (!due || completed == saved_bytes) continue;
     TRY(save_checkpoint(state));
     saved_at = state.clock.steady();
+    not_before = saved_at + (saved_at - begin) * kTimesLonger;
     saved_bytes = completed;
   }
   return {};

@@ -55,7 +55,7 @@ struct CopyOptions {
   std::uint64_t verify_flush_bytes = 128ull << 20;  // behind the copy: flushed, then read back
   bool compare_source_digest = false;  // ask the server for sha256 and compare (sets hash Sha256)
   std::chrono::milliseconds checkpoint_every{5000};
-  std::uint64_t checkpoint_bytes = 4ull << 30;
+  std::uint64_t checkpoint_bytes = 4ull << 30;  // at most; sooner on a small disk
   std::chrono::seconds stall_limit{120};  // no byte for that long: Unavailable, VMF-XFER-STALLED
 };
 

@@ -103,6 +103,10 @@ Result<void> Verification::follow(std::stop_token copied) {
       std::unique_lock lock(mutex);
       never.wait_for(lock, copied, kFollowTick, [] { return false; });
     }
+    if (state_.journal != nullptr) {  // the checkpoints flush
+      queue(take_unseen(state_.durable));
+      continue;
+    }
     const std::uint64_t completed = state_.counters.completed;
     const SteadyTime begin = state_.clock.steady();
     if (completed - flushed < state_.options.verify_flush_bytes || begin < next) continue;
