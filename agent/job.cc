@@ -108,6 +108,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
 
   SourceEnvironment source_environment = environment_.source;
   source_environment.log = environment_.log;
+  source_environment.fingerprint = true;  // every job keeps a journal
   source_environment.renew = [this](const Error& why, std::stop_token token) {
     return renewed(why, token);
   };

@@ -118,6 +118,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   SourceEnvironment environment;
   environment.scratch_directory = scratch->path();
   environment.log = context.log;
+  environment.fingerprint = !flags.journal.empty();
   const auto source = TRY(open_source(endpoint, environment, context.stop));
   TargetOpen target = TRY(open_end(context, ends, flags, *source));
 

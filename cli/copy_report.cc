@@ -26,7 +26,10 @@ std::string copy_text(const CopyResult& result, double cpu_seconds) {
                                  human_bytes(p.zero_bytes), result.seconds,
                                  human_rate(rate_of(result)), cpu_seconds);
   if (p.resumed_bytes > 0) text += fmt::format("resumed: {}\n", human_bytes(p.resumed_bytes));
-  if (p.source.retries > 0) text += fmt::format("retries: {}\n", p.source.retries);
+  if (p.source.retries + p.source.reconnects > 0) {
+    text += fmt::format("healed: {} retries, {} reconnects; last: {}\n", p.source.retries,
+                        p.source.reconnects, p.source.last_error);
+  }
   text += fmt::format("digest: {} ({})\n", result.digest,
                       result.verified ? "target read back and equal" : "target not read back");
   return text;
@@ -43,7 +46,8 @@ std::string copy_json(const CopyResult& result, double cpu_seconds) {
                                     {"digest", result.digest},
                                     {"verified", result.verified},
                                     {"resumed_bytes", p.resumed_bytes},
-                                    {"retries", p.source.retries}};
+                                    {"retries", p.source.retries},
+                                    {"reconnects", p.source.reconnects}};
   return json.dump() + "\n";
 }
 

@@ -22,7 +22,12 @@ Result<std::unique_ptr<ServerChild>> ServerChild::start(const std::vector<std::s
   server->socket_ = server->directory_->path() + "/nbd.sock";
   ChildProcess::Options options;
   options.command = TRY(command_on_socket(command, server->socket_));
-  server->child_ = TRY(ChildProcess::start(std::move(options), server->tail_));
+  Result<std::unique_ptr<ChildProcess>> child =
+      ChildProcess::start(std::move(options), server->tail_);
+  if (!child && child.error().kind() == ErrorKind::NotFound && command.front() == "nbdkit") {
+    return Error(ErrorKind::NotFound, code::kNbdkitMissing, child.error().message());
+  }
+  server->child_ = TRY(std::move(child));
   auto listening = server->wait_for_socket(std::move(stop));
   if (listening) return server;
   server->child_->terminate(kStopGrace);  // its last words are complete then

@@ -40,12 +40,9 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "apply deploy/daemonset's RBAC as it is, or grant the permission named in the error"},
     {code::kPodSecurity, "the namespace's pod security level forbids this pod",
      "raise the level of that namespace to baseline, or import into another one"},
-<<<<<<< HEAD
-=======
     {code::kQuota, "a quota or limit of the namespace forbids it",
      "raise the ResourceQuota or LimitRange, or remove what is not needed; the import goes on by "
      "itself"},
->>>>>>> refs/heads/kubevol
     {code::kClusterTls, "the API server's certificate is not trusted",
      "correct certificate-authority in the kubeconfig"},
     {code::kClusterUnreachable, "the API server cannot be reached",
@@ -78,6 +75,15 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "see the reason in the text: remove snapshots, or configure another access path"},
     {code::kSourceProtocol, "the server's answer is not what the protocol demands",
      "check that apiUrl names the right kind of server"},
+    {code::kNbdkitMissing,
+     "nbdkit, or a plugin or filter of it, is not installed where disks are read",
+     "install the packages nbdkit and, for VDDK, nbdkit-plugin-vddk on the machine or in the image "
+     "of the agents"},
+    {code::kVddkMissing,
+     "VMware's VDDK library is not where it was looked for, or cannot be loaded",
+     "unpack VMware-vix-disklib for x86_64 and give its directory (the one that holds lib64) to "
+     "the "
+     "agents as --vddk-libdir"},
     {code::kShutdownTimeout, "the source VM did not shut down in time",
      "shut it down by hand; the import goes on by itself"},
     {code::kSourceTls, "the server's certificate is not trusted",

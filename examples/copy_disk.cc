@@ -19,7 +19,9 @@ Result<CopyResult> copy(const std::string& from, const std::string& to,
   DiskEndpoint endpoint;  // any kind of source may stand here: NBD, HTTPS ranges, imageio, ...
   endpoint.kind = SourceKind::File;
   endpoint.url = "file://" + from;  // an absolute path
-  const std::unique_ptr<DiskSource> source = TRY(open_source(endpoint, SourceEnvironment{}, {}));
+  SourceEnvironment environment;
+  environment.fingerprint = true;  // a changed source is noticed, whatever its kind
+  const std::unique_ptr<DiskSource> source = TRY(open_source(endpoint, environment, {}));
 
   // Sink and journal are opened together: what an interrupted copy made durable is kept, if
   // source and target are still the same ones.

@@ -1,9 +1,12 @@
 #include "transfer/open_source.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "common/catalogue.h"
 #include "transfer/sources/file.h"
+#include "transfer/sources/fingerprint.h"
 #include "transfer/sources/http.h"
 #include "transfer/sources/imageio.h"
 #include "transfer/sources/nbd.h"
@@ -41,16 +44,31 @@ Result<std::unique_ptr<DiskSource>> open_kind(const DiskEndpoint& endpoint,
   return make_error(ErrorKind::Internal, "unknown kind of source");
 }
 
+// An NBD server tells the size of its disk and nothing about its content, whatever it is called.
+// A block device and a web server may tell no time of change either.
+bool needs_fingerprint(const DiskEndpoint& endpoint, const DiskSource& source) {
+  if (source.hints().sequential) return false;  // samples cannot be read ahead
+  if (endpoint.kind == SourceKind::Nbd) return true;
+  const bool plain = endpoint.kind == SourceKind::File || endpoint.kind == SourceKind::HttpRange;
+  if (!plain || !endpoint.identity.empty()) return false;
+  return std::ranges::none_of(source.identity(), [](const auto& pair) {
+    return pair.first.find("modified") != std::string::npos || pair.first.starts_with("etag");
+  });
+}
+
 }  // namespace
 
 Result<std::unique_ptr<DiskSource>> open_source(const DiskEndpoint& endpoint,
                                                 const SourceEnvironment& environment,
                                                 std::stop_token stop) {
-  std::unique_ptr<DiskSource> source = TRY(open_kind(endpoint, environment, std::move(stop)));
+  std::unique_ptr<DiskSource> source = TRY(open_kind(endpoint, environment, stop));
   if (endpoint.size_bytes != 0 && source->size_bytes() != endpoint.size_bytes) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "the source disk has {} bytes, expected were {}", source->size_bytes(),
                        endpoint.size_bytes);
+  }
+  if (environment.fingerprint && needs_fingerprint(endpoint, *source)) {
+    return with_fingerprint(std::move(source), std::move(stop));
   }
   return source;
 }

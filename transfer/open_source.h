@@ -25,6 +25,9 @@ struct SourceEnvironment {
   std::vector<std::string> vddk_stand_in;
   std::string scratch_directory;  // sockets, password files (0600); must exist
   RenewEndpoint renew;            // may be empty
+  // identity() must tell a changed disk, because the copy may be resumed: a source without a better
+  // sign (ETag, time of change, what a provider knows) reads samples of its content when opened.
+  bool fingerprint = false;
   Logger log;
 };
 

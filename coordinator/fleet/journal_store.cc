@@ -4,8 +4,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -25,19 +25,9 @@ namespace {
 constexpr std::size_t kHeader = 8;
 constexpr std::uint64_t kMaxJournalBytes = 4ull << 30;
 
-std::uint32_t crc32(std::string_view bytes) {
-  static const auto table = [] {
-    std::array<std::uint32_t, 256> t{};
-    for (std::uint32_t i = 0; i < t.size(); ++i) {
-      std::uint32_t value = i;
-      for (int bit = 0; bit < 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0xedb88320u : 0);
-      t[i] = value;
-    }
-    return t;
-  }();
-  std::uint32_t crc = 0xffffffffu;
-  for (const char c : bytes) crc = (crc >> 8) ^ table[(crc ^ static_cast<unsigned char>(c)) & 0xff];
-  return ~crc;
+std::uint32_t crc_of(std::string_view bytes) {
+  return static_cast<std::uint32_t>(
+      ::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 void put_u32(std::string& out, std::uint32_t value) {
@@ -57,7 +47,7 @@ std::string framed(std::string_view body) {
   std::string record;
   record.reserve(kHeader + body.size());
   put_u32(record, static_cast<std::uint32_t>(body.size()));
-  put_u32(record, crc32(body));
+  put_u32(record, crc_of(body));
   record.append(body);
   return record;
 }
@@ -74,7 +64,7 @@ std::optional<std::string_view> next_body(std::string_view& bytes) {
   const std::uint32_t length = get_u32(bytes);
   if (bytes.size() - kHeader < length || length == 0) return std::nullopt;
   const std::string_view body = bytes.substr(kHeader, length);
-  if (crc32(body) != get_u32(bytes.substr(4))) return std::nullopt;
+  if (crc_of(body) != get_u32(bytes.substr(4))) return std::nullopt;
   bytes.remove_prefix(kHeader + length);
   return body;
 }

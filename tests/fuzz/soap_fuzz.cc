@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/vmdk_descriptor.h"
 #include "coordinator/provider/vmware/client.h"
 #include "coordinator/provider/vmware/disk_access.h"
 #include "coordinator/provider/vmware/model.h"
@@ -14,7 +15,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace vmferry::vmware;
   const std::string text(reinterpret_cast<const char*>(data), size);
-  if (const auto descriptor = parse_vmdk_descriptor(text)) {
+  if (const auto descriptor = vmferry::parse_vmdk_descriptor(text)) {
     const auto extent = flat_extent(*descriptor, 4096);
     static_cast<void>(extent.ok());
   }

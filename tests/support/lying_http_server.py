@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
     def ranges(self, modes, data, common):
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
         if not wanted or "ignorerange" in modes:
-            return self.answer(200, data, common)
+            return self.whole(modes, data, common, bool(wanted))
         first, last = int(wanted[1]), int(wanted[2])
         if first > last or last >= len(data) or "r416" in modes:
             return self.answer(416, b"", {**common, "Content-Range": f"bytes */{len(data)}"})
@@ -184,6 +184,24 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(206, body, headers)
             return self.hang_up()
         return self.answer(206, body, headers)
+
+    def whole(self, modes, data, common, asked_for_range):
+        """A server without ranges; its lies begin with the request that has no Range."""
+        if asked_for_range:
+            return self.answer(200, data, {**common, "ETag": '"one"'})
+        key = (tuple(modes), "whole")
+        for status in (403, 503):
+            if f"s{status}" in modes or (f"s{status}twice" in modes and first_time(key, 2)):
+                return self.answer(status, b"not now\n")
+        if "hang" in modes:
+            return time.sleep(60)
+        if "grown" in modes:
+            data = data + b"x" * 512
+        if "gzip" in modes:
+            common = {**common, "Content-Encoding": "gzip"}
+        if "alwaystruncate" in modes or ("truncate" in modes and first_time(key)):
+            return self.truncated(200, data, common, 0 if "alwaystruncate" in modes else len(data) // 2)
+        return self.answer(200, data, common)
 
     def chunked(self, status, body, headers):
         self.send_response(status)

@@ -82,7 +82,10 @@ Result<std::unique_ptr<HttpSource>> HttpSource::open(const DiskEndpoint& endpoin
 Result<void> HttpSource::open_raw_file(std::stop_token stop) {
   auto file = std::make_unique<HttpFile>();
   file->url = [](const DiskEndpoint& endpoint) { return endpoint.url; };
-  TRY(session_.stat(*file, true, std::move(stop)));
+  TRY(session_.stat(*file, true, stop));
+  if (file->size_bytes > 0 && !TRY(session_.has_ranges(*file, std::move(stop)))) {
+    stream_ = std::make_unique<HttpStream>(session_, *file);
+  }
   size_bytes_ = file->size_bytes;
   segments_.push_back({{0, size_bytes_}, file.get(), 0});
   if (identity_.empty()) identity_.emplace_back("url", lasting_url(session_.endpoint()->url));
@@ -99,12 +102,13 @@ Result<void> HttpSource::open_flat_vmdk(std::stop_token stop) {
   question.max_bytes = kMaxVmdkDescriptorBytes;
   const HttpResponse response = TRY(session_.ask(text, question, stop));
   const VmdkDescriptor descriptor = TRY(parse_vmdk_descriptor(response.body));
+  TRY(check_vmdk_is_flat(descriptor));
 
   if (identity_.empty()) identity_.emplace_back("url", lasting_url(session_.endpoint()->url));
   if (!descriptor.cid.empty()) identity_.emplace_back("vmdk cid", descriptor.cid);
   for (const VmdkExtent& extent : descriptor.extents) {
     Segment segment{{size_bytes_, extent.length}, nullptr, extent.file_offset};
-    if (extent.kind == VmdkExtent::Kind::Raw) {
+    if (extent.is_raw()) {
       segment.file = TRY(file_of_extent(descriptor, extent, stop));
     }
     if (extent.length > 0) segments_.push_back(segment);
@@ -129,7 +133,7 @@ Result<const HttpFile*> HttpSource::file_of_extent(const VmdkDescriptor& descrip
   if (!found) return std::move(found).error().with_context("VMDK extent '" + extent.file + "'");
   std::uint64_t end = 0;
   for (const VmdkExtent& other : descriptor.extents) {
-    if (other.kind == VmdkExtent::Kind::Raw && other.file == extent.file) {
+    if (other.is_raw() && other.file == extent.file) {
       end = std::max(end, other.file_offset + other.length);
     }
   }
@@ -148,6 +152,7 @@ Result<const HttpFile*> HttpSource::file_of_extent(const VmdkDescriptor& descrip
 }
 
 SourceHints HttpSource::hints() const {
+  if (stream_) return {.workers = 1, .sequential = true};
   const bool has_zeros = std::ranges::any_of(
       segments_, [](const Segment& segment) { return segment.file == nullptr; });
   return {.workers = workers_, .request_bytes = request_bytes_, .has_extents = has_zeros};
@@ -178,6 +183,7 @@ Result<void> HttpSource::read(std::uint64_t offset, std::span<std::byte> into,
                        "bytes {}..{} are beyond the end of the disk ({} bytes)", range.offset,
                        range.end(), size_bytes_);
   }
+  if (stream_) return stream_->read(offset, into, std::move(stop));
   for (std::size_t i = into.empty() ? 0 : segment_at(offset); !into.empty(); ++i) {
     const Segment& segment = segments_[i];
     const std::uint64_t within = offset - segment.range.offset;

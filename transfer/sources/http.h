@@ -8,15 +8,17 @@
 
 #include "common/endpoint.h"
 #include "common/log.h"
+#include "common/vmdk_descriptor.h"
 #include "transfer/disk_source.h"
 #include "transfer/open_source.h"
 #include "transfer/sources/http_session.h"
-#include "transfer/sources/vmdk_descriptor.h"
+#include "transfer/sources/http_stream.h"
 
 namespace vmferry {
 
 // A disk that lies as one or several raw files on an HTTP(S) server with ranges: a URL of a raw
-// file, or of a flat VMDK's descriptor (path ends in ".vmdk" but not in "-flat.vmdk").
+// file, or of a flat VMDK's descriptor (path ends in ".vmdk" but not in "-flat.vmdk"). A raw file
+// of a server that turns out to have no ranges is read as one sequential stream.
 class HttpSource final : public DiskSource {
  public:
   struct Options {
@@ -59,6 +61,7 @@ class HttpSource final : public DiskSource {
   std::uint64_t request_bytes_ = 0;
   int workers_ = 1;
   std::vector<std::pair<std::string, std::string>> identity_;
+  std::unique_ptr<HttpStream> stream_;  // without ranges; uses session_ and files_
 };
 
 // Whether the path of `url` names a VMDK descriptor instead of data.

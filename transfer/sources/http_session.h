@@ -82,6 +82,14 @@ class HttpSession {
   // Size, ETag and Last-Modified by HEAD, or by a GET of one byte where HEAD is not offered.
   Result<void> stat(HttpFile& file, bool try_head, std::stop_token stop);
 
+  // False when the server answers a range with the whole file (HTTP 200).
+  Result<bool> has_ranges(const HttpFile& file, std::stop_token stop);
+  // The whole file in order by plain GETs; a broken one is repeated, and `take` gets only what it
+  // has not had. Ends with Canceled when `take` answers false. Errors as read().
+  Result<void> read_whole(const HttpFile& file,
+                          const std::function<bool(std::span<const std::byte>)>& take,
+                          std::stop_token stop);
+
   void set_connections(int count) { pool_.set_limit(count); }
   void use_fallback() { keeper_.use_fallback(); }
   // Asks for a fresh endpoint because this one's servers cannot be reached; false when there is

@@ -107,7 +107,7 @@ Result<void> NbdkitServer::start(std::stop_token stop) {
                            .secret_fd = kNbdkitPasswordFd},
                           tail_);
   if (!child && child.error().kind() == ErrorKind::NotFound) {
-    return coded_error(ErrorKind::Unimplemented, code::kSourceUnreachable,
+    return coded_error(ErrorKind::Unimplemented, code::kNbdkitMissing,
                        "nbdkit is not installed: {}", child.error().message());
   }
   if (!child) return std::move(child).error();

@@ -34,7 +34,7 @@ Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vdd
                       const std::string& libdir) {
   std::error_code ignored;
   if (libdir.empty() || !std::filesystem::is_directory(libdir + "/lib64", ignored)) {
-    return coded_error(ErrorKind::InvalidArgument, code::kSourceUnreachable,
+    return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
                        "the VDDK directory '{}' holds no lib64/: unpack vmware-vix-disklib-distrib "
                        "there",
                        libdir);
@@ -103,11 +103,11 @@ Error explain_nbdkit_failure(const std::vector<std::string>& lines) {
       fmt::format("{}", fmt::join(lines.end() - static_cast<long>(shown), lines.end(), "; "));
   const std::string detail = tail.empty() ? "it printed nothing" : tail;
   if (any("cannot open plugin", "") || any("cannot open filter", "")) {
-    return coded_error(ErrorKind::Unimplemented, code::kSourceUnreachable,
+    return coded_error(ErrorKind::Unimplemented, code::kNbdkitMissing,
                        "nbdkit lacks a plugin or filter: {}", detail);
   }
   if (any("libvixDiskLib", "") || any("vddk", "libdir")) {
-    return coded_error(ErrorKind::InvalidArgument, code::kSourceUnreachable,
+    return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
                        "VDDK's libraries cannot be loaded: {}", detail);
   }
   return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable, "nbdkit did not start: {}",

@@ -10,7 +10,6 @@
 namespace vmferry::vmware {
 namespace {
 
-constexpr std::uint64_t kSector = 512;
 // A datastore opens and closes the file for each request: fewer, larger ones
 // (source-vmware.md 6.3).
 constexpr std::uint64_t kRequestBytes = 16 * kMiB;
@@ -111,7 +110,7 @@ Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t c
         descriptor.extents.size(), descriptor.create_type));
   }
   const VmdkExtent& extent = descriptor.extents.front();
-  if ((extent.type != "VMFS" && extent.type != "FLAT") || extent.offset != 0) {
+  if (!extent.is_raw() || extent.file_offset != 0) {
     return unsupported(fmt::format(
         "its extent is of type {}, not a flat file; migrate it to another datastore, or configure "
         "VDDK",
@@ -121,7 +120,7 @@ Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t c
   if (extent.file.empty() || extent.file.find('/') != std::string::npos || extent.file == "..") {
     return unsupported("its extent '" + extent.file + "' does not lie beside its descriptor");
   }
-  const std::uint64_t size = extent.sectors * kSector;
+  const std::uint64_t size = extent.length;
   if (size != capacity_bytes) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "its descriptor says {} bytes, the VM {} bytes", size, capacity_bytes);

@@ -8,9 +8,9 @@
 
 #include "common/endpoint.h"
 #include "common/result.h"
+#include "common/vmdk_descriptor.h"
 #include "coordinator/provider/vmware/client.h"
 #include "coordinator/provider/vmware/model.h"
-#include "coordinator/provider/vmware/vmdk_descriptor.h"
 
 // Which way leads to a disk's bytes, and the endpoint that says so to an agent (source-vmware.md 5,
 // 6). Pure: the files on the datastore are read by datastore_files.h.

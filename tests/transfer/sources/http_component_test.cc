@@ -83,7 +83,6 @@ TEST_F(HttpSourceComponentTest, Row31LiesAreErrorsAndNeverData) {
       {"wronglength", ErrorKind::DataLoss, code::kSourceProtocol},
       {"toolong", ErrorKind::DataLoss, code::kSourceProtocol},
       {"chunkedlong", ErrorKind::DataLoss, code::kSourceProtocol},
-      {"ignorerange", ErrorKind::DataLoss, code::kSourceProtocol},  // Vmware row 31
       {"etag", ErrorKind::DataLoss, code::kSourceChanged},
       {"headsize", ErrorKind::DataLoss, code::kSourceChanged},
       {"r416", ErrorKind::DataLoss, code::kSourceChanged},
@@ -102,6 +101,53 @@ TEST_F(HttpSourceComponentTest, Row31LiesAreErrorsAndNeverData) {
   }
 }
 
+TEST_F(HttpSourceComponentTest, VmwareRow31ServerWithoutRangesIsReadAsOneStream) {
+  const LyingServer server(workspace_, disk_);
+  for (const char* mode : {"ignorerange", "ignorerange+truncate", "ignorerange+s503twice"}) {
+    SCOPED_TRACE(mode);
+    auto source = open(endpoint_of(server.file_url(mode)));
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    EXPECT_TRUE((*source)->hints().sequential);
+    const auto before = nlohmann::json::parse(server.stats())["requests"].size();
+    auto read = read_all(**source, 1);
+    ASSERT_TRUE(read.ok()) << read.error().message();
+    EXPECT_TRUE(*read == disk_);
+    const auto after = nlohmann::json::parse(server.stats())["requests"].size();
+    const bool heals = std::string(mode) != "ignorerange";
+    EXPECT_EQ((*source)->counters().retries > 0, heals);
+    EXPECT_LE(after - before, heals ? 3u : 1u) << "not a request per range";
+    Bytes first(512);
+    EXPECT_EQ((*source)->read(0, first, {}).error().kind(), ErrorKind::InvalidArgument);
+  }
+  for (const char* mode : {"ignorerange+grown", "ignorerange+etag", "ignorerange+gzip",
+                           "ignorerange+alwaystruncate", "ignorerange+s403"}) {
+    SCOPED_TRACE(mode);
+    auto source = open(endpoint_of(server.file_url(mode)));
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    EXPECT_FALSE(read_all(**source, 1).ok());
+  }
+}
+
+TEST_F(HttpSourceComponentTest, VmwareRow31AStreamIsSkippedForwardAndCancelledAtOnce) {
+  const LyingServer server(workspace_, disk_);
+  auto source = open(endpoint_of(server.file_url("ignorerange")));
+  ASSERT_TRUE(source.ok());
+  Bytes piece(1000);
+  ASSERT_TRUE((*source)->read(3'000'000, piece, {}).ok());
+  EXPECT_TRUE(std::ranges::equal(piece, std::span(disk_).subspan(3'000'000, 1000)));
+  auto hanging = open(endpoint_of(server.file_url("ignorerange+hang")));
+  ASSERT_TRUE(hanging.ok());
+  std::stop_source stop;
+  const std::jthread canceller([&] {
+    std::this_thread::sleep_for(200ms);
+    stop.request_stop();
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ((*hanging)->read(0, piece, stop.get_token()).error().kind(), ErrorKind::Canceled);
+  hanging->reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+}
+
 TEST_F(HttpSourceComponentTest, MissingFileIsToldWhenOpened) {
   const LyingServer server(workspace_, disk_);
   auto source = open(endpoint_of(server.file_url("missing")));
@@ -117,8 +163,9 @@ TEST_F(HttpSourceComponentTest, Row32OnlyMissingBytesAreAskedForAgain) {
   ASSERT_TRUE((*source)->read(0, piece, {}).ok());
   const auto stats = nlohmann::json::parse(server.stats());
   const auto& requests = stats["requests"];
-  EXPECT_EQ(requests[1]["range"], "bytes=0-1048575");
-  EXPECT_EQ(requests[2]["range"], "bytes=524288-1048575");
+  // 0 is the HEAD, 1 asks for one byte: whether there are ranges.
+  EXPECT_EQ(requests[2]["range"], "bytes=0-1048575");
+  EXPECT_EQ(requests[3]["range"], "bytes=524288-1048575");
 }
 
 TEST_F(HttpSourceComponentTest, VmwareRow32ExpiredCookieIsRenewedOnceForAllWorkers) {

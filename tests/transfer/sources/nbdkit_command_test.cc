@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "common/catalogue.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/stderr_tail.h"
 
@@ -54,7 +55,8 @@ TEST(NbdkitCommandTest, Row45WrongLibdirIsToldBeforeAnythingIsStarted) {
   const auto command = nbdkit_command(endpoint(), environment, {"/run/s", "/run/p"});
   ASSERT_FALSE(command.ok());
   EXPECT_EQ(command.error().kind(), ErrorKind::InvalidArgument);
-  EXPECT_THAT(command.error().message(), HasSubstr("lib64"));
+  EXPECT_EQ(command.error().code(), code::kVddkMissing);
+  EXPECT_THAT(text_with_remedy(command.error()), HasSubstr("--vddk-libdir"));
 }
 
 TEST(NbdkitCommandTest, StandInTakesThePartsOfTheDatastorePath) {
@@ -73,6 +75,8 @@ TEST(NbdkitCommandTest, Row45CausesAreToldApart) {
       explain_nbdkit_failure({"nbdkit: error: libvixDiskLib.so.7: cannot open shared object"});
   const Error other = explain_nbdkit_failure({"nbdkit: error: bind: address in use"});
   EXPECT_EQ(plugin.kind(), ErrorKind::Unimplemented);
+  EXPECT_EQ(plugin.code(), code::kNbdkitMissing);
+  EXPECT_EQ(library.code(), code::kVddkMissing);
   EXPECT_EQ(library.kind(), ErrorKind::InvalidArgument);
   EXPECT_EQ(other.kind(), ErrorKind::Unavailable);
   EXPECT_THAT(other.message(), HasSubstr("address in use"));

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/transfer/support/source_peers.h"
+
+namespace vmferry::testing {
+
+// A run of the real `vmferry copy`.
+struct CopyOutcome {
+  int exit_code = -1;  // 128 + N when signal N ended it
+  std::string out;
+  std::string err;
+  nlohmann::json figures() const { return nlohmann::json::parse(out, nullptr, false); }
+};
+
+class CopyProgram {
+ public:
+  // Starts `vmferry copy WORDS...`; its output goes to files in `workspace`.
+  CopyProgram(const Workspace& workspace, const std::vector<std::string>& words);
+  ~CopyProgram();
+  CopyProgram(const CopyProgram&) = delete;
+  CopyProgram& operator=(const CopyProgram&) = delete;
+
+  pid_t pid() const { return pid_; }
+  void signal(int number) const;
+  // Waits to the end. A program that takes longer than `limit` is killed and fails the test.
+  CopyOutcome wait(std::chrono::seconds limit = std::chrono::seconds(60));
+
+ private:
+  std::string out_path_;
+  std::string err_path_;
+  pid_t pid_ = -1;
+};
+
+bool has_copy_program();
+CopyOutcome run_copy(const Workspace& workspace, const std::vector<std::string>& words);
+
+// A certificate authority and a server's certificate, named as each server wants them.
+struct TestPki {
+  explicit TestPki(const Workspace& workspace, const std::string& name = "pki");
+  std::string directory;  // for nbdkit: ca-cert.pem, server-cert.pem, server-key.pem
+  std::string ca() const { return directory + "/ca.pem"; }
+  std::string certificate() const { return directory + "/server.pem"; }
+  std::string key() const { return directory + "/server.key"; }
+  std::string thumbprint() const;  // SHA-256 of the server's certificate
+};
+
+// tests/support/lying_http_server.py over TLS.
+class TlsFileServer {
+ public:
+  TlsFileServer(const Workspace& workspace, const TestPki& pki, const std::string& disk_path);
+  std::string url(const std::string& mode) const;
+
+ private:
+  std::string origin_;
+  std::optional<Peer> peer_;
+};
+
+}  // namespace vmferry::testing

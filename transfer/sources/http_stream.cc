@@ -1,0 +1,92 @@
+#include "transfer/sources/http_stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "common/catalogue.h"
+
+namespace vmferry {
+namespace {
+
+constexpr std::size_t kMostQueuedBytes = 16u << 20;
+
+}  // namespace
+
+HttpStream::HttpStream(HttpSession& session, const HttpFile& file)
+    : session_(session), file_(file) {}
+
+void HttpStream::start() {
+  receiver_ = std::jthread([this](std::stop_token stop) {
+    Result<void> received;
+    try {
+      received = session_.read_whole(
+          file_, [&](std::span<const std::byte> bytes) { return put(bytes, stop); }, stop);
+    } catch (const std::exception& error) {
+      received = make_error(ErrorKind::Internal, "receiving: {}", error.what());
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+      if (!received) failed_ = std::move(received).error();
+    }
+    changed_.notify_all();
+  });
+}
+
+// On the receiver's thread: waits for room.
+bool HttpStream::put(std::span<const std::byte> bytes, const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait(lock, stop, [this] { return queued_bytes_ < kMostQueuedBytes; })) return false;
+  queue_.emplace_back(bytes.begin(), bytes.end());
+  queued_bytes_ += bytes.size();
+  lock.unlock();
+  changed_.notify_all();
+  return true;
+}
+
+// The next `length` bytes, into nothing when `into` is null.
+Result<void> HttpStream::take(std::uint64_t length, std::byte* into, const std::stop_token& stop) {
+  while (length > 0) {
+    if (used_ == current_.size()) {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [this] { return !queue_.empty() || ended_; })) {
+        return Error(ErrorKind::Canceled, "reading was canceled");
+      }
+      if (queue_.empty()) {
+        if (failed_) return *failed_;
+        return coded_error(ErrorKind::DataLoss, code::kSourceRead, "the stream ended early");
+      }
+      current_ = std::move(queue_.front());
+      used_ = 0;
+      queue_.pop_front();
+      queued_bytes_ -= current_.size();
+      lock.unlock();
+      changed_.notify_all();
+    }
+    const std::size_t step = std::min<std::uint64_t>(length, current_.size() - used_);
+    if (into != nullptr) {
+      std::memcpy(into, current_.data() + used_, step);
+      into += step;
+    }
+    used_ += step;
+    position_ += step;
+    length -= step;
+  }
+  return {};
+}
+
+Result<void> HttpStream::read(std::uint64_t offset, std::span<std::byte> into,
+                              std::stop_token stop) {
+  const std::lock_guard lock(reading_);
+  if (stop.stop_requested()) return Error(ErrorKind::Canceled, "reading was canceled");
+  if (offset < position_) {
+    return make_error(ErrorKind::InvalidArgument,
+                      "offset {} is read after {}: the server has no ranges", offset, position_);
+  }
+  if (!receiver_.joinable()) start();
+  TRY(take(offset - position_, nullptr, stop));
+  return take(into.size(), into.data(), stop);
+}
+
+}  // namespace vmferry
