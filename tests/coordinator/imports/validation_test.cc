@@ -215,8 +215,8 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
        "request.mapping.access_mode"},
       {"ADM-14",
        [](Import& i) {
-         i.object.json()["spec"] =
-             json::parse(R"({"source":{"ovirt":{"mappings":{"storageMappings":[{"type":"x"}]}}}})");
+         i.spec.ovirt->mappings->storage = {{store("d", "fast")}};
+         (*i.spec.ovirt->mappings->storage)[0].type = "x";
        },
        "request.mapping.ignored_type"},
       {"ADM-15 a", [](Import& i) { i.spec.warm = true; }, "request.warm"},
