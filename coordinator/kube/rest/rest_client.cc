@@ -24,6 +24,12 @@ Result<void> check_key(const ResourceType& type, const ObjectKey& key) {
   if (key.name.empty()) {
     return make_error(ErrorKind::InvalidArgument, "metadata.name: is missing");
   }
+  // As parts of a path these would lead elsewhere.
+  for (const std::string& part : {key.ns, key.name}) {
+    if (part == "." || part == "..") {
+      return make_error(ErrorKind::InvalidArgument, "metadata: '{}' is not a name", part);
+    }
+  }
   return {};
 }
 
@@ -74,6 +80,9 @@ Result<Object> RestClient::get(const ResourceType& type, const ObjectKey& key,
 
 Result<ObjectList> RestClient::list(const ResourceType& type, const ListOptions& options,
                                     std::stop_token stop) {
+  if (options.ns == "." || options.ns == "..") {
+    return make_error(ErrorKind::InvalidArgument, "'{}' is not a namespace", options.ns);
+  }
   std::string limit = std::to_string(page_size_);
   std::string token;
   ObjectList all;
@@ -112,10 +121,8 @@ Result<std::unique_ptr<Watch>> RestClient::watch(const ResourceType& type,
 
 Result<Object> RestClient::create(const ResourceType& type, const Object& object,
                                   const WriteOptions& options, std::stop_token stop) {
-  if (type.namespaced && object.ns().empty()) {
-    return make_error(ErrorKind::InvalidArgument, "metadata.namespace: is missing for a {}",
-                      type.kind);
-  }
+  // The name may yet be generated.
+  TRY(check_key(type, {object.ns(), object.name().empty() ? "generated" : object.name()}));
   json body = object.json();
   body["apiVersion"] = type.api_version;
   body["kind"] = type.kind;

@@ -156,7 +156,7 @@ Result<std::optional<WatchEvent>> RestWatch::next(milliseconds timeout, std::sto
     Result<void> done =
         stream_ ? read_some(std::max(left, milliseconds::zero()), stop) : connect(stop);
     if (!done && done.error().kind() == ErrorKind::Canceled) return std::move(done).error();
-    // Events that came before the connection broke are given first; then the error comes again.
+    // What another try cannot mend is told at once: the caller lists again, so no event is missed.
     if (!done) TRY(lost(std::move(done).error()));
   }
 }

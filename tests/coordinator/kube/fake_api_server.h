@@ -25,6 +25,7 @@ class FakeApiServer {
       {
         const std::lock_guard lock(mutex_);
         asked_.push_back(request.method + " " + request.target);
+        bodies_.push_back(request.body);
         number = static_cast<int>(asked_.size());
       }
       handler_(request, response, number);
@@ -46,6 +47,10 @@ class FakeApiServer {
     const std::lock_guard lock(mutex_);
     return asked_;
   }
+  std::vector<std::string> bodies() const {
+    const std::lock_guard lock(mutex_);
+    return bodies_;
+  }
   Access access(Credential credential = {}) const {
     Access access;
     access.server = url();
@@ -59,6 +64,7 @@ class FakeApiServer {
   int port_ = 0;
   mutable std::mutex mutex_;
   std::vector<std::string> asked_;
+  std::vector<std::string> bodies_;
   std::jthread thread_;
 };
 

@@ -77,7 +77,7 @@ TEST_F(RestAnswersTest, GivesUpThrottlingWithinItsDeadline) {
 }
 
 TEST_F(RestAnswersTest, DoesNotRepeatARefusalNorAnUnclearFailureOfAWrite) {
-  int status = 500;
+  std::atomic<int> status = 500;
   serve([&](const auto&, auto& response, int) {
     answer(response, status, status_body(status, "InternalError", "etcd is away"));
   });
@@ -138,11 +138,7 @@ TEST_F(RestAnswersTest, BoundsAnswers) {
 }
 
 TEST_F(RestAnswersTest, WritesOnlyWhatBelongsToTheirHalfOfAnObject) {
-  std::vector<std::string> bodies;
-  serve([&](const auto& request, auto& response, int) {
-    bodies.push_back(request.body);
-    answer(response, 200, config_map("a"));
-  });
+  serve([](const auto&, auto& response, int) { answer(response, 200, config_map("a")); });
   const json patch{{"metadata", {{"resourceVersion", "4"}, {"labels", {{"a", "b"}}}}},
                    {"spec", 1},
                    {"status", {{"x", 1}}}};
@@ -156,6 +152,7 @@ TEST_F(RestAnswersTest, WritesOnlyWhatBelongsToTheirHalfOfAnObject) {
               ElementsAre("PATCH /api/v1/namespaces/n/configmaps/a?fieldManager=vmferry&dryRun=All",
                           "PATCH /api/v1/namespaces/n/configmaps/a/status?fieldManager=vmferry",
                           "DELETE /api/v1/namespaces/n/configmaps/a"));
+  const std::vector<std::string> bodies = server_->bodies();
   EXPECT_FALSE(json::parse(bodies[0]).contains("status"));
   EXPECT_EQ(json::parse(bodies[1]),
             (json{{"status", {{"x", 1}}}, {"metadata", {{"resourceVersion", "4"}}}}));
@@ -168,6 +165,9 @@ TEST_F(RestAnswersTest, ANameCannotLeaveItsPath) {
   ASSERT_TRUE(reader().get(kConfigMap, {"n", "../secrets?x=1"}, {}).ok());
   EXPECT_THAT(server_->asked(),
               ElementsAre("GET /api/v1/namespaces/n/configmaps/..%2Fsecrets%3Fx%3D1"));
+  EXPECT_EQ(reader().get(kConfigMap, {"n", ".."}, {}).error().kind(), ErrorKind::InvalidArgument);
+  EXPECT_EQ(reader().list(kConfigMap, {.ns = "..", .label_selector = ""}, {}).error().kind(),
+            ErrorKind::InvalidArgument);
 }
 
 TEST_F(RestAnswersTest, AWatchContinuesFromTheLastBookmark) {
@@ -199,7 +199,7 @@ TEST_F(RestAnswersTest, AWatchContinuesFromTheLastBookmark) {
 }
 
 TEST_F(RestAnswersTest, AnExpiredVersionIsAborted) {
-  int form = 0;
+  std::atomic<int> form = 0;
   serve([&](const auto&, auto& response, int) {
     const json status =
         status_body(410, form == 0 ? "Expired" : "Gone", "too old resource version");
@@ -216,7 +216,7 @@ TEST_F(RestAnswersTest, AnExpiredVersionIsAborted) {
 }
 
 TEST_F(RestAnswersTest, AWatchOfWhatIsNotThereSaysSoAtOnce) {
-  int status = 404;
+  std::atomic<int> status = 404;
   serve([&](const auto&, auto& response, int) {
     answer(response, status, status_body(status, "", "no"));
   });
