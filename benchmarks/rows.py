@@ -87,13 +87,19 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def accepts(path):
+    """A server's socket is there before it listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 def nbdkit_unix(folder, *arguments, filters=()):
     path = os.path.join(folder, "nbd.sock")
     if os.path.exists(path):
         os.unlink(path)
     command = ["nbdkit", "-f", "-r", "-U", path]
     command += ["--filter=" + f for f in filters] + list(arguments)
-    server = Server(command, lambda: os.path.exists(path))
+    server = Server(command, lambda: accepts(path))
     server.uri = "nbd+unix:///?socket=" + path
     return server
 

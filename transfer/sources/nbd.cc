@@ -23,7 +23,7 @@ constexpr int kExtentErrors = 3;                       // after that many nobody
 constexpr int kLostPerPiece = 20;  // a request that kills every connection is not worth more
 constexpr std::uint64_t kStatusStep = 2ull << 30;  // block status has 32-bit lengths
 constexpr int kNearWorkers = 8;
-constexpr int kFarWorkers = 16;  // a server serves about 16 requests of a connection at once
+constexpr int kFarWorkers = 24;  // measured with 5 ms a request: benchmarks/README.md
 constexpr milliseconds kFar{1};
 
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }

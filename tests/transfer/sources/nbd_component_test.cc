@@ -296,7 +296,7 @@ TEST_F(NbdSourceComponentTest, Issue3FarServerAsksForMoreWorkers) {
   const Nbdkit far(workspace_, {"--filter=delay", "memory", "1M", "delay-read=5ms"});
   auto source = open(far.uri());
   ASSERT_TRUE(source.ok());
-  EXPECT_EQ((*source)->hints().workers, 16);
+  EXPECT_EQ((*source)->hints().workers, 24);
 }
 
 TEST_F(NbdSourceComponentTest, EmptyDiskIsReadWithoutARequest) {
