@@ -100,6 +100,8 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
 }
 
 Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
+  // All that was typed is looked at before the target is opened, which drops what it held.
+  const std::uint64_t limit = TRY(parse_size(flags.limit));
   const auto scratch = TRY(PrivateDirectory::make(""));
   DiskEndpoint endpoint = ends.source;
   endpoint.trust = TRY(trust_of(flags));
@@ -123,7 +125,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   options.workers = flags.workers;
   options.hash = flags.hash == "sha256" ? HashAlgorithm::Sha256 : HashAlgorithm::Xxh3_128;
   options.verify = flags.verify && !ends.null_target ? VerifyMode::ReadBack : VerifyMode::None;
-  Throttle throttle(context.clock, TRY(parse_size(flags.limit)));
+  Throttle throttle(context.clock, limit);
   CopyMonitor monitor;
   std::jthread reporter;
   if (flags.progress) {
