@@ -103,6 +103,8 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
 }
 
 Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
+  // All that was typed is looked at before the target is opened, which drops what it held.
+  const std::uint64_t limit = TRY(parse_size(flags.limit));
   const auto scratch = TRY(PrivateDirectory::make(""));
   DiskEndpoint endpoint = ends.source;
   endpoint.trust = TRY(trust_of(flags));
@@ -128,7 +130,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   options.verify = !flags.verify || ends.null_target ? VerifyMode::None
                    : flags.verify_after              ? VerifyMode::ReadBackAfter
                                                      : VerifyMode::ReadBack;
-  Throttle throttle(context.clock, TRY(parse_size(flags.limit)));
+  Throttle throttle(context.clock, limit);
   CopyMonitor monitor;
   std::jthread reporter;
   if (flags.progress) {

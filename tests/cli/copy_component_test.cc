@@ -184,13 +184,14 @@ TEST_F(CopyComponentTest, HelpHasExamplesAndWrongWordsAreBadInput) {
     const char* text;
   };
   const std::string missing = workspace_.path("missing.img");
+  const std::string no_certificate = workspace_.write("ca.pem", std::string("nothing\n"));
   const Case cases[] = {
       {"no target", {disk_path_}, 3, "SOURCE and a TARGET"},
       {"unknown scheme", {"ftp://host/disk", target_}, 3, "known are nbd://"},
       {"target is a URL", {disk_path_, "nbd://host/"}, 3, "known are a file"},
       {"half a bracket", {"[", "nbdkit", "file", disk_path_, target_}, 3, "brackets"},
       {"bad limit", {disk_path_, target_, "--limit", "fast"}, 3, "fast"},
-      {"bad CA", {"https://localhost/x", target_, "--cacert", disk_path_}, 3, "certificate"},
+      {"bad CA", {"https://localhost/x", target_, "--cacert", no_certificate}, 3, "the CA is neither"},
       {"no source", {missing, target_}, 1, "VMF-SRC-DISK-MISSING"},
       {"no server", {"nbd+unix:///?socket=" + missing, target_}, 1, "VMF-SRC-UNREACHABLE"},
       {"no program", {"[", "/no/such/program", "{socket}", "]", target_}, 1, "not installed"},
@@ -262,7 +263,7 @@ TEST_F(CopyComponentTest, CancelReturnsWithinTwoSecondsWhateverTheServerDoes) {
       {"NBD read", {frozen.uri()}},
       {"HTTPS read", {hanging.url("hang"), "--cacert", pki.ca()}},
       {"HTTPS stream", {hanging.url("ignorerange+hang"), "--cacert", pki.ca()}},
-      {"command that never listens", {"[", "sleep", "600", "{socket}", "]"}},
+      {"command that never listens", {"[", "sh", "-c", "exec sleep 600", "{socket}", "]"}},
   };
   for (const auto& [name, source] : cases) {
     SCOPED_TRACE(name);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 
 #include "common/fd.h"
@@ -19,6 +20,12 @@ namespace {
 using testing::Bytes;
 constexpr std::uint64_t kWindow = AllocateAhead::kWindowBytes;
 constexpr std::uint64_t kSize = 3 * kWindow + 12345;
+
+// By memcmp: a loop over hundreds of megabytes takes minutes under ThreadSanitizer.
+bool all_are(const Bytes& bytes, std::uint64_t from, std::uint64_t to, std::byte value) {
+  return bytes[from] == value &&
+         std::memcmp(bytes.data() + from, bytes.data() + from + 1, to - from - 1) == 0;
+}
 
 class AllocateAheadTest : public ::testing::Test {
  protected:
@@ -61,8 +68,7 @@ TEST_F(AllocateAheadTest, GivesBackWhatWasNotWrittenAndKeepsWhatWas) {
   }
   EXPECT_LE(allocated(), 2 * kChunkBytes);
   const Bytes whole = testing::read_whole(path, kSize);
-  EXPECT_TRUE(std::equal(data.begin(), data.end(),
-                         whole.begin() + static_cast<std::ptrdiff_t>(kWindow + 5 * kChunkBytes)));
+  EXPECT_EQ(std::memcmp(data.data(), whole.data() + kWindow + 5 * kChunkBytes, data.size()), 0);
 }
 
 TEST_F(AllocateAheadTest, ScatteredDataStaysSparse) {
@@ -93,9 +99,8 @@ TEST_F(AllocateAheadTest, AFinishedSinkHasNoMoreSpaceThanData) {
   ASSERT_TRUE((*sink)->finish().ok());
   EXPECT_LE(testing::allocated_bytes(directory.path("sink.img")), kWindow + 9 * kChunkBytes);
   const Bytes whole = testing::read_whole(directory.path("sink.img"), kSize);
-  const auto end = whole.begin() + static_cast<std::ptrdiff_t>(kWindow + 8 * kChunkBytes);
-  EXPECT_TRUE(std::all_of(whole.begin(), end, [](std::byte b) { return b == std::byte{9}; }));
-  EXPECT_TRUE(std::all_of(end, whole.end(), [](std::byte b) { return b == std::byte{0}; }));
+  EXPECT_TRUE(all_are(whole, 0, kWindow + 8 * kChunkBytes, std::byte{9}));
+  EXPECT_TRUE(all_are(whole, kWindow + 8 * kChunkBytes, kSize, std::byte{0}));
 }
 
 }  // namespace

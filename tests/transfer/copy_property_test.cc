@@ -13,6 +13,13 @@
 namespace vmferry {
 namespace {
 
+// ThreadSanitizer sees each byte of the disks: a twentieth of the speed.
+#ifdef __SANITIZE_THREAD__
+constexpr int kRounds = 40;
+#else
+constexpr int kRounds = 300;
+#endif
+
 constexpr std::uint64_t kSizes[] = {0,
                                     1,
                                     511,
@@ -45,7 +52,7 @@ struct Ends {
 TEST(CopyPropertyTest, EqualTargetOrCleanErrorInMemory) {
   std::mt19937_64 random(20'260'101);
   int failed = 0;
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     SCOPED_TRACE(round);
     const std::uint64_t size = kSizes[random() % std::size(kSizes)];
     const testing::RandomDisk disk = testing::random_disk(size, random);
@@ -87,7 +94,7 @@ TEST(CopyPropertyTest, EqualTargetOrCleanErrorInMemory) {
     ASSERT_EQ(result->progress.moved_bytes, result->progress.to_move_bytes);
     ASSERT_EQ(result->progress.verified_bytes, size);
   }
-  EXPECT_GT(failed, 10);  // the faults do happen
+  EXPECT_GT(failed, kRounds / 30);  // the faults do happen
 }
 
 TEST(CopyPropertyTest, InterruptedAnywhereAndResumedTheFileEqualsTheSource) {

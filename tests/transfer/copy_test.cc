@@ -108,7 +108,7 @@ TEST(CopyTest, Case34AllZeroTenTebibytesTakeNoReads) {
   const auto begin = std::chrono::steady_clock::now();
   const Result<CopyResult> result = copy.run(source, **sink);
   ASSERT_TRUE(result.ok()) << to_string(result.error());
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
   EXPECT_TRUE(result->verified);
   EXPECT_EQ(result->progress.zero_bytes, size);
   EXPECT_EQ(result->progress.to_move_bytes, 0u);

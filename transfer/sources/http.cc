@@ -84,7 +84,7 @@ Result<void> HttpSource::open_raw_file(std::stop_token stop) {
   file->url = [](const DiskEndpoint& endpoint) { return endpoint.url; };
   TRY(session_.stat(*file, true, stop));
   if (file->size_bytes > 0 && !TRY(session_.has_ranges(*file, std::move(stop)))) {
-    stream_ = std::make_unique<HttpStream>(session_, *file);
+    stream_ = std::make_unique<HttpSequence>(session_, *file);
   }
   size_bytes_ = file->size_bytes;
   segments_.push_back({{0, size_bytes_}, file.get(), 0});

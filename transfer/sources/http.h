@@ -12,7 +12,7 @@
 #include "transfer/disk_source.h"
 #include "transfer/open_source.h"
 #include "transfer/sources/http_session.h"
-#include "transfer/sources/http_stream.h"
+#include "transfer/sources/http_sequence.h"
 
 namespace vmferry {
 
@@ -61,7 +61,7 @@ class HttpSource final : public DiskSource {
   std::uint64_t request_bytes_ = 0;
   int workers_ = 1;
   std::vector<std::pair<std::string, std::string>> identity_;
-  std::unique_ptr<HttpStream> stream_;  // without ranges; uses session_ and files_
+  std::unique_ptr<HttpSequence> stream_;  // without ranges; uses session_ and files_
 };
 
 // Whether the path of `url` names a VMDK descriptor instead of data.

@@ -20,10 +20,10 @@ namespace vmferry {
 // A file of a server that has no ranges, read by one plain GET from its beginning to its end
 // (source-vmware.md 6.3). A thread receives into a bounded queue; when the reader is slow the queue
 // fills up and TCP makes the server wait. A stream that breaks is asked for again and read over.
-class HttpStream {
+class HttpSequence {
  public:
   // `session` and `file` outlive it. Nothing is asked for before the first read.
-  HttpStream(HttpSession& session, const HttpFile& file);
+  HttpSequence(HttpSession& session, const HttpFile& file);
 
   // Offsets must not fall; what lies between is thrown away. Errors as HttpSession::read, and
   // InvalidArgument for a read backwards.

@@ -1,4 +1,4 @@
-#include "transfer/sources/http_stream.h"
+#include "transfer/sources/http_sequence.h"
 
 #include <algorithm>
 #include <cstring>
@@ -13,10 +13,10 @@ constexpr std::size_t kMostQueuedBytes = 16u << 20;
 
 }  // namespace
 
-HttpStream::HttpStream(HttpSession& session, const HttpFile& file)
+HttpSequence::HttpSequence(HttpSession& session, const HttpFile& file)
     : session_(session), file_(file) {}
 
-void HttpStream::start() {
+void HttpSequence::start() {
   receiver_ = std::jthread([this](std::stop_token stop) {
     Result<void> received;
     try {
@@ -35,7 +35,7 @@ void HttpStream::start() {
 }
 
 // On the receiver's thread: waits for room.
-bool HttpStream::put(std::span<const std::byte> bytes, const std::stop_token& stop) {
+bool HttpSequence::put(std::span<const std::byte> bytes, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   if (!changed_.wait(lock, stop, [this] { return queued_bytes_ < kMostQueuedBytes; })) return false;
   queue_.emplace_back(bytes.begin(), bytes.end());
@@ -46,7 +46,7 @@ bool HttpStream::put(std::span<const std::byte> bytes, const std::stop_token& st
 }
 
 // The next `length` bytes, into nothing when `into` is null.
-Result<void> HttpStream::take(std::uint64_t length, std::byte* into, const std::stop_token& stop) {
+Result<void> HttpSequence::take(std::uint64_t length, std::byte* into, const std::stop_token& stop) {
   while (length > 0) {
     if (used_ == current_.size()) {
       std::unique_lock lock(mutex_);
@@ -76,7 +76,7 @@ Result<void> HttpStream::take(std::uint64_t length, std::byte* into, const std::
   return {};
 }
 
-Result<void> HttpStream::read(std::uint64_t offset, std::span<std::byte> into,
+Result<void> HttpSequence::read(std::uint64_t offset, std::span<std::byte> into,
                               std::stop_token stop) {
   const std::lock_guard lock(reading_);
   if (stop.stop_requested()) return Error(ErrorKind::Canceled, "reading was canceled");
