@@ -104,7 +104,7 @@ class AdoptionTest : public embedded::StoreFixture {
                                      {{"status", {{"phase", "Succeeded"}}}}, {}));
   }
 
-  Logger log_ = make_stderr_logger("test");
+  Logger log_;
   ProviderPool providers_{make_provider, log_};
   kube::EventRecorder events_{*store_, *store_, clock_, log_};
   volumes::DirectoryVolumes volumes_{*store_, *store_, dir_.root()};
