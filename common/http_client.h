@@ -66,11 +66,11 @@ class HttpClient {
     std::vector<std::string> resolve;
     std::size_t receive_buffer = 512u << 10;
     // Shown to a server that asks for one: PEM, with the key beside it. Empty: none.
-    std::string client_certificate_pem;
-    SecretString client_key_pem;
+    std::string client_certificate_pem = {};
+    SecretString client_key_pem = {};
     // "::host:port": connect there, while names and certificates stay those of the URL (as curl's
     // --connect-to).
-    std::string connect_to;
+    std::string connect_to = {};
   };
   static Result<std::unique_ptr<HttpClient>> make(Options options);
   ~HttpClient();
