@@ -1,6 +1,7 @@
 #include "common/http_client.h"
 
 #include <curl/curl.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
@@ -47,16 +48,19 @@ struct Pin {
   std::string expected;
   std::string presented;
 
+  static std::string digest_of(const X509* leaf, const EVP_MD* algorithm) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int length = 0;
+    if (leaf == nullptr || X509_digest(leaf, algorithm, digest.data(), &length) != 1) return {};
+    return fmt::format("{:02X}",
+                       fmt::join(digest.begin(), digest.begin() + static_cast<long>(length), ":"));
+  }
+
   static int verify(X509_STORE_CTX* store, void* argument) {
     auto& pin = *static_cast<Pin*>(argument);
     const X509* leaf = X509_STORE_CTX_get0_cert(store);
     const EVP_MD* algorithm = pin.expected.size() == 59 ? EVP_sha1() : EVP_sha256();
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned int length = 0;
-    if (leaf != nullptr && X509_digest(leaf, algorithm, digest.data(), &length) == 1) {
-      pin.presented = fmt::format(
-          "{:02X}", fmt::join(digest.begin(), digest.begin() + static_cast<long>(length), ":"));
-    }
+    pin.presented = digest_of(leaf, algorithm);
     const bool equal =
         pin.presented.size() == pin.expected.size() &&
         CRYPTO_memcmp(pin.presented.data(), pin.expected.data(), pin.expected.size()) == 0;
@@ -156,8 +160,10 @@ struct HttpClient::Impl {
   CurlMulti multi;
   CurlList resolve;
   Pin pin;
+  std::string peer_thumbprint;
   char error_text[CURL_ERROR_SIZE] = {};
 
+  void note_peer();
   Result<void> prepare(const HttpRequest& request, Exchange& exchange, CurlList& headers);
   Result<CURLcode> drive(std::stop_token stop);
   Error failure(CURLcode code, const HttpRequest& request, const Exchange& exchange) const;
@@ -229,6 +235,9 @@ Result<void> HttpClient::Impl::prepare(const HttpRequest& request, Exchange& exc
   }
   if (resolve) curl_easy_setopt(handle, CURLOPT_RESOLVE, resolve.get());
 
+  if (request.fresh_connection) curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
+
+  curl_easy_setopt(handle, CURLOPT_CERTINFO, 1L);
   curl_easy_setopt(handle, CURLOPT_SSLVERSION, long{CURL_SSLVERSION_TLSv1_2});
   curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 1L);
   if (!pin.expected.empty()) {
@@ -327,6 +336,27 @@ Error HttpClient::Impl::failure(CURLcode code, const HttpRequest& request,
   }
 }
 
+// Takes the leaf of what the server presented; there is nothing to take when a connection was used
+// again.
+void HttpClient::Impl::note_peer() {
+  curl_certinfo* chain = nullptr;
+  if (curl_easy_getinfo(easy.get(), CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == nullptr ||
+      chain->num_of_certs < 1) {
+    return;
+  }
+  constexpr std::string_view kName = "Cert:";
+  for (const curl_slist* line = chain->certinfo[0]; line != nullptr; line = line->next) {
+    const std::string_view text = line->data;
+    if (!text.starts_with(kName)) continue;
+    const std::string_view pem = text.substr(kName.size());
+    const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    if (!bio) return;
+    const Owned<X509, X509_free> leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    peer_thumbprint = Pin::digest_of(leaf.get(), EVP_sha1());
+    return;
+  }
+}
+
 Result<HttpResponse> HttpClient::Impl::run(const HttpRequest& request, const HttpSink* sink,
                                            std::stop_token stop) {
   Exchange exchange;
@@ -336,6 +366,7 @@ Result<HttpResponse> HttpClient::Impl::run(const HttpRequest& request, const Htt
   TRY(prepare(request, exchange, headers));
   const CURLcode code = TRY(drive(stop));
   if (code != CURLE_OK) return failure(code, request, exchange);
+  note_peer();
   if (!exchange.announce()) return failure(CURLE_WRITE_ERROR, request, exchange);
   return std::move(exchange.response);
 }
@@ -348,5 +379,7 @@ Result<HttpResponse> HttpClient::stream(const HttpRequest& request, const HttpSi
                                         std::stop_token stop) {
   return impl_->run(request, &sink, stop);
 }
+
+const std::string& HttpClient::peer_thumbprint() const { return impl_->peer_thumbprint; }
 
 }  // namespace vmferry
