@@ -73,6 +73,7 @@ struct Hello {
   std::uint32_t slots = 4;
   std::vector<JobStatus> jobs;
   std::string build;  // program version
+  bool vddk = false;  // reads disks of kind NbdkitVddk
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
