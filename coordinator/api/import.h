@@ -132,7 +132,10 @@ inline constexpr std::string_view kInitialState =
 inline constexpr std::string_view kPropagateAnnotations =
     "vmimport.v2v.kubevirt.io/propagate-annotations";
 inline constexpr std::string_view kDiskSources = "vmimport.v2v.kubevirt.io/disk-sources";  // ours
-inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";             // ours
+// Ours: how long the source may take to shut down before its power is cut ("600", "90s", "10m",
+// "1h"). Absent: it never is.
+inline constexpr std::string_view kPowerOffAfter = "vmimport.v2v.kubevirt.io/power-off-after";
+inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";  // ours
 inline constexpr std::string_view kTracker = "vmimport.v2v.kubevirt.io/tracker";
 inline constexpr std::string_view kImportUid = "vmimport.v2v.kubevirt.io/import-uid";  // ours
 inline constexpr std::string_view kCancelledFinalizer = "vmimport.v2v.kubevirt.io/cancelled-import";

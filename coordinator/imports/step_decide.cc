@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/os_match.h"
@@ -151,7 +152,9 @@ Result<StepResult> read_source(Pass& pass) {
   auto vm = pass.provider->find_vm({.id = source.vm_id,
                                     .name = source.vm_name,
                                     .cluster_id = source.cluster_id,
-                                    .cluster_name = source.cluster_name},
+                                    .cluster_name = source.cluster_name,
+                                    .vddk = has_vddk(pass),
+                                    .warm = pass.import.spec.warm},
                                    pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();
