@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "transfer/sources/nbdkit_command.h"
 
 // The loop and what it sends. What it does with messages and events: agent_messages.cc,
 // agent_jobs.cc.
@@ -155,6 +156,7 @@ void Agent::say_hello() {
   hello.slots = options_.slots;
   hello.jobs = statuses();
   hello.build = kBuild;
+  hello.vddk = has_vddk(options_.vddk_libdir, options_.vddk_stand_in);
   send(hello);
 }
 

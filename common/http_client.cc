@@ -1,5 +1,7 @@
 #include "common/http_client.h"
 
+#include <openssl/pem.h>
+
 #include "common/http_transfer.h"
 
 namespace vmferry {
@@ -10,6 +12,9 @@ const std::string* HttpResponse::header(const std::string& lower_case_name) cons
 }
 
 struct HttpClient::Impl : HttpTransfer {
+  std::string peer_thumbprint;
+
+  void note_peer();
   Result<CURLcode> drive(std::stop_token stop);
   Result<HttpResponse> run(const HttpRequest& request, const HttpSink* sink, std::stop_token stop);
 };
@@ -37,6 +42,27 @@ Result<CURLcode> HttpClient::Impl::drive(std::stop_token stop) {
   }
 }
 
+// Takes the leaf of what the server presented; there is nothing to take when a connection was used
+// again.
+void HttpClient::Impl::note_peer() {
+  curl_certinfo* chain = nullptr;
+  if (curl_easy_getinfo(easy.get(), CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == nullptr ||
+      chain->num_of_certs < 1) {
+    return;
+  }
+  constexpr std::string_view kName = "Cert:";
+  for (const curl_slist* line = chain->certinfo[0]; line != nullptr; line = line->next) {
+    const std::string_view text = line->data;
+    if (!text.starts_with(kName)) continue;
+    const std::string_view pem = text.substr(kName.size());
+    const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    if (!bio) return;
+    const Owned<X509, X509_free> leaf(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+    peer_thumbprint = CertificatePin::digest_of(leaf.get(), EVP_sha1());
+    return;
+  }
+}
+
 Result<HttpResponse> HttpClient::Impl::run(const HttpRequest& request, const HttpSink* sink,
                                            std::stop_token stop) {
   HttpExchange exchange;
@@ -46,6 +72,7 @@ Result<HttpResponse> HttpClient::Impl::run(const HttpRequest& request, const Htt
   TRY(prepare(request, exchange, headers));
   const CURLcode code = TRY(drive(stop));
   if (code != CURLE_OK) return failure(code, request, exchange);
+  note_peer();
   if (!exchange.announce()) return failure(CURLE_WRITE_ERROR, request, exchange);
   return std::move(exchange.response);
 }
@@ -58,5 +85,7 @@ Result<HttpResponse> HttpClient::stream(const HttpRequest& request, const HttpSi
                                         std::stop_token stop) {
   return impl_->run(request, &sink, stop);
 }
+
+const std::string& HttpClient::peer_thumbprint() const { return impl_->peer_thumbprint; }
 
 }  // namespace vmferry

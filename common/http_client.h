@@ -35,6 +35,9 @@ struct HttpRequest {
   std::chrono::seconds stall_timeout{90};            // fewer than 1 KiB/s for that long
   std::size_t max_response_bytes = 64u << 20;        // ResourceExhausted beyond
   bool accept_compressed = false;
+  // Opens a connection of its own. On one that was kept alive libcurl sends a request again, a POST
+  // included, when the peer turns out to have closed it: what must not happen twice asks for this.
+  bool fresh_connection = false;
 };
 
 struct HttpResponse {
@@ -85,6 +88,10 @@ class HttpClient {
   // The same with the body going to `sink`.
   Result<HttpResponse> stream(const HttpRequest& request, const HttpSink& sink,
                               std::stop_token stop);
+
+  // The SHA-1 thumbprint ("AA:BB:...") of the certificate that the last new TLS connection was made
+  // with; empty before the first. It was accepted as `trust` demands.
+  const std::string& peer_thumbprint() const;
 
  private:
   struct Impl;

@@ -48,16 +48,19 @@ CURLcode add_system_store(CURL*, void* context, void*) {
 
 }  // namespace
 
+std::string CertificatePin::digest_of(const X509* leaf, const EVP_MD* algorithm) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int length = 0;
+  if (leaf == nullptr || X509_digest(leaf, algorithm, digest.data(), &length) != 1) return {};
+  return fmt::format("{:02X}",
+                     fmt::join(digest.begin(), digest.begin() + static_cast<long>(length), ":"));
+}
+
 int CertificatePin::verify(X509_STORE_CTX* store, void* argument) {
   auto& pin = *static_cast<CertificatePin*>(argument);
   const X509* leaf = X509_STORE_CTX_get0_cert(store);
   const EVP_MD* algorithm = pin.expected.size() == 59 ? EVP_sha1() : EVP_sha256();
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  if (leaf != nullptr && X509_digest(leaf, algorithm, digest.data(), &length) == 1) {
-    pin.presented = fmt::format(
-        "{:02X}", fmt::join(digest.begin(), digest.begin() + static_cast<long>(length), ":"));
-  }
+  pin.presented = digest_of(leaf, algorithm);
   const bool equal =
       pin.presented.size() == pin.expected.size() &&
       CRYPTO_memcmp(pin.presented.data(), pin.expected.data(), pin.expected.size()) == 0;
@@ -223,7 +226,9 @@ Result<void> HttpTransfer::prepare(const HttpRequest& request, HttpExchange& exc
   }
   if (connect_to) curl_easy_setopt(handle, CURLOPT_CONNECT_TO, connect_to.get());
   if (resolve) curl_easy_setopt(handle, CURLOPT_RESOLVE, resolve.get());
+  if (request.fresh_connection) curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
 
+  curl_easy_setopt(handle, CURLOPT_CERTINFO, 1L);  // for peer_thumbprint()
   prepare_tls();
 
   if (request.method == "HEAD") {

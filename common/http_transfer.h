@@ -22,6 +22,8 @@ struct CertificatePin {
   std::string expected;
   std::string presented;
 
+  // "AA:BB:..."; empty where there is no certificate.
+  static std::string digest_of(const X509* leaf, const EVP_MD* algorithm);
   static int verify(X509_STORE_CTX* store, void* argument);
   static CURLcode install(CURL*, void* context, void* argument);
 };

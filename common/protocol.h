@@ -74,6 +74,7 @@ struct Hello {
   std::uint32_t slots = 4;
   std::vector<JobStatus> jobs;
   std::string build;  // program version
+  bool vddk = false;  // reads disks of kind NbdkitVddk
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
@@ -183,8 +184,8 @@ struct TargetVolume {
   bool block = false;
   // A volume that the node's kubelet has mounted for the holder pod of this uid; `volume` is the
   // PersistentVolume's name, which is what the kubelet calls its directory.
-  std::string pod_uid;
-  std::string volume;
+  std::string pod_uid = {};
+  std::string volume = {};
   // The holder copies by itself, from within its own mount: `path` is only for the agent whose node
   // is mover_node(its pod).
   bool mover = false;

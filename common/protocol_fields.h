@@ -107,6 +107,7 @@ void fields(A& a, M& m) {
   a.field("slots", m.slots);
   a.field("jobs", m.jobs);
   a.optional("build", m.build);
+  a.optional("vddk", m.vddk);
 }
 
 template <typename A, Is<Heartbeat> M>

@@ -91,10 +91,7 @@ Result<DiskEndpoint> Coordinator::Parts::renew(const JobId& job, std::stop_token
     // After a restart, until the import's first pass has looked at the opening again.
     return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
   }
-  DiskEndpoint endpoint =
-      TRY(renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop));
-  if (renewal->vddk) endpoint.kind = SourceKind::NbdkitVddk;
-  return endpoint;
+  return renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop);
 }
 
 // What an import refers to has changed: its namespace's imports look again.

@@ -135,7 +135,10 @@ inline constexpr std::string_view kInitialState =
 inline constexpr std::string_view kPropagateAnnotations =
     "vmimport.v2v.kubevirt.io/propagate-annotations";
 inline constexpr std::string_view kDiskSources = "vmimport.v2v.kubevirt.io/disk-sources";  // ours
-inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";             // ours
+// Ours: how long the source may take to shut down before its power is cut ("600", "90s", "10m",
+// "1h"). Absent: it never is.
+inline constexpr std::string_view kPowerOffAfter = "vmimport.v2v.kubevirt.io/power-off-after";
+inline constexpr std::string_view kLedger = "vmimport.v2v.kubevirt.io/ledger";  // ours
 inline constexpr std::string_view kTracker = "vmimport.v2v.kubevirt.io/tracker";
 // On the target VM: the run strategy that is like its source's high availability; the import uses
 // it when it starts the VM.

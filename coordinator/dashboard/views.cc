@@ -95,6 +95,7 @@ AgentView agent_from(const json& value) {
   value.at("jobs").get_to(view.jobs);
   value.at("secondsSinceHeard").get_to(view.seconds_since_heard);
   value.at("build").get_to(view.build);
+  view.vddk = value.value("vddk", false);
   return view;
 }
 
@@ -159,7 +160,8 @@ json to_json(const std::vector<AgentView>& agents) {
                     {"bytesMoved", view.bytes_moved},
                     {"jobs", view.jobs},
                     {"secondsSinceHeard", view.seconds_since_heard},
-                    {"build", view.build}});
+                    {"build", view.build},
+                    {"vddk", view.vddk}});
   }
   return list;
 }

@@ -68,6 +68,7 @@ struct AgentView {
   std::uint32_t jobs = 0;
   double seconds_since_heard = 0;
   std::string build;
+  bool vddk = false;  // it can read disks through VMware's library
 };
 
 // Asked by an agent's RenewRequest; runs on the fleet's renewal thread, may block for seconds.

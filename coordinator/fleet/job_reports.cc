@@ -93,6 +93,7 @@ void JobTable::on_hello(const Received& received, const protocol::Hello& hello, 
   agent.incarnation = hello.incarnation;
   agent.node = hello.node;
   agent.build = hello.build;
+  agent.vddk = hello.vddk;
   agent.slots = hello.slots;
   agent.reported_free = hello.slots;
   agent.heard = now;

@@ -63,7 +63,7 @@ std::vector<PlacementAgent> JobTable::placement_agents(SteadyTime now) const {
   for (const auto& [id, agent] : agents_) {
     if (!alive(agent, now) || agent.draining) continue;
     const auto used = static_cast<std::uint32_t>(agent.jobs.size());
-    agents.push_back({id, agent.node, agent.slots - std::min(agent.slots, used)});
+    agents.push_back({id, agent.node, agent.slots - std::min(agent.slots, used), agent.vddk});
   }
   return agents;
 }

@@ -66,6 +66,7 @@ void JobTable::submit(const TransferRequest& request, Effects& effects) {
   placement.nodes = request.nodes;
   placement.priority = request.priority;
   placement.size_bytes = request.size_bytes;
+  placement.needs_vddk = request.source.kind == SourceKind::NbdkitVddk;
   const auto [arrival, first] = arrivals_.try_emplace(request.import_key, last_arrival_ + 1);
   if (first) ++last_arrival_;
   placement.arrival = arrival->second;
@@ -198,6 +199,7 @@ std::vector<AgentView> JobTable::agents(SteadyTime now) const {
     view.bytes_moved = agent.bytes_moved;
     view.seconds_since_heard = Seconds(now - agent.heard).count();
     view.build = agent.build;
+    view.vddk = agent.vddk;
     views.push_back(std::move(view));
   }
   return views;

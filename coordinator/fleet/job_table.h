@@ -123,6 +123,7 @@ class JobTable {
     SteadyTime heard{};
     bool lost = false;
     bool draining = false;
+    bool vddk = false;
     std::set<JobId> jobs;           // whose writer it is
     std::set<std::string> retired;  // incarnations that were replaced
   };

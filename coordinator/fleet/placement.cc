@@ -88,6 +88,7 @@ class Slots {
     const auto consider = [&](const std::vector<std::size_t>& candidates) {
       for (const std::size_t i : candidates) {
         if (agents_[i].free_slots == 0 || job.blocked.contains(agents_[i].id)) continue;
+        if (job.needs_vddk && !agents_[i].vddk) continue;
         const auto its_rank = rank(i);
         if (best && best_rank <= its_rank) continue;
         best = i;
@@ -204,9 +205,14 @@ std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgen
                         const std::vector<PlacementRunning>& running,
                         const PlacementLimits& limits) {
   if (agents.empty()) return "no agent is connected";
+  if (job.needs_vddk &&
+      std::none_of(agents.begin(), agents.end(), [](const auto& agent) { return agent.vddk; })) {
+    return "no agent has VDDK";
+  }
   bool reachable = false;
   bool free = false;
   for (const PlacementAgent& agent : agents) {
+    if (job.needs_vddk && !agent.vddk) continue;
     const bool here = job.nodes.empty() ||
                       std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
     reachable = reachable || here;

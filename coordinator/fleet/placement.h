@@ -24,6 +24,7 @@ struct PlacementJob {
   int priority = 0;
   std::uint64_t arrival = 0;  // of its import: lower came first
   std::uint64_t size_bytes = 0;
+  bool needs_vddk = false;    // only an agent that has it can read the source
   std::set<AgentId> avoid;    // only if there is nobody else: it failed there
   std::set<AgentId> blocked;  // not at all: they refused it a moment ago
 };
@@ -37,6 +38,7 @@ struct PlacementAgent {
   AgentId id;
   std::string node;
   std::uint32_t free_slots = 0;
+  bool vddk = false;
 };
 
 struct PlacementRunning {

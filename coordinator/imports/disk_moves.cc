@@ -4,13 +4,13 @@
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/disk_overrides.h"
 
 namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kPoll{1};
-constexpr int kMostReopenings = 3;  // source-ovirt.md 6
 
 StepResult copy_failed(const Error& error) {
   return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
@@ -20,60 +20,6 @@ const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
   const auto& disks = pass.memory.vm->disks;
   const auto found = std::ranges::find(disks, planned.source_id, &SourceDisk::id);
   return found == disks.end() ? nullptr : &*found;
-}
-
-// An opening that failed at the source (a transfer cancelled there, say) is ended and made anew.
-Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
-  if (why.code() != code::kSourceRead && why.code() != code::kTicketExpired) return why;
-  if (++pass.memory.reopened[disk.id] > kMostReopenings) {
-    return Error(ErrorKind::DataLoss, why.code(),
-                 fmt::format("the source did not open it in {} tries: {}", kMostReopenings + 1,
-                             why.message()));
-  }
-  const auto gone = pass.provider->release_disk(pass.ledger.openings[disk.id], disk.id, pass.uid(),
-                                                false, pass.stop);
-  if (!gone || !*gone) return why;
-  pass.ledger.openings[disk.id] = "";
-  if (const auto saved = pass.save_ledger(); !saved) return saved.error();
-  return Error(ErrorKind::Unavailable, why.code(), why.message());  // and so it is tried again
-}
-
-// The disk at its source, made readable: from the user's override, or opened by the provider with
-// the intent in the ledger first. Nothing: not yet.
-Result<std::optional<DiskEndpoint>> opened(Pass& pass, const SourceDisk& disk) {
-  if (const auto known = pass.memory.endpoints.find(disk.id);
-      known != pass.memory.endpoints.end()) {
-    return std::optional(known->second);
-  }
-  const DiskOverride chosen = TRY(disk_override(pass.import.object, disk));
-  if (chosen.endpoint) {
-    DiskEndpoint endpoint = *chosen.endpoint;
-    endpoint.size_bytes = disk.size_bytes;
-    endpoint.identity = {{"disk", disk.id}, {"url", endpoint.url}};
-    pass.memory.endpoints[disk.id] = endpoint;
-    return std::optional(endpoint);
-  }
-
-  DiskOpening opening;
-  const auto entry = pass.ledger.openings.find(disk.id);
-  if (entry == pass.ledger.openings.end() || entry->second.empty()) {
-    pass.ledger.openings[disk.id] = "";
-    TRY(pass.save_ledger());
-    opening = TRY(pass.provider->open_disk(*pass.memory.vm, disk, pass.uid(), pass.stop));
-    pass.ledger.openings[disk.id] = opening.handle;
-    TRY(pass.save_ledger());
-  } else {
-    auto polled = pass.provider->poll_disk(*pass.memory.vm, disk, entry->second, pass.stop);
-    if (!polled) return reopen_later(pass, disk, std::move(polled).error());
-    opening = *std::move(polled);
-  }
-  if (!opening.endpoint) return std::optional<DiskEndpoint>();
-  const bool vddk =
-      chosen.vddk || (pass.parts.settings.vddk && pass.provider_kind() == ProviderKind::Vmware);
-  if (vddk) opening.endpoint->kind = SourceKind::NbdkitVddk;
-  pass.memory.endpoints[disk.id] = *opening.endpoint;
-  pass.memory.reopened.erase(disk.id);
-  return std::move(opening.endpoint);
 }
 
 TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
@@ -97,9 +43,9 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
 // Opens both ends and queues the transfer. Done: queued; Again: an end is not ready.
 Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
                          api::DiskStatus& status, std::string& waiting_for) {
-  auto endpoint = opened(pass, disk);
-  if (!endpoint) {
-    const Error error = std::move(endpoint).error();
+  auto opening = opened(pass, disk);
+  if (!opening) {
+    const Error error = std::move(opening).error();
     if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return error;
     if (!is_retryable(error.kind())) {
       return copy_failed(error.with_context(fmt::format("disk '{}'", planned.name)));
@@ -114,7 +60,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     return StepResult::again(kPoll);
   }
   pass.memory.locked_since.erase(disk.id);
-  if (!*endpoint) {
+  if (!*opening) {
     status.phase = "Opening";
     waiting_for = "the source to open the disk";
     return StepResult::again(kPoll);
@@ -123,14 +69,18 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
   const auto volume = TRY(pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop));
   if (!volume) return StepResult::again(kPoll);
 
-  status.source_path = describe(**endpoint);
-  const auto opening = pass.ledger.openings.find(disk.id);
-  if (opening != pass.ledger.openings.end()) {
-    pass.parts.renewals.lock()->insert_or_assign(
-        pass.job_of(planned), Renewal{pass.provider, *pass.memory.vm, disk, opening->second,
-                                      (*endpoint)->kind == SourceKind::NbdkitVddk});
+  if (const StepResult checked = TRY(check_identity(pass, planned, disk, (*opening)->identity));
+      checked.kind != StepResult::Kind::Done) {
+    waiting_for = "the copy of what the disk was before to end";
+    return checked;
   }
-  pass.parts.fleet.submit(request_for(pass, planned, disk, **endpoint, *volume));
+  status.source_path = (*opening)->description;
+  if (const auto entry = pass.ledger.openings.find(disk.id); entry != pass.ledger.openings.end()) {
+    pass.parts.renewals.lock()->insert_or_assign(
+        pass.job_of(planned),
+        Renewal{pass.provider, *pass.memory.vm, (*opening)->disk, entry->second});
+  }
+  pass.parts.fleet.submit(request_for(pass, planned, disk, (*opening)->endpoint, *volume));
   return StepResult::done();
 }
 
@@ -165,12 +115,7 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
     return copy_failed(coded_error(ErrorKind::DataLoss, code::kVerifyFailed,
                                    "disk '{}' was copied but not verified", planned.name));
   }
-  if (const auto entry = pass.ledger.openings.find(planned.source_id);
-      entry != pass.ledger.openings.end()) {
-    const bool released = TRY(
-        pass.provider->release_disk(entry->second, planned.source_id, pass.uid(), true, pass.stop));
-    if (!released) return StepResult::again(kPoll);
-  }
+  if (!TRY(release_settled(pass, planned.source_id))) return StepResult::again(kPoll);
   const bool let_go = TRY(pass.parts.volumes.release({pass.key().ns, planned.claim}, pass.stop));
   if (!let_go) return StepResult::again(kPoll);
   status.phase = "Done";
@@ -182,7 +127,7 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   status.last_error.clear();
   TRY(pass.save_status(true));
   if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
-  pass.memory.endpoints.erase(planned.source_id);
+  pass.memory.openings.erase(planned.source_id);
   pass.parts.renewals.lock()->erase(pass.job_of(planned));
   pass.event(kube::EventSeverity::Normal, "DiskCopied",
              fmt::format("Disk '{}': {} moved in {}, verified{}, {}", planned.name,
@@ -225,37 +170,6 @@ std::string describe(const MoveTotals& totals) {
   return text;
 }
 
-Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
-  const auto entry = pass.ledger.openings.find(source_disk_id);
-  if (entry == pass.ledger.openings.end()) return true;
-  auto released =
-      pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
-  if (released) return released;
-  const ErrorKind kind = released.error().kind();
-  if (kind != ErrorKind::NotFound && kind != ErrorKind::DataLoss) return released;
-  pass.log.warn("source disk is not as it was after its transfer", released.error(),
-                {{"disk", source_disk_id}});
-  return true;
-}
-
-std::string describe(const DiskEndpoint& endpoint) {
-  switch (endpoint.kind) {
-    case SourceKind::HttpRange:
-      return "HTTPS ranges of the flat VMDK";
-    case SourceKind::Imageio:
-      return "imageio over HTTPS";
-    case SourceKind::Nbd:
-      return "NBD from " + redacted_url(endpoint.url);
-    case SourceKind::NbdkitVddk:
-      return "nbdkit child (VDDK)";
-    case SourceKind::File:
-      return "local file";
-    case SourceKind::VmdkStream:
-      return "NFC export stream (not resumable)";
-  }
-  return "unknown";
-}
-
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) {
   const PlannedDisk& planned = pass.memory.plan->disks[index];
   ++totals.disks;
@@ -287,10 +201,14 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   const bool has_ended =
       view && (view->state == TransferState::Succeeded || view->state == TransferState::Failed);
   StepResult result = StepResult::again(kPoll);
+  if (view && view->state == TransferState::Queued && view->attempt > 0) {
+    reopen_if_used_up(pass, *disk, view->attempt);
+  }
+  const bool opened_here = pass.parts.renewals.lock()->contains(pass.job_of(planned)) &&
+                           pass.memory.openings.contains(disk->id);
   // A queued one again and again: the holder that it was to be written through may have gone.
   const bool is_queued = view && view->state == TransferState::Queued;
-  if (!has_ended &&
-      (!view || is_queued || !pass.parts.renewals.lock()->contains(pass.job_of(planned)))) {
+  if (!has_ended && (!view || is_queued || !opened_here)) {
     // Also after a restart of ours: a running transfer may ask for renewed credentials. And when
     // the fleet has dropped a job, because an agent ran it that it had no record of.
     const StepResult queued = TRY(queue(pass, planned, *disk, status, waiting_for));
@@ -300,6 +218,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   if (view) {
     show(*view, status);
     show_detour(pass, *view, status);
+    tell_progress(pass, *disk, status.moved_bytes, status.to_move_bytes);
     if (view->state == TransferState::Failed) {
       const Error error =
           view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
@@ -307,6 +226,8 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
           error.with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
     }
     if (view->state == TransferState::Succeeded) {
+      const StepResult same = TRY(check_finished(pass, planned, *disk));
+      if (same.kind != StepResult::Kind::Done) return same;
       result = TRY(settle(pass, planned, *view, status));
       if (result.kind == StepResult::Kind::Failed) return result;
     }

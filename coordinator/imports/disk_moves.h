@@ -23,11 +23,4 @@ std::string describe(const MoveTotals& totals);
 // follow it, release both ends. Done when its bytes are verified on the target; else Again.
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals);
 
-// Ends what the ledger says is open at the source for this disk; true when it is gone. A disk that
-// has vanished or is illegal by now has nothing left to end.
-Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success);
-
-// How a disk's bytes are read, for people.
-std::string describe(const DiskEndpoint& endpoint);
-
 }  // namespace vmferry::imports

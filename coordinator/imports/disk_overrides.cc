@@ -31,7 +31,11 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
   if (item == json.end()) item = json.find("*");
   if (item == json.end()) return DiskOverride{};
 
-  if (item->is_string() && *item == "vddk") return DiskOverride{.endpoint = {}, .vddk = true};
+  if (item->is_string()) {
+    for (const DiskWay way : {DiskWay::Vddk, DiskWay::FlatFile, DiskWay::ExportLease}) {
+      if (*item == to_string(way)) return DiskOverride{.endpoint = {}, .way = way};
+    }
+  }
   DiskEndpoint endpoint;
   endpoint.kind = SourceKind::Nbd;
   if (item->is_string()) {
@@ -43,10 +47,20 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
     }
   }
   if (!is_nbd(endpoint.url)) {
-    return bad(fmt::format("disk '{}' needs \"vddk\" or an NBD URI such as nbd://host:10809/export",
-                           disk.name));
+    return bad(
+        fmt::format("disk '{}' needs \"vddk\", \"https\", \"export\" or an NBD URI such as "
+                    "nbd://host:10809/export",
+                    disk.name));
   }
-  return DiskOverride{.endpoint = std::move(endpoint), .vddk = false};
+  return DiskOverride{.endpoint = std::move(endpoint), .way = DiskWay::Automatic};
+}
+
+bool asks_for_vddk(const kube::Object& import) {
+  const auto text = import.annotation(api::kDiskSources);
+  if (!text) return false;
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
+  return json.is_object() &&
+         std::ranges::any_of(json, [](const nlohmann::json& item) { return item == "vddk"; });
 }
 
 }  // namespace vmferry::imports

@@ -18,12 +18,16 @@ inline constexpr std::string_view kCompareSourceDigest =
 // How a user wants one disk to be read instead of the provider's own way.
 struct DiskOverride {
   std::optional<DiskEndpoint> endpoint;  // an NBD server that serves the same bytes
-  bool vddk = false;                     // through nbdkit's vddk plugin
+  DiskWay way = DiskWay::Automatic;      // VMware: how to read it
 };
 
 // From annotation vmimport.v2v.kubevirt.io/disk-sources, a JSON object of disk id or name ("*": all
-// others) to an NBD URI, to {"url": URI, "ca": PEM}, or to "vddk". For sites whose storage array
-// or replica can serve a disk faster than the hypervisor. InvalidArgument tells what is wrong.
+// others) to an NBD URI, to {"url": URI, "ca": PEM}, or to "vddk", "https" or "export". For sites
+// whose storage array or replica can serve a disk faster than the hypervisor, and to overrule the
+// choice of the way. InvalidArgument tells what is wrong.
 Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk);
+
+// Whether the annotation asks for VDDK for any disk: so there is an agent that has it.
+bool asks_for_vddk(const kube::Object& import);
 
 }  // namespace vmferry::imports

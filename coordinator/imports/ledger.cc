@@ -12,6 +12,8 @@ Result<Ledger> ledger_of(const kube::Object& import) {
     Ledger ledger;
     ledger.openings = json.value("openings", ledger.openings);
     ledger.claims = json.value("claims", ledger.claims);
+    ledger.identities = json.value("identities", ledger.identities);
+    ledger.power_cut_at = json.value("powerCutAt", "");
     ledger.stop_requested_at = json.value("stopRequestedAt", "");
     ledger.undo_started_at = json.value("undoStartedAt", "");
     ledger.failure_reason = json.value("failureReason", "");
@@ -27,6 +29,8 @@ std::string to_text(const Ledger& ledger) {
   nlohmann::json json = nlohmann::json::object();
   if (!ledger.openings.empty()) json["openings"] = ledger.openings;
   if (!ledger.claims.empty()) json["claims"] = ledger.claims;
+  if (!ledger.identities.empty()) json["identities"] = ledger.identities;
+  if (!ledger.power_cut_at.empty()) json["powerCutAt"] = ledger.power_cut_at;
   if (!ledger.stop_requested_at.empty()) json["stopRequestedAt"] = ledger.stop_requested_at;
   if (!ledger.undo_started_at.empty()) json["undoStartedAt"] = ledger.undo_started_at;
   if (!ledger.failure_reason.empty()) json["failureReason"] = ledger.failure_reason;

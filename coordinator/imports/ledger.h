@@ -4,11 +4,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/result.h"
 #include "coordinator/kube/object.h"
 
 namespace vmferry::imports {
+
+// Ordered names and values, as DiskEndpoint::identity.
+using SourceIdentityText = std::vector<std::pair<std::string, std::string>>;
 
 // The side effects of one import that must be undone exactly once, written down before each is
 // made. Kept in an annotation of the import.
@@ -18,7 +23,10 @@ struct Ledger {
   std::map<std::string, std::string> openings;
   // Claim -> uid of its object when it was made. What was copied went there and nowhere else.
   std::map<std::string, std::string> claims;
+  // Source disk id -> what identified the content whose copying was begun.
+  std::map<std::string, SourceIdentityText> identities;
   std::string stop_requested_at;  // RFC 3339; the source was asked to shut down
+  std::string power_cut_at;       // RFC 3339; its power was cut, because it did not
   std::string undo_started_at;    // RFC 3339; failure or deletion is being cleaned up
   // A terminal failure that is being cleaned up; becomes Succeeded=False when that is done.
   std::string failure_reason, failure_message;

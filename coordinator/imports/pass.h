@@ -43,7 +43,15 @@ struct Renewal {
   SourceVm vm;
   SourceDisk disk;
   std::string handle;
-  bool vddk = false;
+};
+
+// A disk that was made readable in this process.
+struct OpenedDisk {
+  DiskEndpoint endpoint;
+  std::string description;      // how it is read and why; for people
+  SourceDisk disk;              // as it was opened, with the way that was asked for
+  SourceIdentityText identity;  // what must not change; empty: nothing to compare
+  bool identity_checked = false;
 };
 
 // What the reconciler works with; owned by the coordinator's main.
@@ -67,7 +75,8 @@ struct ImportMemory {
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
   SteadyTime status_written{};
-  std::map<std::string, DiskEndpoint> endpoints;  // by source disk id
+  std::map<std::string, OpenedDisk> openings;               // by source disk id
+  std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
   std::map<std::string, SteadyTime> locked_since;
   std::map<std::string, int> reopened;  // openings that failed, by source disk id
 };

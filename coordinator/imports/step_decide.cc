@@ -2,6 +2,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/imports/decision.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
@@ -62,7 +63,9 @@ Result<StepResult> read_source(Pass& pass) {
   auto vm = pass.provider->find_vm({.id = source.vm_id,
                                     .name = source.vm_name,
                                     .cluster_id = source.cluster_id,
-                                    .cluster_name = source.cluster_name},
+                                    .cluster_name = source.cluster_name,
+                                    .vddk = has_vddk(pass),
+                                    .warm = pass.import.spec.warm},
                                    pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();

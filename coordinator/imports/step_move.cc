@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
@@ -101,6 +102,45 @@ bool all_disks_are(const Pass& pass, std::string_view phase) {
   return std::ranges::all_of(disks, [&](const auto& disk) { return disk.phase == phase; });
 }
 
+// "600", "90s", "10m", "1h" of the annotation; nothing when it is absent.
+Result<std::optional<std::chrono::seconds>> power_off_after(const kube::Object& import) {
+  const auto text = import.annotation(api::kPowerOffAfter);
+  if (!text) return std::optional<std::chrono::seconds>();
+  std::uint32_t number = 0;
+  const char* const end = text->data() + text->size();
+  const auto [rest, failure] = std::from_chars(text->data(), end, number);
+  const std::string_view unit(rest, static_cast<std::size_t>(end - rest));
+  const int factor = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  if (failure != std::errc() || factor == 0) {
+    return coded_error(ErrorKind::InvalidArgument, code::kManifest,
+                       "annotation '{}': '{}' is no time; write 600, 90s, 10m or 1h",
+                       api::kPowerOffAfter, *text);
+  }
+  return std::optional(std::chrono::seconds(std::int64_t{number} * factor));
+}
+
+// The guest had its time. Told once; asked for until it is down.
+Result<void> cut_power(Pass& pass) {
+  if (pass.ledger.power_cut_at.empty()) {
+    pass.ledger.power_cut_at = to_rfc3339(pass.parts.clock.wall());
+    TRY(pass.save_ledger());
+    pass.set_processing("Pending", "Cutting the source VM's power: it has not shut down in time");
+    TRY(pass.save_status(true));
+    pass.event(kube::EventSeverity::Warning, "SourcePoweredOff",
+               fmt::format("The source VM had not shut down since {}, so its power was cut as the "
+                           "import asks",
+                           pass.ledger.stop_requested_at));
+  }
+  return pass.provider->request_stop(pass.memory.plan->source_native_id, true, pass.stop);
+}
+
+bool any_transfer_failed(const Pass& pass) {
+  return std::ranges::any_of(pass.memory.plan->disks, [&](const PlannedDisk& disk) {
+    const auto view = pass.parts.fleet.transfer(pass.job_of(disk));
+    return view && view->state == TransferState::Failed;
+  });
+}
+
 // Reads the VM once more after it has stopped: only now are its disks final.
 Result<StepResult> reread_stopped(Pass& pass) {
   if (pass.memory.vm_read_after_stop) return StepResult::done();
@@ -118,7 +158,19 @@ Result<StepResult> reread_stopped(Pass& pass) {
 
 Result<StepResult> stop_source(Pass& pass) {
   const std::string& id = pass.memory.plan->source_native_id;
-  const PowerState power = TRY(pass.provider->power_state(id, pass.stop));
+  const auto state = pass.provider->power_state(id, pass.stop);
+  if (!state && state.error().code() == code::kVmNotFound) {
+    if (all_disks_are(pass, "Done")) return StepResult::done();
+    return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed",
+                              state.error().with_context("the source VM was deleted meanwhile"));
+  }
+  if (!state) {
+    // A source that is away may come back; a transfer that has failed for good ends the import
+    // though, whatever the source would say.
+    if (any_transfer_failed(pass)) return StepResult::done();
+    return state.error();
+  }
+  const PowerState power = *state;
   if (!pass.import.object.annotation(api::kInitialState)) {
     if (power != PowerState::Up && power != PowerState::Down) {
       return coded_error(ErrorKind::Unavailable, code::kVmState,
@@ -138,6 +190,10 @@ Result<StepResult> stop_source(Pass& pass) {
   }
 
   pass.memory.vm_read_after_stop = false;
+  const auto limit = power_off_after(pass.import.object);
+  if (!limit) {
+    return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", limit.error());
+  }
   TRY(pass.add_finalizer(
       api::kRestoreFinalizer));  // before the request: it may act at any time (W6)
   const WallTime now = pass.parts.clock.wall();
@@ -147,12 +203,16 @@ Result<StepResult> stop_source(Pass& pass) {
     TRY(pass.save_status(true));
     pass.ledger.stop_requested_at = to_rfc3339(now);
     TRY(pass.save_ledger());
-    if (auto asked = pass.provider->request_stop(id, false, pass.stop); !asked) {
+    auto asked = pass.provider->request_stop(id, false, pass.stop);
+    // A guest that cannot be asked waits for its power to be cut, if that is wanted.
+    if (!asked && !(*limit && asked.error().code() == code::kVmState)) {
       // Refused, because a backup holds its disks for example: it was not asked, and is again.
       pass.ledger.stop_requested_at.clear();
       TRY(pass.save_ledger());
       return std::move(asked).error();
     }
+  } else if (*limit && now - *asked_at > **limit) {
+    TRY(cut_power(pass));
   } else if (now - *asked_at > pass.parts.settings.stop_limit) {
     const auto entry = find_catalogue_entry(code::kShutdownTimeout);
     pass.set_processing("Pending",

@@ -1,5 +1,5 @@
 #include "common/catalogue.h"
-#include "coordinator/imports/disk_moves.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/steps.h"
 
 namespace vmferry::imports {
@@ -56,7 +56,16 @@ Result<bool> restore_power(Pass& pass) {
   if (pass.import.object.annotation(api::kInitialState) == "up") {
     const std::string& id = pass.memory.plan->source_native_id;
     // A shutdown that we asked for may still be under way: starting is only right once it is down.
-    const PowerState power = TRY(pass.provider->power_state(id, pass.stop));
+    const auto state = pass.provider->power_state(id, pass.stop);
+    if (!state && state.error().code() == code::kVmNotFound) {
+      pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
+                 "The source VM was running before the import and cannot be started again: " +
+                     state.error().message());
+      TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
+      return true;
+    }
+    if (!state) return state.error();
+    const PowerState power = *state;
     if (power == PowerState::Changing) return false;
     const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
     const bool may_still_stop = asked_at && pass.parts.clock.wall() - *asked_at < kShutdownGrace;

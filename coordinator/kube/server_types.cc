@@ -14,13 +14,7 @@ const ResourceType kCustomResourceDefinition{"apiextensions.k8s.io/v1", "CustomR
                                              "customresourcedefinitions", false};
 const ResourceType kInstancetype{"instancetype.kubevirt.io/v1beta1", "VirtualMachineInstancetype",
                                  "virtualmachineinstancetypes", true};
-const ResourceType kClusterInstancetype{"instancetype.kubevirt.io/v1beta1",
-                                        "VirtualMachineClusterInstancetype",
-                                        "virtualmachineclusterinstancetypes", false};
 const ResourceType kPreference{"instancetype.kubevirt.io/v1beta1", "VirtualMachinePreference",
                                "virtualmachinepreferences", true};
-const ResourceType kClusterPreference{"instancetype.kubevirt.io/v1beta1",
-                                      "VirtualMachineClusterPreference",
-                                      "virtualmachineclusterpreferences", false};
 
 }  // namespace vmferry::kube::types

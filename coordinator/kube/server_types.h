@@ -1,6 +1,6 @@
 #pragma once
 
-#include "coordinator/kube/object.h"
+#include "coordinator/kube/optional_types.h"
 
 // Kinds that only a real cluster has: no name of theirs on our command line (object.h lists those).
 namespace vmferry::kube::types {
@@ -8,6 +8,6 @@ namespace vmferry::kube::types {
 // Created, never stored: the answer of create() has the status.
 extern const ResourceType kTokenReview, kSubjectAccessReview, kSelfSubjectAccessReview;
 extern const ResourceType kNode, kServiceAccount, kResourceQuota, kCustomResourceDefinition;
-extern const ResourceType kInstancetype, kClusterInstancetype, kPreference, kClusterPreference;
+extern const ResourceType kInstancetype, kPreference;
 
 }  // namespace vmferry::kube::types

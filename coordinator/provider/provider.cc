@@ -19,4 +19,12 @@ Result<Listing> Provider::list(ListingKind kind, std::stop_token) {
                     to_string(kind));
 }
 
+void Provider::report_progress(const std::string&, int) {}
+
+Result<std::vector<std::pair<std::string, std::string>>> Provider::disk_identity(const SourceVm&,
+                                                                                 const SourceDisk&,
+                                                                                 std::stop_token) {
+  return std::vector<std::pair<std::string, std::string>>{};
+}
+
 }  // namespace vmferry

@@ -19,6 +19,8 @@ struct VmRef {
   std::string name;
   std::string cluster_id;    // oVirt
   std::string cluster_name;  // oVirt
+  bool vddk = false;         // VMware: an agent has VDDK, so what only that can read is no obstacle
+  bool warm = false;         // VMware: judge the VM for a warm import too
   friend bool operator==(const VmRef&, const VmRef&) = default;
 };
 
@@ -38,6 +40,7 @@ struct ProviderCredentials {
 struct DiskOpening {
   std::string handle;
   std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
+  std::string why{};                     // why the disk is read in this way; for people
 };
 
 // A source of VMs. Every call is bounded in time (at most about two minutes against a peer that
@@ -81,7 +84,15 @@ class Provider {
   // Fresh credentials for a running transfer whose old ones were refused.
   virtual Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk,
                                      const std::string& handle, std::stop_token stop) = 0;
+  // How far the transfers of an opening have come, for a source that must hear of it to keep the
+  // opening alive (an export lease). Never blocks.
+  virtual void report_progress(const std::string& handle, int percent);
+  // What must be as it was for a copy that has begun to be continued: names and values as in an
+  // endpoint's identity. Empty where the source keeps an opened disk from changing.
+  virtual Result<std::vector<std::pair<std::string, std::string>>> disk_identity(
+      const SourceVm& vm, const SourceDisk& disk, std::stop_token stop);
   // Ends an opening; true when it is gone for good, false: call again later. Idempotent.
+  // Disks may share an opening: then it is ended once, with the last of them.
   // `disk_id` serves to find an opening whose handle was lost in a crash (empty handle).
   virtual Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
                                     const std::string& owner, bool success,

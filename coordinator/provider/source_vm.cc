@@ -59,4 +59,18 @@ std::string_view to_string(PowerState state) {
   return "unknown";
 }
 
+std::string_view to_string(DiskWay way) {
+  switch (way) {
+    case DiskWay::Automatic:
+      return "automatic";
+    case DiskWay::FlatFile:
+      return "https";
+    case DiskWay::Vddk:
+      return "vddk";
+    case DiskWay::ExportLease:
+      return "export";
+  }
+  return "unknown";
+}
+
 }  // namespace vmferry

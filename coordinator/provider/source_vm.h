@@ -38,6 +38,10 @@ enum class Firmware { Unknown, Bios, Efi, EfiSecureBoot };
 enum class DiskBus { Virtio, Scsi, Sata };
 enum class NicAttachment { Standard, Distributed, Opaque, VnicProfile, None };
 
+// How a VMware disk is to be read.
+enum class DiskWay { Automatic, FlatFile, Vddk, ExportLease };
+std::string_view to_string(DiskWay way);  // "automatic", "https", "vddk", "export"
+
 struct SourceDisk {
   std::string id;  // what diskMappings match: oVirt disk id; VMware vDiskId or diskObjectId
   std::string attachment_id;     // oVirt: attachment id; VMware: device key
@@ -53,9 +57,12 @@ struct SourceDisk {
   bool read_only = false;
   bool shareable = false;
   bool active = true;
-  bool cdrom = false;  // the image in a CD-ROM drive: attached as one, never written to
-  std::string status;                          // oVirt: ok, locked, illegal; else empty
-  bool transferable = true;                    // false: a blocking finding says why
+  bool cdrom = false;        // the image in a CD-ROM drive: attached as one, never written to
+  std::string status;        // oVirt: ok, locked, illegal; else empty
+  bool transferable = true;  // false: a blocking finding says why
+  // Set by whoever opens the disk: what the import asks for, and whether an agent has VDDK.
+  DiskWay way = DiskWay::Automatic;
+  bool vddk = false;
   std::map<std::string, std::string> details;  // provider's own, for open_disk
   friend bool operator==(const SourceDisk&, const SourceDisk&) = default;
 };

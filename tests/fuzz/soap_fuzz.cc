@@ -5,6 +5,7 @@
 #include "common/vmdk_descriptor.h"
 #include "coordinator/provider/vmware/client.h"
 #include "coordinator/provider/vmware/disk_access.h"
+#include "coordinator/provider/vmware/export_lease.h"
 #include "coordinator/provider/vmware/model.h"
 #include "coordinator/provider/vmware/power.h"
 #include "coordinator/provider/vmware/properties.h"
@@ -25,11 +26,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const ObjectProperties& object : objects_of(*reply)) {
     const VmModel vm = read_vm(object);
     vmferry::SourceVm out = translate(vm, {});
-    mark_untransferable(vm, out);
+    mark_untransferable(vm, false, out);
     static_cast<void>(find_problems(vm));
     static_cast<void>(find_warm_problems(vm));
     static_cast<void>(read_network(object));
     static_cast<void>(task_failure(object));
+    const LeaseInfo lease = lease_info(object);
+    for (const Device& device : vm.devices) static_cast<void>(url_of_disk(lease, vm, device));
   }
   return 0;
 }

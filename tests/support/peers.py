@@ -99,12 +99,12 @@ class Vcenter(Process):
 
     user, password = VCENTER_USER, PASSWORD
 
-    def __init__(self, directory, pki, vms, **inventory):
+    def __init__(self, directory, pki, vms, listen="127.0.0.1:0", **inventory):
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "password").write_text(PASSWORD)
         (directory / "bed.json").write_text(json.dumps(dict(inventory, vms=vms)))
-        super().__init__([vcsim_program(), "--listen", "127.0.0.1:0", "--cert", pki / "vcenter.pem", "--key",
+        super().__init__([vcsim_program(), "--listen", listen, "--cert", pki / "vcenter.pem", "--key",
                           pki / "vcenter.key", "--user", VCENTER_USER, "--password-file", directory / "password",
                           "--inventory", directory / "bed.json", "--state", directory / "state", "--pid-with-parent"],
                          directory / "vcsim.log", ready_line=True)

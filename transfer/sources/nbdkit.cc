@@ -7,6 +7,7 @@
 
 #include "common/catalogue.h"
 #include "common/clock.h"
+#include "common/fd.h"
 #include "transfer/sources/nbdkit_command.h"
 
 namespace vmferry {
@@ -98,7 +99,9 @@ Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
 Result<void> NbdkitServer::start(std::stop_token stop) {
   child_.reset();
   directory_ = TRY(PrivateDirectory::make(environment_.scratch_directory));
-  const NbdkitPaths paths{directory_->path() + "/nbd.sock", directory_->path() + "/nbdkit.pid"};
+  const NbdkitPaths paths{directory_->path() + "/nbd.sock", directory_->path() + "/nbdkit.pid",
+                          directory_->path() + "/vddk.conf"};
+  TRY(write_file_atomically(paths.vddk_config, vddk_settings(), 0600));
   std::vector<std::string> command = TRY(nbdkit_command(endpoint_, environment_, paths));
   const bool takes_password = environment_.vddk_stand_in.empty();
   Result<std::unique_ptr<ChildProcess>> child =
@@ -140,6 +143,8 @@ Result<NbdHandle> NbdkitServer::dial(milliseconds deadline, std::stop_token stop
       dial_nbd({.uri = {}, .unix_socket = socket, .certificates_directory = {}}, deadline, stop);
   if (handle || handle.error().kind() == ErrorKind::Canceled) return handle;
   const Error why = explain_nbdkit_failure(tail_.lines());
+  // What trying again does not mend.
+  if (why.kind() == ErrorKind::PermissionDenied || why.kind() == ErrorKind::NotFound) return why;
   return Error(handle.error().kind(), handle.error().code(),
                handle.error().message() + ": " + why.message());
 }

@@ -31,9 +31,8 @@ std::pair<std::string, std::string> split_datastore_path(const std::string& file
 }
 
 Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vddk& vddk,
-                      const std::string& libdir) {
-  std::error_code ignored;
-  if (libdir.empty() || !std::filesystem::is_directory(libdir + "/lib64", ignored)) {
+                      const std::string& libdir, const std::string& config) {
+  if (!has_vddk(libdir, {})) {
     return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
                        "the VDDK directory '{}' holds no lib64/: unpack vmware-vix-disklib-distrib "
                        "there",
@@ -49,11 +48,29 @@ Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vdd
        "thumbprint=" + TRY(parse_thumbprint(vddk.thumbprint)), "vm=moref=" + vddk.vm_moref});
   if (!vddk.snapshot_moref.empty()) command.push_back("snapshot=" + vddk.snapshot_moref);
   if (!vddk.transports.empty()) command.push_back("transports=" + vddk.transports);
+  if (!config.empty()) command.push_back("config=" + config);
   command.push_back("file=" + vddk.file);
   return {};
 }
 
 }  // namespace
+
+bool has_vddk(const std::string& libdir, const std::vector<std::string>& stand_in) {
+  std::error_code ignored;
+  return !stand_in.empty() ||
+         (!libdir.empty() && std::filesystem::is_directory(libdir + "/lib64", ignored));
+}
+
+std::string_view vddk_settings() {
+  return "vixDiskLib.nfcAio.Session.BufSizeIn64KB=16\n"
+         "vixDiskLib.nfcAio.Session.BufCount=4\n"
+         "vixDiskLib.nfc.AcceptTimeoutMs=180000\n"
+         "vixDiskLib.nfc.RequestTimeoutMs=180000\n"
+         "vixDiskLib.nfc.ReadTimeoutMs=60000\n"
+         "vixDiskLib.nfc.WriteTimeoutMs=600000\n"
+         "vixDiskLib.nfcFssrvr.TimeoutMs=0\n"
+         "vixDiskLib.nfcFssrvrWrite.TimeoutMs=0\n";
+}
 
 Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
                                                 const SourceEnvironment& environment,
@@ -78,7 +95,7 @@ Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
   // keep 512-byte alignment and stay below what vCenter can allocate; a lost session is reopened.
   command.insert(command.end(), {"--filter=cacheextents", "--filter=blocksize", "--filter=retry"});
   if (real) {
-    TRY(add_vddk(command, endpoint.vddk, environment.vddk_libdir));
+    TRY(add_vddk(command, endpoint.vddk, environment.vddk_libdir, paths.vddk_config));
   } else {
     const auto [datastore, path] = split_datastore_path(endpoint.vddk.file);
     for (std::string word : environment.vddk_stand_in) {
@@ -88,7 +105,9 @@ Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
       command.push_back(std::move(word));
     }
   }
-  command.insert(command.end(), {"minblock=512", "maxdata=2M"});
+  // One retry a request: the filter also opens the disk again when that failed at first, and each
+  // opening is a login, of which a few wrong ones lock the account. More patience is ours.
+  command.insert(command.end(), {"minblock=512", "maxdata=2M", "retries=1", "retry-delay=1"});
   return command;
 }
 
@@ -106,9 +125,31 @@ Error explain_nbdkit_failure(const std::vector<std::string>& lines) {
     return coded_error(ErrorKind::Unimplemented, code::kNbdkitMissing,
                        "nbdkit lacks a plugin or filter: {}", detail);
   }
-  if (any("libvixDiskLib", "") || any("vddk", "libdir")) {
+  // Verbose lines name both as well, when all is fine.
+  if (any("error: libvixDiskLib", "") || any("error: vddk", "libdir") ||
+      any("libvixDiskLib", "cannot open shared object")) {
     return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
                        "VDDK's libraries cannot be loaded: {}", detail);
+  }
+  if (any("incorrect user name or password", "") || any("InvalidLogin", "") ||
+      any("Insufficient permissions", "")) {
+    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
+                       "the server refused VDDK's login: {}", detail);
+  }
+  if (any("thumbprint", "does not match")) {
+    return coded_error(ErrorKind::PermissionDenied, code::kSourceTls,
+                       "VDDK does not trust the server's certificate: {}", detail);
+  }
+  if (any("A file was not found", "")) {
+    return coded_error(ErrorKind::NotFound, code::kDiskMissing, "VDDK does not find the disk: {}",
+                       detail);
+  }
+  if (any("VixDiskLib_Open", "Unknown error") || any("VixDiskLib_ConnectEx", "Unknown error")) {
+    // VDDK has no other word for a thumbprint that does not fit.
+    return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable,
+                       "VDDK cannot open the disk; check the thumbprint, and that the names of the "
+                       "ESXi hosts resolve here: {}",
+                       detail);
   }
   return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable, "nbdkit did not start: {}",
                      detail);

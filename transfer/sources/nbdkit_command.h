@@ -15,7 +15,12 @@ namespace vmferry {
 struct NbdkitPaths {
   std::string socket;
   std::string pidfile;
+  std::string vddk_config;  // VDDK's own settings; empty: none
 };
+
+// What vddk_config holds: reads several blocks ahead over one session, and time limits that outlast
+// a host under load (source-vmware.md 8.1).
+std::string_view vddk_settings();
 
 // The file descriptor of the child that the password comes through; the parent never puts the
 // password itself on a command line (source-vmware.md 8.1).
@@ -27,8 +32,14 @@ Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
                                                 const SourceEnvironment& environment,
                                                 const NbdkitPaths& paths);
 
-// Why a child did not come up, told from its stderr: three causes that a person mends in three ways
-// (nbdkit's plugin missing, VDDK's libraries not found, the rest).
+// Whether sources of kind NbdkitVddk can be read here: VDDK's libraries lie in `libdir`, or a
+// stand-in takes their place.
+bool has_vddk(const std::string& libdir, const std::vector<std::string>& stand_in);
+
+// Why a child did not come up or does not open the disk, told from its stderr: causes that a person
+// mends in different ways. Unimplemented: nbdkit's plugin is missing; InvalidArgument: VDDK's
+// libraries are not found; PermissionDenied with VMF-SRC-AUTH or -TLS: the server refused the
+// login, or we its certificate; NotFound with VMF-SRC-DISK-MISSING; else Unavailable.
 Error explain_nbdkit_failure(const std::vector<std::string>& stderr_lines);
 
 // Whether the lines tell that the ESXi host ran out of memory for reads of this size (8.4).

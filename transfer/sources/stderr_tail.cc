@@ -34,7 +34,10 @@ void StderrTail::end_line() {
       line.replace(at, text.size(), "***");
     }
   }
-  if (line.empty() || line.find("password") != std::string::npos) return;
+  // How nbdkit shows its parameters; "incorrect user name or password" must come through.
+  const bool tells_password =
+      line.find("key=password") != std::string::npos || line.find("password=") != std::string::npos;
+  if (line.empty() || tells_password) return;
   lines_.push_back(line);
   if (lines_.size() > most_lines_) lines_.pop_front();
   if (on_line_) on_line_(line);

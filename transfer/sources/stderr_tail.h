@@ -13,8 +13,8 @@
 
 namespace vmferry {
 
-// The last lines that a child wrote, without secrets: lines that name a password are dropped, and
-// the texts given are replaced wherever they appear. Thread-safe.
+// The last lines that a child wrote, without secrets: lines that tell the password parameter are
+// dropped, and the texts given are replaced wherever they appear. Thread-safe.
 class StderrTail {
  public:
   explicit StderrTail(std::vector<SecretString> secrets, std::size_t most_lines = 50);

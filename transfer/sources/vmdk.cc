@@ -16,12 +16,13 @@ Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"
 
 Error status_error(int status) {
   if (status == 401 || status == 403) {
-    return coded_error(ErrorKind::PermissionDenied, code::kTicketExpired,
+    return coded_error(ErrorKind::Unavailable, code::kTicketExpired,
                        "the server refused access (HTTP {})", status);
   }
   if (status == 404) {
-    return coded_error(ErrorKind::NotFound, code::kDiskMissing,
-                       "the server has no such disk (HTTP 404)");
+    // The URL lives as long as its lease, which may be had anew.
+    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                       "the server has no such export any more (HTTP 404)");
   }
   const ErrorKind kind = status >= 500 ? ErrorKind::Unavailable : ErrorKind::Unimplemented;
   return coded_error(kind, code::kSourceProtocol, "the server answered HTTP {}", status);

@@ -32,6 +32,15 @@ std::vector<int> version_numbers(std::string_view text) {
   return numbers;
 }
 
+// Methods whose effect must not happen twice, or whose second answer differs from the first. Views
+// are not among them: one too many ends with its session.
+bool changes_something(std::string_view method) {
+  static constexpr std::string_view kMethods[] = {"ShutdownGuest",        "PowerOffVM_Task",
+                                                  "PowerOnVM_Task",       "ExportVm",
+                                                  "HttpNfcLeaseComplete", "HttpNfcLeaseAbort"};
+  return std::ranges::find(kMethods, method) != std::end(kMethods);
+}
+
 // The cookie as the server wrote it: "name=value" up to the first attribute.
 SecretString session_cookie(const HttpResponse& response) {
   for (const std::string& cookie : response.set_cookies) {
@@ -146,6 +155,9 @@ Result<HttpResponse> Client::send(const HttpRequest& request, std::stop_token st
   Lease lease = TRY(Lease::take(*this));
   last_use_ = clock_.steady().time_since_epoch().count();
   Result<HttpResponse> response = (*lease).send(request, stop);
+  if (const std::string& seen = (*lease).peer_thumbprint(); !seen.empty()) {
+    *peer_thumbprint_.lock() = seen;
+  }
   if (response) return response;
   const ErrorKind kind = response.error().kind();
   Error error = std::move(response).error().with_context("server " + options_.origin);
@@ -200,6 +212,7 @@ Result<SoapReply> Client::call(const Node& request, const SecretString& cookie, 
   http.total_timeout = request.name == "Logout" ? kLogoutTimeout : options_.call_timeout;
   http.max_response_bytes = kMostResponseBytes;
   http.accept_compressed = true;
+  http.fresh_connection = !repeatable;
 
   Result<SoapReply> reply = call_once(http, request.name, stop, raw);
   for (int tries = 1; repeatable && tries < kTries; ++tries) {
@@ -275,6 +288,7 @@ Result<std::shared_ptr<const Session>> Client::log_in(std::stop_token stop) {
     return coded_error(ErrorKind::InvalidArgument, code::kSourceProtocol,
                        "{} accepted the login but set no {} cookie", options_.origin, kCookieName);
   }
+  session->thumbprint_sha1 = *peer_thumbprint_.lock();
   log_.debug("logged in", {{"phase", session->content.product}});
   return std::shared_ptr<const Session>(std::move(session));
 }
@@ -341,7 +355,8 @@ void Client::keep_alive(std::stop_token stop) {
 }
 
 Result<SoapReply> Exchange::call(const Node& request) {
-  SoapReply reply = TRY(client_.call(request, session_->cookie, true, stop_));
+  SoapReply reply =
+      TRY(client_.call(request, session_->cookie, !changes_something(request.name), stop_));
   if (reply.fault() && fault_rule(reply.fault()->type).fault_class == FaultClass::Relogin) {
     lost_ = true;
     return fault_error(*reply.fault(), request.name, client_.options_.origin);

@@ -40,6 +40,9 @@ ServiceContent service_content_of(const SoapReply& reply);
 struct Session {
   ServiceContent content;
   SecretString cookie;  // "vmware_soap_session=..." as the server wrote it, quotes included
+  // SHA-1 of the server's certificate, as the connection that logged in verified it: VDDK knows no
+  // other digest.
+  std::string thumbprint_sha1;
 };
 
 // Where and as whom to log in, from the credentials secret.
@@ -110,6 +113,7 @@ class Client {
   const SystemClock clock_;
   Guarded<std::vector<std::unique_ptr<HttpClient>>> idle_clients_;
   Guarded<std::string> soap_action_;
+  Guarded<std::string> peer_thumbprint_;   // of the last new connection
   std::atomic<std::int64_t> last_use_{0};  // steady clock, nanoseconds
   std::mutex mutex_;                       // guards state_, never held across I/O
   std::condition_variable_any changed_;
@@ -127,7 +131,9 @@ class Exchange {
   const Session& session() const { return *session_; }
   std::stop_token stop() const { return stop_; }
 
-  // A call whose faults are for the caller to judge.
+  // A call whose faults are for the caller to judge. One that only reads is sent again when its
+  // answer is lost; one that changes something goes out once, on a connection of its own, and a
+  // lost answer is the caller's to clear up.
   Result<SoapReply> call(const Node& request);
   // A call whose faults are errors.
   Result<SoapReply> must_call(const Node& request);

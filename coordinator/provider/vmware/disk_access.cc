@@ -42,36 +42,87 @@ bool has_delta_name(std::string_view file) {
                              [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-AccessChoice choose_access(const Device& disk, bool vddk) {
-  const Backing& backing = disk.backing;
+bool is_delta(const Device& disk) {
+  return disk.backing.parents > 0 || has_delta_name(disk.backing.file) ||
+         disk.backing.type == "VirtualDiskSeSparseBackingInfo";
+}
+
+namespace {
+
+// Why the disk cannot be read in one of the ways, and what a person does about it; both empty when
+// it can.
+struct Obstacle {
+  std::string reason, remedy;
+};
+
+Obstacle obstacle_of_all(const Backing& backing) {
   if (backing.file.empty()) {
-    return none("backing " + (backing.type.empty() ? "missing" : backing.type) + " has no file",
-                "move the disk to a datastore as an ordinary virtual disk");
+    return {"backing " + (backing.type.empty() ? "missing" : backing.type) + " has no file",
+            "move the disk to a datastore as an ordinary virtual disk"};
+  }
+  if (backing.type == "VirtualDiskLocalPMemBackingInfo") {
+    return {"it lies in persistent memory", "move the disk to a datastore"};
   }
   if (backing.type == "VirtualDiskRawDiskMappingVer1BackingInfo" &&
       backing.compatibility_mode == "physicalMode") {
-    return none("it is a raw device in physical mode",
-                "attach the device to the target by other means, or convert it to a virtual disk");
+    return {"it is a raw device in physical mode",
+            "attach the device to the target by other means, or convert it to a virtual disk"};
   }
-  const bool delta = backing.parents > 0 || has_delta_name(backing.file) ||
-                     backing.type == "VirtualDiskSeSparseBackingInfo";
-  std::string obstacle;
-  std::string remedy;
-  if (!backing.key_id.empty()) {
-    obstacle = "it is encrypted";
-    remedy = "decrypt the VM's storage policy";
-  } else if (delta) {
-    obstacle = "its current file is the delta of a snapshot";
-    remedy = "delete the VM's snapshots and consolidate its disks";
-  } else if (backing.type != "VirtualDiskFlatVer2BackingInfo") {
-    obstacle = "backing " + backing.type + " is not a flat file";
-    remedy = "migrate the disk to a datastore as thick or thin provisioned";
+  return {};
+}
+
+Obstacle obstacle_of_flat(const Device& disk) {
+  if (!disk.backing.key_id.empty()) return {"it is encrypted", "decrypt the VM's storage policy"};
+  if (is_delta(disk)) {
+    return {"its current file is the delta of a snapshot",
+            "delete the VM's snapshots and consolidate its disks"};
   }
-  if (obstacle.empty()) {
-    return {AccessPath::FlatFile, "flat file, read over HTTPS with ranges", {}};
+  if (disk.backing.type != "VirtualDiskFlatVer2BackingInfo") {
+    return {"backing " + disk.backing.type + " is not a flat file",
+            "migrate the disk to a datastore as thick or thin provisioned"};
   }
-  if (vddk) return {AccessPath::Vddk, obstacle + ", read through VDDK", {}};
-  return none(obstacle, remedy + ", or configure VDDK");
+  return {};
+}
+
+// A host exports what it can decrypt for nobody else, so not an encrypted disk.
+Obstacle obstacle_of_export(const Device& disk) {
+  if (!disk.backing.key_id.empty()) return {"it is encrypted", "decrypt the VM's storage policy"};
+  return {};
+}
+
+AccessChoice by_export(std::string why) {
+  return {AccessPath::ExportLease,
+          std::move(why) + ": one stream from an export lease, which cannot be resumed",
+          {}};
+}
+
+}  // namespace
+
+AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted) {
+  if (Obstacle any = obstacle_of_all(disk.backing); !any.reason.empty()) {
+    return none(std::move(any.reason), std::move(any.remedy));
+  }
+  Obstacle flat = obstacle_of_flat(disk);
+  Obstacle exported = obstacle_of_export(disk);
+  switch (wanted) {
+    case DiskWay::Vddk:
+      return {AccessPath::Vddk, "VDDK, as asked for", {}};
+    case DiskWay::FlatFile:
+      if (flat.reason.empty()) return {AccessPath::FlatFile, "flat file, as asked for", {}};
+      return none(flat.reason + ", so it cannot be read over HTTPS as asked for",
+                  flat.remedy + ", or leave the choice to the import");
+    case DiskWay::ExportLease:
+      if (exported.reason.empty()) return by_export("as asked for");
+      return none(std::move(exported.reason), std::move(exported.remedy));
+    case DiskWay::Automatic:
+      break;
+  }
+  if (vddk) return {AccessPath::Vddk, "an agent has VDDK", {}};
+  if (flat.reason.empty()) {
+    return {AccessPath::FlatFile, "flat file, read over HTTPS with ranges; no agent has VDDK", {}};
+  }
+  if (exported.reason.empty()) return by_export(flat.reason + " and no agent has VDDK");
+  return none(flat.reason, flat.remedy + ", or configure VDDK");
 }
 
 std::string folder_url(std::string_view origin, std::string_view datastore, std::string_view path,
@@ -128,36 +179,57 @@ Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t c
   return FlatExtent{extent.file, size};
 }
 
-DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
-                           const Device& disk, const FlatFile& file) {
+namespace {
+
+void identify(DiskEndpoint& endpoint, std::string name, const std::string& value) {
+  if (!value.empty()) endpoint.identity.emplace_back(std::move(name), value);
+}
+
+// `cid`: the descriptor's content id, where it was read.
+DiskEndpoint endpoint_with(const ClientOptions& account, const Session& session, const VmModel& vm,
+                           const Device& disk, const std::string& cid) {
   DiskEndpoint endpoint;
-  endpoint.kind = SourceKind::HttpRange;
-  endpoint.url = file.url;
+  endpoint.kind = SourceKind::NbdkitVddk;
   endpoint.trust = account.trust;
-  endpoint.size_bytes = file.size_bytes;
-  endpoint.cookie = session.cookie;
-  const auto identify = [&endpoint](std::string name, const std::string& value) {
-    if (!value.empty()) endpoint.identity.emplace_back(std::move(name), value);
-  };
-  identify("vCenter instance", session.content.instance_uuid);
-  identify("VM instance uuid", vm.instance_uuid);
-  identify("disk uuid", disk.backing.uuid.empty() ? disk_id(vm, disk) : disk.backing.uuid);
-  identify("content id", file.content_id);
-  identify("change version", vm.change_version);
-  identify("file", disk.backing.file);
-  identify("file modified", file.modified);
-  identify("file bytes", std::to_string(file.size_bytes));
-  endpoint.max_connections = session.content.is_vcenter() ? kVcenterConnections : kHostConnections;
-  endpoint.request_bytes = kRequestBytes;
+  endpoint.size_bytes = disk.capacity_bytes;
+  identify(endpoint, "vCenter instance", session.content.instance_uuid);
+  identify(endpoint, "VM instance uuid", vm.instance_uuid);
+  identify(endpoint, "disk uuid",
+           disk.backing.uuid.empty() ? disk_id(vm, disk) : disk.backing.uuid);
+  identify(endpoint, "long content id", disk.backing.content_id);
+  identify(endpoint, "content id", cid);
+  identify(endpoint, "change version", vm.change_version);
+  identify(endpoint, "file", disk.backing.file);
 
   endpoint.vddk.server = account.host;
   endpoint.vddk.user = account.username;
   endpoint.vddk.password = account.password;
-  if (account.trust.thumbprint.size() == kSha1Characters) {
-    endpoint.vddk.thumbprint = account.trust.thumbprint;
-  }
+  endpoint.vddk.thumbprint = account.trust.thumbprint.size() == kSha1Characters
+                                 ? account.trust.thumbprint
+                                 : session.thumbprint_sha1;
   endpoint.vddk.vm_moref = vm.ref.value;
   endpoint.vddk.file = disk.backing.file;
+  return endpoint;
+}
+
+}  // namespace
+
+DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& session,
+                                 const VmModel& vm, const Device& disk) {
+  return endpoint_with(account, session, vm, disk, "");
+}
+
+DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
+                           const Device& disk, const FlatFile& file) {
+  DiskEndpoint endpoint = endpoint_with(account, session, vm, disk, file.content_id);
+  endpoint.kind = SourceKind::HttpRange;
+  endpoint.url = file.url;
+  endpoint.size_bytes = file.size_bytes;
+  endpoint.cookie = session.cookie;
+  identify(endpoint, "file modified", file.modified);
+  identify(endpoint, "file bytes", std::to_string(file.size_bytes));
+  endpoint.max_connections = session.content.is_vcenter() ? kVcenterConnections : kHostConnections;
+  endpoint.request_bytes = kRequestBytes;
   return endpoint;
 }
 

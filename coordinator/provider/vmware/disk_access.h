@@ -9,6 +9,7 @@
 #include "common/endpoint.h"
 #include "common/result.h"
 #include "common/vmdk_descriptor.h"
+#include "coordinator/provider/source_vm.h"
 #include "coordinator/provider/vmware/client.h"
 #include "coordinator/provider/vmware/model.h"
 
@@ -16,7 +17,7 @@
 // 6). Pure: the files on the datastore are read by datastore_files.h.
 namespace vmferry::vmware {
 
-enum class AccessPath { FlatFile, Vddk, None };
+enum class AccessPath { FlatFile, Vddk, ExportLease, None };
 
 struct AccessChoice {
   AccessPath path = AccessPath::None;
@@ -25,9 +26,13 @@ struct AccessChoice {
   friend bool operator==(const AccessChoice&, const AccessChoice&) = default;
 };
 
-// `vddk`: an agent with VMware's disk library may be used. Without it only flat files can be read:
-// a delta, a raw device or an encrypted disk would give bytes that are not the guest's.
-AccessChoice choose_access(const Device& disk, bool vddk);
+// VDDK where an agent has it, else the flat file, else a lease of the whole VM for export: whatever
+// gives the disk's current content. `wanted` overrules that order, not what is possible: a delta, a
+// raw device or an encrypted disk read as a flat file would give bytes that are not the guest's.
+AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted = DiskWay::Automatic);
+
+// True for a disk whose current file holds what changed since a snapshot.
+bool is_delta(const Device& disk);
 
 // True when the file name says that the disk is a snapshot's delta: "name-000001.vmdk".
 bool has_delta_name(std::string_view file);
@@ -59,5 +64,10 @@ struct FlatFile {
 };
 DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
                            const Device& disk, const FlatFile& file);
+
+// A disk that VDDK reads, or with its kind and URL changed an export lease: no file of it is looked
+// at over HTTPS.
+DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& session,
+                                 const VmModel& vm, const Device& disk);
 
 }  // namespace vmferry::vmware

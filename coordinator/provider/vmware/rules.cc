@@ -93,9 +93,10 @@ void check_state(const VmModel& vm, Findings& out) {
   }
 }
 
-void check_encryption(const VmModel& vm, Findings& out) {
+void check_encryption(const VmModel& vm, bool vddk, Findings& out) {
   if (!vm.key_id.empty()) {
-    out.rules(kBlock, "vmware.vm.encryption", "the VM is encrypted",
+    // VDDK decrypts what the account may decrypt.
+    out.rules(vddk ? kWarn : kBlock, "vmware.vm.encryption", "the VM is encrypted",
               "set the VM's storage policy to one without encryption");
   }
   const bool tpm = vm.tpm_present || std::ranges::any_of(vm.devices, [](const Device& d) {
@@ -193,7 +194,7 @@ bool has_shared_bus(const VmModel& vm, const Device& disk) {
          controller->shared_bus != "noSharing";
 }
 
-void check_disk(const VmModel& vm, const Device& disk, Findings& out) {
+void check_disk(const VmModel& vm, const Device& disk, bool vddk, Findings& out) {
   const std::string name = named("disk", disk.label, disk.key);
   const Backing& backing = disk.backing;
   const bool rdm = backing.type.find("RawDisk") != std::string::npos;
@@ -204,21 +205,29 @@ void check_disk(const VmModel& vm, const Device& disk, Findings& out) {
     out.rules(kWarn, "vmware.disk.rdm", name + " is a raw device in virtual mode",
               "migrate the VM's storage to convert it to a virtual disk");
   }
-  const bool delta = backing.parents > 0 || has_delta_name(backing.file) ||
-                     backing.type == "VirtualDiskSeSparseBackingInfo";
-  const AccessChoice access = choose_access(disk, false);
+  const AccessChoice access = choose_access(disk, vddk);
+  const bool readable = access.path != AccessPath::None;
+  const FindingLevel level = readable ? kWarn : kBlock;
+  const std::string way =
+      access.path == AccessPath::Vddk ? "through VDDK" : "as one stream that cannot be resumed";
   if (!backing.key_id.empty()) {
-    out.rules(kBlock, "vmware.vm.encryption", name + " is encrypted",
+    out.rules(level, "vmware.vm.encryption",
+              name + " is encrypted" + (readable ? ": it is read " + way : ""),
               "set the disk's storage policy to one without encryption");
-  } else if (delta) {
-    out.rules(kBlock, "vmware.disk.snapshot",
-              name + " is the delta of a snapshot (" + backing.file +
-                  "): its base alone would be an older state",
-              access.remedy);
-  } else if (access.path == AccessPath::None &&
-             (!rdm || backing.compatibility_mode == "virtualMode")) {
+  } else if (is_delta(disk)) {
+    // Its base alone would be an older state.
+    out.rules(
+        level, "vmware.disk.snapshot",
+        name + " is the delta of a snapshot (" + backing.file + ")" +
+            (readable ? ": its current content is read " + way : ": " + access.reason),
+        readable ? "delete the snapshots and consolidate, to read the flat file" : access.remedy);
+  } else if (!readable && (!rdm || backing.compatibility_mode == "virtualMode")) {
     out.rules(kBlock, "vmware.disk.backing", name + " cannot be read: " + access.reason,
               access.remedy);
+  } else if (!rdm && backing.type != "VirtualDiskFlatVer2BackingInfo") {
+    out.rules(level, "vmware.disk.backing",
+              name + " has the backing " + backing.type + ", no flat file: it is read " + way,
+              "migrate the disk to a datastore as thick or thin provisioned");
   }
   if (backing.sharing == "sharingMultiWriter" || has_shared_bus(vm, disk)) {
     out.rules(kBlock, "vmware.disk.shared",
@@ -256,11 +265,11 @@ bool tracks_changes(const VmModel& vm, const Device& disk) {
 
 }  // namespace
 
-std::vector<Finding> find_problems(const VmModel& vm) {
+std::vector<Finding> find_problems(const VmModel& vm, bool vddk) {
   Findings out;
   check_tools(vm, out);
   check_state(vm, out);
-  check_encryption(vm, out);
+  check_encryption(vm, vddk, out);
   check_hardware(vm, out);
   check_nics(vm, out);
   const std::vector<const Device*> disks = ordered_disks(vm);
@@ -268,7 +277,7 @@ std::vector<Finding> find_problems(const VmModel& vm) {
     out.rules(kBlock, "vmware.disk.exist", "the VM has no virtual disk",
               "there is nothing to import; choose another VM");
   }
-  for (const Device* disk : disks) check_disk(vm, *disk, out);
+  for (const Device* disk : disks) check_disk(vm, *disk, vddk, out);
   return out.take();
 }
 
@@ -308,11 +317,11 @@ std::vector<Finding> find_connection_problems(bool has_thumbprint) {
   return out.take();
 }
 
-void mark_untransferable(const VmModel& vm, SourceVm& out) {
+void mark_untransferable(const VmModel& vm, bool vddk, SourceVm& out) {
   for (const Device& device : vm.devices) {
     if (!is_disk(device)) continue;
     Findings findings;
-    check_disk(vm, device, findings);
+    check_disk(vm, device, vddk, findings);
     const std::vector<Finding> found = findings.take();
     const bool blocked = std::ranges::find(found, kBlock, &Finding::level) != found.end();
     const auto disk =

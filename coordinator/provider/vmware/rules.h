@@ -10,7 +10,8 @@
 namespace vmferry::vmware {
 
 // For a cold import: the VM's findings in the order of the spec's table, then NICs, then disks.
-std::vector<Finding> find_problems(const VmModel& vm);
+// `vddk`: an agent has VDDK, so what only that can read blocks nothing.
+std::vector<Finding> find_problems(const VmModel& vm, bool vddk = false);
 
 // What a warm import demands beyond that: change tracking, no independent disks, tracking older
 // than the snapshots.
@@ -20,6 +21,6 @@ std::vector<Finding> find_warm_problems(const VmModel& vm);
 std::vector<Finding> find_connection_problems(bool has_thumbprint);
 
 // Marks the disks that a blocking disk rule names.
-void mark_untransferable(const VmModel& vm, SourceVm& out);
+void mark_untransferable(const VmModel& vm, bool vddk, SourceVm& out);
 
 }  // namespace vmferry::vmware

@@ -40,6 +40,10 @@ const std::vector<Order>& orders() {
       {"ShutdownGuest", {"_this"}},
       {"PowerOffVM_Task", {"_this"}},
       {"PowerOnVM_Task", {"_this", "host"}},
+      {"ExportVm", {"_this"}},
+      {"HttpNfcLeaseProgress", {"_this", "percent"}},
+      {"HttpNfcLeaseComplete", {"_this"}},
+      {"HttpNfcLeaseAbort", {"_this", "fault"}},
   };
   return table;
 }
@@ -129,6 +133,8 @@ constexpr FaultRule kFaultRules[] = {
     {"Timedout", FaultClass::Retry, ErrorKind::Unavailable, code::kSourceUnreachable},
     {"RequestCanceled", FaultClass::Retry, ErrorKind::Unavailable, code::kSourceUnreachable},
     {"SystemError", FaultClass::Retry, ErrorKind::Unavailable, code::kSourceUnreachable},
+    {"InsufficientResourcesFault", FaultClass::Retry, ErrorKind::Unavailable, code::kSourceRead},
+    {"VmConfigFault", FaultClass::Permanent, ErrorKind::InvalidArgument, code::kDiskUnsupported},
     {"InvalidPowerState", FaultClass::State, ErrorKind::Aborted, code::kVmState},
     {"InvalidState", FaultClass::State, ErrorKind::Aborted, code::kVmState},
     {"ToolsUnavailable", FaultClass::Permanent, ErrorKind::InvalidArgument, code::kVmState},

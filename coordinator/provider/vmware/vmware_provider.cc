@@ -6,8 +6,7 @@
 #include "common/catalogue.h"
 #include "coordinator/provider/provider.h"
 #include "coordinator/provider/vmware/client.h"
-#include "coordinator/provider/vmware/datastore_files.h"
-#include "coordinator/provider/vmware/disk_access.h"
+#include "coordinator/provider/vmware/disk_opener.h"
 #include "coordinator/provider/vmware/inventory.h"
 #include "coordinator/provider/vmware/listing.h"
 #include "coordinator/provider/vmware/power.h"
@@ -20,12 +19,12 @@ namespace {
 
 MoRef vm_ref(const std::string& native_id) { return {"VirtualMachine", native_id}; }
 
-// A vCenter or a single ESXi host. Reading a disk makes nothing on the source, so openings have no
-// handle and nothing is left to release.
+// A vCenter or a single ESXi host. An opening has a handle only where it is an export lease: the
+// other ways make nothing on the source, and leave nothing to release.
 class VmwareProvider final : public Provider {
  public:
   VmwareProvider(ClientOptions options, const Logger& log)
-      : client_(options, log), files_(options.origin) {}
+      : client_(options, log), opener_(client_, options.origin, log) {}
 
   ProviderKind kind() const override { return ProviderKind::Vmware; }
 
@@ -43,8 +42,13 @@ class VmwareProvider final : public Provider {
       const VmModel model = TRY(load_vm(exchange, found));
       const Surroundings around = TRY(load_surroundings(exchange, model));
       SourceVm vm = translate(model, around);
-      vm.findings = find_problems(model);
-      mark_untransferable(model, vm);
+      vm.findings = find_problems(model, ref.vddk);
+      if (ref.warm) {
+        for (Finding& finding : find_warm_problems(model)) {
+          vm.findings.push_back(std::move(finding));
+        }
+      }
+      mark_untransferable(model, ref.vddk, vm);
       const bool pinned = !client_.options().trust.thumbprint.empty();
       for (Finding& finding : find_connection_problems(pinned)) {
         vm.findings.push_back(std::move(finding));
@@ -75,83 +79,56 @@ class VmwareProvider final : public Provider {
         stop, [&](Exchange& exchange) { return start_vm(exchange, vm_ref(native_id)); });
   }
 
-  Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk, const std::string&,
-                                std::stop_token stop) override {
-    return DiskOpening{"", TRY(endpoint_of(vm, disk, stop))};
+  Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
+                                const std::string& owner, std::stop_token stop) override {
+    return named(vm, disk, opener_.open(vm, disk, owner, std::move(stop)));
   }
 
-  Result<DiskOpening> poll_disk(const SourceVm& vm, const SourceDisk& disk, const std::string&,
-                                std::stop_token stop) override {
-    return DiskOpening{"", TRY(endpoint_of(vm, disk, stop))};
+  Result<DiskOpening> poll_disk(const SourceVm& vm, const SourceDisk& disk,
+                                const std::string& handle, std::stop_token stop) override {
+    return named(vm, disk, opener_.poll(vm, disk, handle, std::move(stop)));
   }
 
-  // Asks the datastore with our cookie: when the server has dropped the session, that logs in
-  // again, and the endpoint holds the new cookie.
-  Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk, const std::string&,
+  // Asks the server with our cookie: when it has dropped the session, that logs in again, and the
+  // endpoint holds the new cookie.
+  Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
                              std::stop_token stop) override {
-    return endpoint_of(vm, disk, stop);
+    DiskOpening opening = TRY(poll_disk(vm, disk, handle, std::move(stop)));
+    if (opening.endpoint) return *std::move(opening.endpoint);
+    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                       "the source has not opened disk '{}' yet", disk.name);
   }
 
-  Result<bool> release_disk(const std::string&, const std::string&, const std::string&, bool,
-                            std::stop_token) override {
+  void report_progress(const std::string& handle, int percent) override {
+    opener_.report_progress(handle, percent);
+  }
+
+  Result<std::vector<std::pair<std::string, std::string>>> disk_identity(
+      const SourceVm& vm, const SourceDisk& disk, std::stop_token stop) override {
+    return named(vm, disk, opener_.identity(vm, disk, std::move(stop)));
+  }
+
+  Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
+                            const std::string& owner, bool success, std::stop_token stop) override {
+    TRY(opener_.release(handle, disk_id, owner, success, std::move(stop)));
     return true;
   }
 
-  void close() override { client_.logout(); }
-
- private:
-  Result<DiskEndpoint> endpoint_of(const SourceVm& vm, const SourceDisk& disk,
-                                   std::stop_token stop) {
-    Result<DiskEndpoint> endpoint =
-        client_.in_session(stop, [&](Exchange& exchange) { return open_flat(exchange, vm, disk); });
-    if (endpoint) return endpoint;
-    return std::move(endpoint).error().with_context("disk '" + disk.name + "' of VM '" + vm.name +
-                                                    "'");
+  void close() override {
+    opener_.close();
+    client_.logout();
   }
 
-  Result<DiskEndpoint> open_flat(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk) {
-    // The VM may have changed since it was read for the import: look again at what matters.
-    const VmModel now =
-        read_vm(TRY(retrieve_one(exchange, vm_ref(vm.native_id),
-                                 {"name", "config.instanceUuid", "config.changeVersion",
-                                  "config.hardware.device", "runtime.powerState"})));
-    if (now.power_state != "poweredOff") {
-      return coded_error(ErrorKind::Aborted, code::kVmState,
-                         "the VM is {}, not poweredOff; its disks change while it runs: shut it "
-                         "down",
-                         now.power_state);
-    }
-    const auto device = std::ranges::find_if(now.devices, [&disk](const Device& d) {
-      return is_disk(d) && std::to_string(d.key) == disk.attachment_id;
-    });
-    if (device == now.devices.end()) {
-      return coded_error(ErrorKind::NotFound, code::kDiskMissing,
-                         "the VM has no disk with key {} any more; check its disks in the vSphere "
-                         "client",
-                         disk.attachment_id);
-    }
-    const AccessChoice access = choose_access(*device, false);
-    if (access.path != AccessPath::FlatFile) {
-      return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported, "{}; {}",
-                         access.reason, access.remedy);
-    }
-    if (device->capacity_bytes != disk.size_bytes || device->backing.file != disk.file) {
-      return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
-                         "it is now file '{}' of {} bytes, it was '{}' of {} bytes",
-                         device->backing.file, device->capacity_bytes, disk.file, disk.size_bytes);
-    }
-    std::string datacenter;
-    const auto known = disk.details.find(std::string(kDetailDatacenter));
-    if (known != disk.details.end()) datacenter = known->second;
-    if (datacenter.empty()) {
-      datacenter = datacenter_path(TRY(ancestors(exchange, vm_ref(vm.native_id))));
-    }
-    const FlatFile file = TRY(files_.locate(exchange, *device, datacenter));
-    return make_endpoint(client_.options(), exchange.session(), now, *device, file);
+ private:
+  template <typename T>
+  static Result<T> named(const SourceVm& vm, const SourceDisk& disk, Result<T> result) {
+    if (result) return result;
+    return std::move(result).error().with_context("disk '" + disk.name + "' of VM '" + vm.name +
+                                                  "'");
   }
 
   Client client_;
-  DatastoreFiles files_;
+  DiskOpener opener_;
 };
 
 }  // namespace

@@ -150,6 +150,19 @@ TEST(PlacementTest, SaysWhyAJobWaits) {
   EXPECT_EQ(why_waiting(job_of("1"), free, {}, {}), "its turn");
 }
 
+TEST(PlacementTest, ADiskForVddkGoesToAnAgentThatHasIt) {
+  PlacementJob job = job_of("1");
+  job.needs_vddk = true;
+  const PlacementAgent without{AgentId{"A"}, "n", 4};
+  const PlacementAgent with{AgentId{"B"}, "n", 1, true};
+  NamespaceBytes served;
+  EXPECT_TRUE(place({&job}, {without}, {}, {}, served).empty());
+  EXPECT_EQ(why_waiting(job, {without}, {}, {}), "no agent has VDDK");
+  const std::vector<Assignment> assigned = place({&job}, {without, with}, {}, {}, served);
+  ASSERT_EQ(assigned.size(), 1u);
+  EXPECT_EQ(assigned[0].agent.value, "B");
+}
+
 // A hundred thousand disks of 20 namespaces over 100 agents, to the end: caps are never exceeded,
 // nothing is left over, and nobody gets far more than others while all want something.
 TEST(PlacementTest, AHundredThousandDisksGoThroughWithinTheCaps) {

@@ -18,7 +18,9 @@ kube::Object import_with(std::string_view annotation, std::string_view value) {
 TEST(LedgerTest, SurvivesItsText) {
   const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
                       .claims = {{"claim-1", "uid-1"}},
+                      .identities = {{"disk-1", {{"content id", "0a1b"}, {"change version", "7"}}}},
                       .stop_requested_at = "2026-01-31T12:00:00Z",
+                      .power_cut_at = "2026-01-31T12:10:00Z",
                       .undo_started_at = {},
                       .failure_reason = "DataVolumeCreationFailed",
                       .failure_message = "disk 'boot': full"};
@@ -61,19 +63,21 @@ TEST(DiskOverrideTest, IsChosenByIdThenNameThenStar) {
   disk.name = "Hard disk 1";
   const struct {
     std::string_view text, url;
-    bool vddk;
+    DiskWay way;
   } cases[] = {
-      {R"({"2000": "nbd://h/a", "Hard disk 1": "nbd://h/b"})", "nbd://h/a", false},
+      {R"({"2000": "nbd://h/a", "Hard disk 1": "nbd://h/b"})", "nbd://h/a", DiskWay::Automatic},
       {R"({"Hard disk 1": {"url": "nbd+unix:///x?socket=/s"}, "*": "vddk"})",
-       "nbd+unix:///x?socket=/s", false},
-      {R"({"*": "vddk"})", "", true},
-      {R"({"other": "vddk"})", "", false},
+       "nbd+unix:///x?socket=/s", DiskWay::Automatic},
+      {R"({"*": "vddk"})", "", DiskWay::Vddk},
+      {R"({"2000": "export", "*": "https"})", "", DiskWay::ExportLease},
+      {R"({"other": "vddk", "*": "https"})", "", DiskWay::FlatFile},
+      {R"({"other": "vddk"})", "", DiskWay::Automatic},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.text);
     const auto chosen = disk_override(import_with(api::kDiskSources, c.text), disk);
     ASSERT_TRUE(chosen);
-    EXPECT_EQ(chosen->vddk, c.vddk);
+    EXPECT_EQ(chosen->way, c.way);
     EXPECT_EQ(chosen->endpoint ? chosen->endpoint->url : "", c.url);
   }
 }

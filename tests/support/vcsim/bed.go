@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 const sector = 512
@@ -15,6 +17,7 @@ const sector = 512
 type bedFile struct {
 	Datacenter string  `json:"datacenter"` // "DC0", or "folder/name": then it lies in that folder
 	Datastore  string  `json:"datastore"`  // name of the only datastore, LocalDS_0 when empty
+	Host       bool    `json:"host"`       // a lone ESXi host: its data centre is ha-datacenter
 	VMs        []bedVM `json:"vms"`
 }
 
@@ -47,6 +50,10 @@ type bedDisk struct {
 	Controller string `json:"controller"` // pvscsi, lsilogic, sata, nvme, ide
 	Thin       bool   `json:"thin"`
 	Mode       string `json:"mode"`
+	Backing    string `json:"backing"` // flat, delta (of a snapshot), sesparse (likewise), rdm-physical, rdm-virtual
+	Current    string `json:"current"` // of a delta: the image as the guest sees it; Image is then the base
+	Sharing    string `json:"sharing"` // sharingNone, sharingMultiWriter
+	KeyID      string `json:"key_id"`  // encrypted with this key
 }
 
 type bedNIC struct {
@@ -55,6 +62,8 @@ type bedNIC struct {
 	MAC       string `json:"mac"`
 	Connected *bool  `json:"connected"`
 }
+
+func (d *bedDisk) isDelta() bool { return d.Backing == "delta" || d.Backing == "sesparse" }
 
 func readBed(path string) (*bedFile, error) {
 	b, err := os.ReadFile(path)
@@ -66,6 +75,9 @@ func readBed(path string) (*bedFile, error) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(bed); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if bed.Host {
+		bed.Datacenter = "ha-datacenter"
 	}
 	seen := map[string]bool{}
 	for i := range bed.VMs {
@@ -119,9 +131,14 @@ func (vm *bedVM) complete(place string) error {
 		d := &vm.Disks[i]
 		fill(&d.Controller, "pvscsi")
 		fill(&d.Mode, "persistent")
+		fill(&d.Backing, "flat")
+		fill(&d.Sharing, string(types.VirtualDiskSharingSharingNone))
 		fill(&d.Label, fmt.Sprintf("Hard disk %d", i+1))
 		if d.Size <= 0 || d.Size%sector != 0 {
 			return fmt.Errorf("disk %d: size_bytes %d is not a positive multiple of %d", i, d.Size, sector)
+		}
+		if d.Current != "" && !d.isDelta() {
+			return fmt.Errorf("disk %d: only a delta has a current image", i)
 		}
 	}
 	for i := range vm.NICs {

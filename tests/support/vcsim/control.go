@@ -37,6 +37,7 @@ type countersState struct {
 	Accepted      int                    `json:"accepted_connections"`
 	Sessions      int                    `json:"sessions"`
 	VMs           map[string]interface{} `json:"vms"` // by managed object id
+	Leases        leasesState            `json:"leases"`
 }
 
 type folderState struct {
@@ -122,6 +123,7 @@ func startControl(address string, f *front) (net.Listener, error) {
 	post(mux, "/fault", f.controlFault)
 	post(mux, "/vm", f.controlVM)
 	post(mux, "/delete-file", f.controlDelete)
+	post(mux, "/lease", f.controlLease)
 	post(mux, "/expire-sessions", func([]byte) (interface{}, error) {
 		return map[string]int{"expired": f.expireAll()}, nil
 	})
@@ -193,7 +195,9 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 		Name    string            `json:"name"`
 		Power   string            `json:"power"`
 		Destroy bool              `json:"destroy"`
-		Set     map[string]string `json:"set"` // property path -> value, as "extra" of the inventory file
+		Grow    int64             `json:"grow_bytes"` // the first disk, by so much
+		Delta   bool              `json:"snapshot"`   // of every disk, as somebody else would take it
+		Set     map[string]string `json:"set"`        // property path -> value, as "extra" of the inventory file
 	}
 	if err := decode(body, &ask); err != nil {
 		return nil, err
@@ -212,6 +216,16 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 			return nil, err
 		}
 	}
+	if ask.Grow != 0 {
+		if err := f.inventory.grow(vm, ask.Grow); err != nil {
+			return nil, err
+		}
+	}
+	if ask.Delta {
+		if err := f.inventory.takeSnapshot(vm); err != nil {
+			return nil, err
+		}
+	}
 	if ask.Destroy {
 		ask.Power = "off"
 	}
@@ -224,6 +238,28 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 		return map[string]string{"moref": ref.Value}, f.inventory.destroy(ref)
 	}
 	return map[string]string{"moref": ref.Value, "power": string(powerState(ref))}, nil
+}
+
+// controlLease changes what the leases to come are like; {"expire":true} ends the ones that live as if nobody had reported.
+func (f *front) controlLease(body []byte) (interface{}, error) {
+	l := f.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ask := struct {
+		leaseSettings
+		Expire bool `json:"expire"`
+	}{leaseSettings: l.settings}
+	if err := decode(body, &ask); err != nil {
+		return nil, err
+	}
+	l.settings = ask.leaseSettings
+	if ask.Expire {
+		for _, each := range l.list {
+			l.expired++
+			l.fail(each, &types.Timedout{}, "The lease has timed out.")
+		}
+	}
+	return map[string]bool{"ok": true}, nil
 }
 
 func (v *inventory) destroy(ref types.ManagedObjectReference) error {
@@ -263,6 +299,7 @@ func (f *front) state() interface{} {
 		return map[string]string{"error": err.Error()}
 	}
 	s.Sessions = f.liveSessions()
+	s.Leases = f.leases.state()
 	s.VMs = map[string]interface{}{}
 	for _, known := range f.inventory.ready {
 		ref := types.ManagedObjectReference{Type: "VirtualMachine", Value: known.Moref}

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha1"
 	"fmt"
+	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -108,7 +109,8 @@ func (s *deviceSet) place(kind string) (c *types.VirtualController, unit, key in
 	return s.place(kind)
 }
 
-// addDisk puts a disk on its controller; `file` is "[datastore] dir/name.vmdk".
+// addDisk puts a disk on its controller; `file` is "[datastore] dir/name.vmdk". Whatever it is to be, it is flat at first:
+// the simulator looks into files of no other kind.
 func (s *deviceSet) addDisk(disk bedDisk, file, uuid string, datastore types.ManagedObjectReference) (*types.VirtualDisk, error) {
 	controller, unit, key, err := s.place(disk.Controller)
 	if err != nil {
@@ -119,17 +121,41 @@ func (s *deviceSet) addDisk(disk bedDisk, file, uuid string, datastore types.Man
 		VirtualDevice: types.VirtualDevice{
 			Key: key, ControllerKey: controller.Key, UnitNumber: types.NewInt32(unit),
 			DeviceInfo: description(disk.Label, fmt.Sprintf("%d KB", disk.Size/1024)),
-			Backing: &types.VirtualDiskFlatVer2BackingInfo{
-				VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: file, Datastore: &datastore},
-				DiskMode:                     disk.Mode, ThinProvisioned: types.NewBool(disk.Thin), WriteThrough: types.NewBool(false),
-				Split: types.NewBool(false), EagerlyScrub: types.NewBool(false), Uuid: uuid,
-				Sharing: string(types.VirtualDiskSharingSharingNone), DigestEnabled: types.NewBool(false),
-			},
+			Backing:    diskBacking(bedDisk{Mode: disk.Mode, Thin: disk.Thin, Sharing: disk.Sharing}, file, uuid, datastore),
 		},
 		CapacityInKB: disk.Size / 1024, CapacityInBytes: disk.Size,
 	}
 	s.list = append(s.list, device)
 	return device, nil
+}
+
+// diskBacking is what holds the disk's content; `file` is that of the base.
+func diskBacking(disk bedDisk, file, uuid string, datastore types.ManagedObjectReference) types.BaseVirtualDeviceBackingInfo {
+	in := func(name string) types.VirtualDeviceFileBackingInfo {
+		return types.VirtualDeviceFileBackingInfo{FileName: name, Datastore: &datastore}
+	}
+	flat := &types.VirtualDiskFlatVer2BackingInfo{
+		VirtualDeviceFileBackingInfo: in(file),
+		DiskMode:                     disk.Mode, ThinProvisioned: types.NewBool(disk.Thin), WriteThrough: types.NewBool(false),
+		Split: types.NewBool(false), EagerlyScrub: types.NewBool(false), Uuid: uuid,
+		Sharing: disk.Sharing, DigestEnabled: types.NewBool(false),
+	}
+	if disk.KeyID != "" {
+		flat.KeyId = &types.CryptoKeyId{KeyId: disk.KeyID}
+	}
+	delta := strings.TrimSuffix(file, ".vmdk") + deltaSuffix + ".vmdk"
+	switch disk.Backing {
+	case "delta":
+		top := *flat
+		top.FileName, top.Parent = delta, flat
+		return &top
+	case "sesparse":
+		return &types.VirtualDiskSeSparseBackingInfo{VirtualDeviceFileBackingInfo: in(delta), DiskMode: disk.Mode, Uuid: uuid}
+	case "rdm-physical", "rdm-virtual":
+		return &types.VirtualDiskRawDiskMappingVer1BackingInfo{VirtualDeviceFileBackingInfo: in(file), DiskMode: disk.Mode,
+			CompatibilityMode: strings.TrimPrefix(disk.Backing, "rdm-") + "Mode", Uuid: uuid, LunUuid: "0200000000" + uuid[:8]}
+	}
+	return flat
 }
 
 // diskUUID looks like those of vSphere: 6000C29 and noise.

@@ -27,9 +27,58 @@ func writeDisk(dir, base string, disk bedDisk, uuid string) (string, error) {
 		if err := copySparse(out, disk.Image, disk.Size); err != nil {
 			return "", err
 		}
+		// As old as its image: a bed that is started again serves the same disk.
+		info, err := os.Stat(disk.Image)
+		if err != nil {
+			return "", err
+		}
+		if err = os.Chtimes(flat, info.ModTime(), info.ModTime()); err != nil {
+			return "", err
+		}
 	}
-	return flat, os.WriteFile(filepath.Join(dir, base+".vmdk"), []byte(descriptor(base, disk, uuid)), 0o600)
+	if err := os.WriteFile(filepath.Join(dir, base+".vmdk"), []byte(descriptor(base, disk, uuid)), 0o600); err != nil {
+		return "", err
+	}
+	if !disk.isDelta() {
+		return flat, nil
+	}
+	return writeDelta(dir, base, disk, uuid)
 }
+
+// writeDelta puts a snapshot's delta on top of the flat disk `base`. What stands in for the delta's blocks is a file with the
+// whole disk as the guest sees it: who reads the base, or takes the delta for flat, gets other bytes. It answers with that
+// file's path.
+func writeDelta(dir, base string, disk bedDisk, uuid string) (string, error) {
+	name := filepath.Join(dir, base+deltaSuffix+"-delta.vmdk")
+	out, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	if err := out.Truncate(disk.Size); err != nil {
+		return "", err
+	}
+	image := disk.Current
+	if image == "" {
+		image = disk.Image
+	}
+	if image != "" {
+		if err := copySparse(out, image, disk.Size); err != nil {
+			return "", err
+		}
+	}
+	kind, create := "VMFSSPARSE", "vmfsSparse"
+	if disk.Backing == "sesparse" {
+		kind, create = "SESPARSE", "seSparse"
+	}
+	parent := crc32.ChecksumIEEE([]byte(uuid+base)) & 0x7fffffff
+	text := fmt.Sprintf("# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n"+
+		"parentFileNameHint=\"%s.vmdk\"\n\nRW %d %s \"%s\"\n", parent^0x5a5a5a5a, parent, create, base, disk.Size/sector, kind,
+		filepath.Base(name))
+	return name, os.WriteFile(filepath.Join(dir, base+deltaSuffix+".vmdk"), []byte(text), 0o600)
+}
+
+const deltaSuffix = "-000001"
 
 // copySparse copies the data of `image` and leaves its holes holes.
 func copySparse(out *os.File, image string, limit int64) error {

@@ -24,6 +24,7 @@ type front struct {
 	idle           time.Duration
 	inventory      *inventory
 	counters       *counters
+	leases         *leases
 	faults         *injector
 	rate           limiter
 
@@ -42,6 +43,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/folder/"):
 		f.serveFolder(w, r)
+	case strings.HasPrefix(r.URL.Path, "/nfc/"):
+		f.serveNFC(w, r)
 	case r.URL.Path == "/sdk/vimServiceVersions.xml":
 		f.next.ServeHTTP(w, r)
 	case r.URL.Path == "/sdk" || r.URL.Path == "/sdk/vimService":
@@ -96,6 +99,9 @@ func (f *front) serveSOAP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 
+	if key != "" && f.leases.serve(w, f, request, key) {
+		return
+	}
 	answer := &answerWriter{ResponseWriter: w}
 	switch method {
 	case "ShutdownGuest":
@@ -153,14 +159,18 @@ func (f *front) close(key string) {
 	f.mu.Lock()
 	delete(f.sessions, key)
 	f.mu.Unlock()
+	f.leases.sessionGone(key)
 }
 
 func (f *front) expireAll() int {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := len(f.sessions)
+	ended := f.sessions
 	f.sessions = map[string]*session{}
-	return n
+	f.mu.Unlock()
+	for key := range ended {
+		f.leases.sessionGone(key)
+	}
+	return len(ended)
 }
 
 func (f *front) liveSessions() (n int) {

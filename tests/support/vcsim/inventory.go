@@ -25,6 +25,7 @@ type inventory struct {
 	datastore                   types.ManagedObjectReference
 	ready                       []readyVM
 	power                       *power
+	content                     map[types.ManagedObjectReference]map[int32]string // by VM and disk: the file with what a guest sees
 }
 
 // newInventory makes one data centre with a cluster, one datastore below `root`, and exactly the VMs of the file.
@@ -33,8 +34,13 @@ func newInventory(bed *bedFile, root string) (*inventory, error) {
 	if err := os.Setenv("TMPDIR", root); err != nil {
 		return nil, err
 	}
-	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, datacenterPath: bed.Datacenter, datastoreName: bed.Datastore}
+	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, datacenterPath: bed.Datacenter, datastoreName: bed.Datastore,
+		content: map[types.ManagedObjectReference]map[int32]string{}}
 	v.model.Machine, v.model.Datastore, v.model.Host, v.model.ClusterHost = 0, 1, 0, 2
+	if bed.Host {
+		v.model = simulator.ESX()
+		v.model.Machine, v.model.Datastore = 0, 1
+	}
 	if err := v.model.Create(); err != nil {
 		return nil, err
 	}
@@ -44,6 +50,9 @@ func newInventory(bed *bedFile, root string) (*inventory, error) {
 	}
 	v.power = newPower(v.client)
 	simulator.Map.AddHandler(v.power)
+	// A bed that is started again is the same server.
+	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
+	about.InstanceUuid = madeUUID("40", bed.Datacenter+"/"+bed.Datastore)
 
 	if err = v.nameThings(bed); err != nil {
 		return nil, err
@@ -108,7 +117,10 @@ func (v *inventory) addVM(want bedVM) error {
 	if err != nil {
 		return err
 	}
-	cluster := simulator.Map.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
+	pool, host := simulator.Map.Any("ResourcePool").Reference(), simulator.Map.Any("HostSystem").Reference()
+	if cluster, ok := simulator.Map.Any("ClusterComputeResource").(*simulator.ClusterComputeResource); ok {
+		pool, host = *cluster.ResourcePool, cluster.Host[0]
+	}
 
 	name := escapeName(want.Name)
 	dir, err := v.freeDir(name)
@@ -123,7 +135,7 @@ func (v *inventory) addVM(want bedVM) error {
 		Files:       &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s] %s/%s.vmx", v.datastoreName, dir, dir)},
 	}
 	task, err := object.NewFolder(v.client, folder).CreateVM(ctx, spec,
-		object.NewResourcePool(v.client, *cluster.ResourcePool), object.NewHostSystem(v.client, cluster.Host[0]))
+		object.NewResourcePool(v.client, pool), object.NewHostSystem(v.client, host))
 	if err != nil {
 		return err
 	}
@@ -132,12 +144,17 @@ func (v *inventory) addVM(want bedVM) error {
 		return err
 	}
 	vm := simulator.Map.Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
-	disks, err := v.equip(vm, want, dir)
+	disks, devices, err := v.equip(vm, want, dir)
 	if err != nil {
 		return err
 	}
 	if _, err = methods.RefreshStorageInfo(ctx, v.client, &types.RefreshStorageInfo{This: vm.Self}); err != nil {
 		return err
+	}
+	for i, disk := range want.Disks {
+		device := devices[i]
+		file := device.Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName
+		device.Backing = diskBacking(disk, file, diskUUID(want.UUID, i), v.datastore)
 	}
 	v.power.know(vm.Self, want)
 	if err = v.power.set(vm.Self, want.Power); err != nil {
@@ -158,9 +175,11 @@ func (v *inventory) addVM(want bedVM) error {
 }
 
 // equip replaces the simulator's sparse configuration by what the file asks for, and writes the disks.
-func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) ([]readyDisk, error) {
+func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) ([]readyDisk, []*types.VirtualDisk, error) {
+	placed := []*types.VirtualDisk{}
 	devices := newDeviceSet(vm.Config.Hardware.Device)
 	ready := []readyDisk{}
+	v.content[vm.Self] = map[int32]string{}
 	for i, disk := range want.Disks {
 		base := dir
 		if i > 0 {
@@ -169,12 +188,17 @@ func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) 
 		uuid := diskUUID(want.UUID, i)
 		flat, err := writeDisk(filepath.Join(v.datastoreDir, dir), base, disk, uuid)
 		if err != nil {
-			return nil, fmt.Errorf("disk %d: %w", i, err)
+			return nil, nil, fmt.Errorf("disk %d: %w", i, err)
 		}
 		file := fmt.Sprintf("[%s] %s/%s.vmdk", v.datastoreName, dir, base)
 		device, err := devices.addDisk(disk, file, uuid, v.datastore)
 		if err != nil {
-			return nil, fmt.Errorf("disk %d: %w", i, err)
+			return nil, nil, fmt.Errorf("disk %d: %w", i, err)
+		}
+		placed = append(placed, device)
+		v.content[vm.Self][device.Key] = flat
+		if disk.isDelta() {
+			file = fmt.Sprintf("[%s] %s/%s%s.vmdk", v.datastoreName, dir, base, deltaSuffix)
 		}
 		number := vm.Self.Value[strings.LastIndex(vm.Self.Value, "-")+1:]
 		device.DiskObjectId = fmt.Sprintf("%s-%d", number, device.Key)
@@ -184,17 +208,18 @@ func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) 
 	for i, nic := range want.NICs {
 		network, err := devices.addNIC(i, nic)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		simulator.Map.AddReference(vm, &vm.Network, network)
 	}
 	vm.Config.Hardware.Device = devices.list
 	vm.Config.GuestId, vm.Config.GuestFullName = want.GuestID, want.GuestFullName
 	vm.Config.ChangeTrackingEnabled = types.NewBool(false)
+	vm.Config.ChangeVersion = "1"
 	vm.Summary.Config.GuestId, vm.Summary.Config.GuestFullName = want.GuestID, want.GuestFullName
 	vm.Summary.Config.Annotation = want.Annotation
 	vm.Summary.Config.NumVirtualDisks, vm.Summary.Config.NumEthernetCards = int32(len(want.Disks)), int32(len(want.NICs))
-	return ready, nil
+	return ready, placed, nil
 }
 
 // freeDir names the VM's directory as vCenter does: a second VM of a name gets "_1".

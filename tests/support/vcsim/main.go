@@ -7,6 +7,7 @@
 //	collector.go  property collector with pages and InvalidProperty
 //	schema.go     order and presence of request elements;  soap.go  envelopes and faults
 //	front.go      sessions and the way of a SOAP request;  folder.go  datastore reads
+//	lease.go      export leases;  nfc.go  their streams;  change.go  what others do to a VM's disks
 //	inject.go     faults asked for by a test;  control.go  the plain http listener a test talks to
 package main
 
@@ -136,10 +137,12 @@ func run(o options) error {
 	}
 	f := &front{
 		user: o.user, password: password, idle: o.idle, inventory: vc,
-		sessions: map[string]*session{}, counters: newCounters(), faults: &injector{},
+		sessions: map[string]*session{}, counters: newCounters(), faults: &injector{}, leases: newLeases(),
 	}
 	usePagingCollector(o.page)
 
+	sum1 := sha1.Sum(certificate.Certificate[0])
+	f.leases.thumbprint = thumbprint(sum1[:])
 	server, address, err := startServer(vc.model.Service, f, o.listen, certificate)
 	if err != nil {
 		return err
@@ -149,7 +152,7 @@ func run(o options) error {
 		return err
 	}
 
-	sum1, sum256 := sha1.Sum(certificate.Certificate[0]), sha256.Sum256(certificate.Certificate[0])
+	sum256 := sha256.Sum256(certificate.Certificate[0])
 	line, err := json.Marshal(readyLine{
 		URL: "https://" + address + "/sdk", Control: "http://" + control.Addr().String(),
 		SHA1: thumbprint(sum1[:]), SHA256: thumbprint(sum256[:]),
@@ -186,6 +189,7 @@ func startServer(service *simulator.Service, f *front, listen string, certificat
 	}
 	address := listener.Addr().String()
 	simulator.Map.SessionManager().ServiceHostName = address
+	f.leases.host = address
 	server := &http.Server{
 		Handler:           f,
 		ReadHeaderTimeout: time.Minute,

@@ -30,17 +30,25 @@ TEST(DiskAccessTest, ChoosesThePathThatGivesTheCurrentContent) {
     Device disk;
     AccessPath without_vddk, with_vddk;
   } cases[] = {
-      {"flat", flat_disk(), AccessPath::FlatFile, AccessPath::FlatFile},
+      {"flat", flat_disk(), AccessPath::FlatFile, AccessPath::Vddk},
       {"a name that only looks like a delta", flat_disk("[ds] vm/vm-0000012.vmdk"),
-       AccessPath::FlatFile, AccessPath::FlatFile},
-      {"delta by name", flat_disk("[ds] vm/vm-000001.vmdk"), AccessPath::None, AccessPath::Vddk},
-      {"delta by parent", with([](Backing& b) { b.parents = 1; }), AccessPath::None,
+       AccessPath::FlatFile, AccessPath::Vddk},
+      {"delta by name", flat_disk("[ds] vm/vm-000001.vmdk"), AccessPath::ExportLease,
+       AccessPath::Vddk},
+      {"delta by parent", with([](Backing& b) { b.parents = 1; }), AccessPath::ExportLease,
        AccessPath::Vddk},
       {"seSparse", with([](Backing& b) { b.type = "VirtualDiskSeSparseBackingInfo"; }),
-       AccessPath::None, AccessPath::Vddk},
+       AccessPath::ExportLease, AccessPath::Vddk},
       {"encrypted", with([](Backing& b) { b.key_id = "k"; }), AccessPath::None, AccessPath::Vddk},
       {"hosted sparse", with([](Backing& b) { b.type = "VirtualDiskSparseVer2BackingInfo"; }),
-       AccessPath::None, AccessPath::Vddk},
+       AccessPath::ExportLease, AccessPath::Vddk},
+      {"virtual RDM", with([](Backing& b) {
+         b.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
+         b.compatibility_mode = "virtualMode";
+       }),
+       AccessPath::ExportLease, AccessPath::Vddk},
+      {"persistent memory", with([](Backing& b) { b.type = "VirtualDiskLocalPMemBackingInfo"; }),
+       AccessPath::None, AccessPath::None},
       {"physical RDM", with([](Backing& b) {
          b.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
          b.compatibility_mode = "physicalMode";
@@ -48,7 +56,7 @@ TEST(DiskAccessTest, ChoosesThePathThatGivesTheCurrentContent) {
        AccessPath::None, AccessPath::None},
       {"VW-37 no file", with([](Backing& b) { b = {}; }), AccessPath::None, AccessPath::None},
       {"independent", with([](Backing& b) { b.disk_mode = "independent_persistent"; }),
-       AccessPath::FlatFile, AccessPath::FlatFile},
+       AccessPath::FlatFile, AccessPath::Vddk},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -57,6 +65,33 @@ TEST(DiskAccessTest, ChoosesThePathThatGivesTheCurrentContent) {
     EXPECT_FALSE(without.reason.empty());
     EXPECT_EQ(without.remedy.empty(), without.path != AccessPath::None);
     EXPECT_EQ(choose_access(c.disk, true).path, c.with_vddk);
+  }
+}
+
+TEST(DiskAccessTest, AskingForAWayGivesItOrTheReasonWhyNot) {
+  const Device delta = flat_disk("[ds] vm/vm-000001.vmdk");
+  Device encrypted = flat_disk();
+  encrypted.backing.key_id = "k";
+  const struct {
+    std::string name;
+    Device disk;
+    DiskWay wanted;
+    AccessPath path;
+  } cases[] = {
+      {"flat over HTTPS", flat_disk(), DiskWay::FlatFile, AccessPath::FlatFile},
+      {"flat by export", flat_disk(), DiskWay::ExportLease, AccessPath::ExportLease},
+      {"flat by VDDK", flat_disk(), DiskWay::Vddk, AccessPath::Vddk},
+      {"a delta's base alone", delta, DiskWay::FlatFile, AccessPath::None},
+      {"a delta by export", delta, DiskWay::ExportLease, AccessPath::ExportLease},
+      {"encrypted by export", encrypted, DiskWay::ExportLease, AccessPath::None},
+      {"encrypted by VDDK", encrypted, DiskWay::Vddk, AccessPath::Vddk},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const AccessChoice choice = choose_access(c.disk, true, c.wanted);
+    EXPECT_EQ(choice.path, c.path);
+    EXPECT_FALSE(choice.reason.empty());
+    EXPECT_EQ(choice.remedy.empty(), c.path != AccessPath::None);
   }
 }
 
@@ -153,6 +188,9 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   endpoint = make_endpoint(account, session, vm, flat_disk(), file);
   EXPECT_EQ(endpoint.max_connections, 4);
   EXPECT_EQ(endpoint.vddk.thumbprint, "");
+  session.thumbprint_sha1 = std::string(59, 'B');  // of the connection that was verified by it
+  endpoint = make_endpoint(account, session, vm, flat_disk(), file);
+  EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'B'));
 }
 
 }  // namespace

@@ -109,9 +109,8 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
          first_disk(vm).backing.type = "VirtualDiskLocalPMemBackingInfo";
        },
        FindingGroup::Rules, false},
-      {"sparse backing", "vmware.disk.backing", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSparseVer2BackingInfo"; },
-       FindingGroup::Rules, false},
+      {"sparse backing", "vmware.disk.backing", FindingLevel::Warn,
+       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSparseVer2BackingInfo"; }},
       {"edge 51 physical RDM", "vmware.disk.rdm", FindingLevel::Block,
        [&](VmModel& vm) {
          first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
@@ -122,16 +121,13 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        [&](VmModel& vm) {
          first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
          first_disk(vm).backing.compatibility_mode = "virtualMode";
-       },
-       FindingGroup::Rules, false},
-      {"delta by name", "vmware.disk.snapshot", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.file = "[LocalDS_0] two/disk1-000003.vmdk"; },
-       FindingGroup::Rules, false},
-      {"delta by parent", "vmware.disk.snapshot", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.parents = 1; }, FindingGroup::Rules, false},
-      {"delta on VMFS6", "vmware.disk.snapshot", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSeSparseBackingInfo"; },
-       FindingGroup::Rules, false},
+       }},
+      {"delta by name", "vmware.disk.snapshot", FindingLevel::Warn,
+       [&](VmModel& vm) { first_disk(vm).backing.file = "[LocalDS_0] two/disk1-000003.vmdk"; }},
+      {"delta by parent", "vmware.disk.snapshot", FindingLevel::Warn,
+       [&](VmModel& vm) { first_disk(vm).backing.parents = 1; }},
+      {"delta on VMFS6", "vmware.disk.snapshot", FindingLevel::Warn,
+       [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSeSparseBackingInfo"; }},
       {"edge 51 multi-writer", "vmware.disk.shared", FindingLevel::Block,
        [&](VmModel& vm) { first_disk(vm).backing.sharing = "sharingMultiWriter"; },
        FindingGroup::Rules, false},
@@ -162,7 +158,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
     EXPECT_FALSE(finding->text.empty());
     EXPECT_EQ(finding->remedy.empty(), c.level == FindingLevel::Log);
     SourceVm out = translate(vm, {});
-    mark_untransferable(vm, out);
+    mark_untransferable(vm, false, out);
     for (const SourceDisk& disk : out.disks) {
       if (disk.attachment_id == "203") {
         EXPECT_EQ(disk.transferable, c.disk_stays_transferable);
@@ -181,6 +177,21 @@ TEST(RulesTest, ToolsMatterOnlyWhileTheVmIsNotOff) {
   on.power_state = "poweredOn";
   on.tools_status = "toolsOk";
   EXPECT_TRUE(find_problems(on).empty());
+}
+
+TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {
+  VmModel vm = healthy();
+  vm.key_id = "key";
+  for (Device& device : vm.devices) {
+    if (is_disk(device)) device.backing.key_id = "key";
+  }
+  EXPECT_NE(find(find_problems(vm, false), "vmware.vm.encryption", FindingLevel::Block), nullptr);
+  for (const Finding& finding : find_problems(vm, true)) {
+    EXPECT_NE(finding.level, FindingLevel::Block) << finding.rule;
+  }
+  SourceVm out = translate(vm, {});
+  mark_untransferable(vm, true, out);
+  for (const SourceDisk& disk : out.disks) EXPECT_TRUE(disk.transferable) << disk.name;
 }
 
 TEST(RulesTest, WarmImportsDemandChangeTracking) {
@@ -217,7 +228,7 @@ TEST(RulesTest, ARichVmReportsEverythingAtOnce) {
       {"vmware.cdrom", FindingLevel::Log},
       {"vmware.api.permission", FindingLevel::Warn},
       {"vmware.nic.connected", FindingLevel::Log},
-      {"vmware.disk.snapshot", FindingLevel::Block},
+      {"vmware.disk.snapshot", FindingLevel::Warn},
       {"vmware.disk.shared", FindingLevel::Block},
       {"vmware.disk.mode", FindingLevel::Warn}};
   for (const auto& [rule, level] : expected)

@@ -1,0 +1,215 @@
+#include "coordinator/imports/disk_openings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/catalogue.h"
+#include "coordinator/imports/disk_overrides.h"
+
+namespace vmferry::imports {
+namespace {
+
+constexpr std::chrono::seconds kPoll{1};
+constexpr int kMostReopenings = 3;  // source-ovirt.md 6
+
+// An opening that failed at the source (a transfer cancelled there, a lease that ran out) is ended
+// and made anew.
+Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
+  if (why.code() != code::kSourceRead && why.code() != code::kTicketExpired) return why;
+  if (++pass.memory.reopened[disk.id] > kMostReopenings) {
+    return Error(ErrorKind::DataLoss, why.code(),
+                 fmt::format("the source did not open it in {} tries: {}", kMostReopenings + 1,
+                             why.message()));
+  }
+  const std::string handle = pass.ledger.openings[disk.id];
+  const auto gone = pass.provider->release_disk(handle, disk.id, pass.uid(), false, pass.stop);
+  if (!gone || !*gone) return why;
+  // Disks that shared it have lost it too.
+  for (auto& [id, opening] : pass.ledger.openings) {
+    if (opening != handle) continue;
+    opening.clear();
+    pass.memory.openings.erase(id);
+  }
+  if (const auto saved = pass.save_ledger(); !saved) return saved.error();
+  return Error(ErrorKind::Unavailable, why.code(), why.message());  // and so it is tried again
+}
+
+OpenedDisk from_override(const DiskOverride& chosen, const SourceDisk& disk) {
+  OpenedDisk made;
+  made.endpoint = *chosen.endpoint;
+  made.endpoint.size_bytes = disk.size_bytes;
+  made.endpoint.identity = {{"disk", disk.id}, {"url", made.endpoint.url}};
+  made.description = describe(made.endpoint);
+  made.disk = disk;
+  return made;
+}
+
+// The first part that both name and that differs. The ways of reading a disk know more or less of
+// it, and the way may be another one than before.
+std::optional<std::string> difference(const SourceIdentityText& before,
+                                      const SourceIdentityText& now) {
+  for (const auto& [name, value] : now) {
+    const auto old = std::ranges::find(before, name, &std::pair<std::string, std::string>::first);
+    if (old == before.end() || old->second == value) continue;
+    return fmt::format("its {} was '{}' and is '{}'", name, old->second, value);
+  }
+  return std::nullopt;
+}
+
+StepResult failed(const PlannedDisk& planned, const std::string& what) {
+  return StepResult::failed(
+      "DataVolumeCreationFailed", "DVCreationFailed",
+      coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                  "disk '{}' of the source VM has changed since its copying began ({}), and other "
+                  "disks are copied already, so the copies fit no moment of it; create the import "
+                  "again",
+                  planned.name, what));
+}
+
+}  // namespace
+
+bool has_vddk(const Pass& pass) {
+  if (pass.parts.settings.vddk || asks_for_vddk(pass.import.object)) return true;
+  return std::ranges::any_of(pass.parts.fleet.agents(),
+                             [](const AgentView& agent) { return agent.connected && agent.vddk; });
+}
+
+Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
+  auto& openings = pass.memory.openings;
+  if (const auto known = openings.find(disk.id); known != openings.end()) return &known->second;
+  const DiskOverride chosen = TRY(disk_override(pass.import.object, disk));
+  if (chosen.endpoint) return &(openings[disk.id] = from_override(chosen, disk));
+
+  SourceDisk wanted = disk;
+  wanted.way = chosen.way;
+  if (pass.parts.settings.vddk && wanted.way == DiskWay::Automatic) wanted.way = DiskWay::Vddk;
+  wanted.vddk = has_vddk(pass);
+  DiskOpening opening;
+  const auto entry = pass.ledger.openings.find(disk.id);
+  if (entry == pass.ledger.openings.end() || entry->second.empty()) {
+    if (entry == pass.ledger.openings.end()) {
+      pass.ledger.openings[disk.id] = "";
+      TRY(pass.save_ledger());
+    }
+    opening = TRY(pass.provider->open_disk(*pass.memory.vm, wanted, pass.uid(), pass.stop));
+    if (!opening.handle.empty()) {
+      pass.ledger.openings[disk.id] = opening.handle;
+      TRY(pass.save_ledger());
+    }
+  } else {
+    auto polled = pass.provider->poll_disk(*pass.memory.vm, wanted, entry->second, pass.stop);
+    if (!polled) return reopen_later(pass, disk, std::move(polled).error());
+    opening = *std::move(polled);
+  }
+  if (!opening.endpoint) return static_cast<OpenedDisk*>(nullptr);
+  OpenedDisk made;
+  made.endpoint = *std::move(opening.endpoint);
+  made.description = describe(made.endpoint);
+  if (!opening.why.empty()) made.description += "; " + opening.why;
+  made.disk = std::move(wanted);
+  if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
+  pass.memory.reopened.erase(disk.id);
+  return &(openings[disk.id] = std::move(made));
+}
+
+void reopen_if_used_up(Pass& pass, const SourceDisk& disk, protocol::Attempt attempt) {
+  const auto known = pass.memory.openings.find(disk.id);
+  if (known == pass.memory.openings.end()) return;
+  if (known->second.endpoint.kind != SourceKind::VmdkStream) return;
+  protocol::Attempt& last = pass.memory.reopened_after[disk.id];
+  if (std::exchange(last, attempt) != attempt) pass.memory.openings.erase(known);
+}
+
+Result<StepResult> check_identity(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
+                                  const SourceIdentityText& identity) {
+  const auto opening = pass.memory.openings.find(disk.id);
+  if (opening != pass.memory.openings.end() && opening->second.identity_checked) {
+    return StepResult::done();
+  }
+  const auto settle = [&]() -> Result<StepResult> {
+    if (pass.ledger.identities[disk.id] != identity) {
+      pass.ledger.identities[disk.id] = identity;
+      TRY(pass.save_ledger());
+    }
+    if (opening != pass.memory.openings.end()) opening->second.identity_checked = true;
+    return StepResult::done();
+  };
+  if (identity.empty()) return StepResult::done();
+  const auto before = pass.ledger.identities.find(disk.id);
+  if (before == pass.ledger.identities.end()) return settle();
+  const std::optional<std::string> changed = difference(before->second, identity);
+  if (!changed) return settle();
+
+  const auto& disks = pass.import.status.disks;
+  if (std::ranges::find(disks, "Done", &api::DiskStatus::phase) != disks.end()) {
+    return failed(planned, *changed);
+  }
+  if (!pass.parts.fleet.cancel(pass.job_of(planned))) return StepResult::again(kPoll);
+  pass.event(kube::EventSeverity::Warning, "SourceChanged",
+             fmt::format("Disk '{}' has changed since its copying began ({}): it is copied from "
+                         "the start",
+                         planned.name, *changed));
+  return settle();
+}
+
+Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk) {
+  const auto known = pass.memory.openings.find(disk.id);
+  const bool checked = known != pass.memory.openings.end() && known->second.identity_checked;
+  if (checked || !pass.ledger.identities.contains(disk.id)) return StepResult::done();
+  const SourceIdentityText identity =
+      TRY(pass.provider->disk_identity(*pass.memory.vm, disk, pass.stop));
+  const bool same = !difference(pass.ledger.identities[disk.id], identity);
+  const StepResult result = TRY(check_identity(pass, planned, disk, identity));
+  if (same || result.kind != StepResult::Kind::Done) return result;
+  return StepResult::again(kPoll);  // the transfer was dropped: it is queued again
+}
+
+void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move) {
+  const auto entry = pass.ledger.openings.find(disk.id);
+  if (entry == pass.ledger.openings.end() || entry->second.empty() || to_move == 0) return;
+  const auto percent = static_cast<int>(std::min(moved, to_move) / (to_move / 100 + 1));
+  pass.provider->report_progress(entry->second, percent);
+}
+
+Result<bool> release_settled(Pass& pass, const std::string& source_disk_id) {
+  const auto entry = pass.ledger.openings.find(source_disk_id);
+  if (entry == pass.ledger.openings.end()) return true;
+  const bool shared = std::ranges::any_of(pass.ledger.openings, [&](const auto& other) {
+    return other.first != source_disk_id && !entry->second.empty() && other.second == entry->second;
+  });
+  if (shared) return true;
+  return pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), true, pass.stop);
+}
+
+Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
+  const auto entry = pass.ledger.openings.find(source_disk_id);
+  if (entry == pass.ledger.openings.end()) return true;
+  auto released =
+      pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
+  if (released) return released;
+  const ErrorKind kind = released.error().kind();
+  if (kind != ErrorKind::NotFound && kind != ErrorKind::DataLoss) return released;
+  pass.log.warn("source disk is not as it was after its transfer", released.error(),
+                {{"disk", source_disk_id}});
+  return true;
+}
+
+std::string describe(const DiskEndpoint& endpoint) {
+  switch (endpoint.kind) {
+    case SourceKind::HttpRange:
+      return "HTTPS ranges of the flat VMDK";
+    case SourceKind::Imageio:
+      return "imageio over HTTPS";
+    case SourceKind::Nbd:
+      return "NBD from " + redacted_url(endpoint.url);
+    case SourceKind::NbdkitVddk:
+      return "nbdkit child (VDDK)";
+    case SourceKind::File:
+      return "local file";
+    case SourceKind::VmdkStream:
+      return "NFC export stream (not resumable)";
+  }
+  return "unknown";
+}
+
+}  // namespace vmferry::imports

@@ -1,0 +1,213 @@
+#include "coordinator/provider/vmware/disk_opener.h"
+
+#include <algorithm>
+
+#include "common/catalogue.h"
+#include "coordinator/provider/vmware/export_lease.h"
+#include "coordinator/provider/vmware/inventory.h"
+#include "coordinator/provider/vmware/translate.h"
+
+namespace vmferry::vmware {
+namespace {
+
+MoRef vm_ref(const SourceVm& vm) { return {"VirtualMachine", vm.native_id}; }
+
+// A lease's handle is "lease:OWNER:REFERENCE": what is needed to take it over after a restart.
+// Other openings have none.
+constexpr std::string_view kLeasePrefix = "lease:";
+
+struct LeaseHandle {
+  std::string owner;
+  MoRef lease;
+};
+
+std::string handle_of(const MoRef& lease, const std::string& owner) {
+  return std::string(kLeasePrefix) + owner + ":" + lease.value;
+}
+
+std::optional<LeaseHandle> lease_of(std::string_view handle) {
+  if (!handle.starts_with(kLeasePrefix)) return std::nullopt;
+  handle.remove_prefix(kLeasePrefix.size());
+  const auto colon = handle.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  return LeaseHandle{std::string(handle.substr(0, colon)),
+                     MoRef{"HttpNfcLease", std::string(handle.substr(colon + 1))}};
+}
+
+// Until the lease itself has said how long it lives without a report.
+constexpr std::chrono::milliseconds kFirstReport{10'000};
+
+// Its disk must be opened anew; what was read of it so far may still be good.
+Error lease_is_over(std::string_view why) {
+  return coded_error(ErrorKind::DataLoss, code::kSourceRead, "the export lease has ended: {}", why);
+}
+
+}  // namespace
+
+DiskOpener::DiskOpener(Client& client, std::string origin, const Logger& log)
+    : client_(client), log_(log), files_(std::move(origin)), keeper_(client, log) {}
+
+Result<DiskOpener::Found> DiskOpener::find(Exchange& exchange, const SourceVm& vm,
+                                           const SourceDisk& disk) {
+  // The VM may have changed since it was read for the import: look again at what matters.
+  Found found;
+  found.vm = read_vm(TRY(retrieve_one(exchange, vm_ref(vm),
+                                      {"name", "config.instanceUuid", "config.changeVersion",
+                                       "config.hardware.device", "runtime.powerState"})));
+  if (found.vm.power_state != "poweredOff") {
+    return coded_error(ErrorKind::Aborted, code::kVmState,
+                       "the VM is {}, not poweredOff; its disks change while it runs: shut it down",
+                       found.vm.power_state);
+  }
+  const auto device = std::ranges::find_if(found.vm.devices, [&disk](const Device& d) {
+    return is_disk(d) && std::to_string(d.key) == disk.attachment_id;
+  });
+  if (device == found.vm.devices.end()) {
+    return coded_error(ErrorKind::NotFound, code::kDiskMissing,
+                       "the VM has no disk with key {} any more; check its disks in the vSphere "
+                       "client",
+                       disk.attachment_id);
+  }
+  if (device->capacity_bytes != disk.size_bytes || device->backing.file != disk.file) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "it is now file '{}' of {} bytes, it was '{}' of {} bytes",
+                       device->backing.file, device->capacity_bytes, disk.file, disk.size_bytes);
+  }
+  found.device = *device;
+  return found;
+}
+
+Result<FlatFile> DiskOpener::flat_file(Exchange& exchange, const SourceVm& vm,
+                                       const SourceDisk& disk, const Device& device) {
+  std::string datacenter;
+  const auto known = disk.details.find(std::string(kDetailDatacenter));
+  if (known != disk.details.end()) datacenter = known->second;
+  if (datacenter.empty()) datacenter = datacenter_path(TRY(ancestors(exchange, vm_ref(vm))));
+  return files_.locate(exchange, device, datacenter);
+}
+
+// A lease that is ready gives an endpoint; one that is not, nothing yet.
+Result<DiskOpening> DiskOpener::leased(Exchange& exchange, const Found& found,
+                                       const SourceDisk& disk, const MoRef& lease,
+                                       const std::string& owner, std::string why) {
+  Result<LeaseInfo> info = read_lease(exchange, lease);
+  if (!info && info.error().kind() == ErrorKind::NotFound) {
+    keeper_.forget(lease);
+    return lease_is_over("the server does not know it any more");
+  }
+  if (!info) return std::move(info).error();
+  if (info->state == LeaseInfo::State::Ended) {
+    keeper_.forget(lease);
+    return lease_is_over(info->error);
+  }
+  keeper_.keep(lease, found.vm.ref, owner, disk.id, LeaseKeeper::interval(info->timeout));
+  DiskOpening opening{handle_of(lease, owner), std::nullopt, std::move(why)};
+  if (info->state == LeaseInfo::State::Initializing) return opening;
+  const std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
+  if (!url) {
+    return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported,
+                       "the export lease does not offer this disk; configure VDDK");
+  }
+  opening.endpoint =
+      TRY(lease_endpoint(client_.options(), exchange.session(), found.vm, found.device, *url));
+  return opening;
+}
+
+Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
+                                       const SourceDisk& disk, const std::string& owner) {
+  const Found found = TRY(find(exchange, vm, disk));
+  AccessChoice access = choose_access(found.device, disk.vddk, disk.way);
+  switch (access.path) {
+    case AccessPath::FlatFile: {
+      const FlatFile file = TRY(flat_file(exchange, vm, disk, found.device));
+      return DiskOpening{
+          {},
+          make_endpoint(client_.options(), exchange.session(), found.vm, found.device, file),
+          std::move(access.reason)};
+    }
+    case AccessPath::Vddk: {
+      DiskEndpoint endpoint =
+          make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
+      if (endpoint.vddk.thumbprint.empty()) {
+        return coded_error(ErrorKind::InvalidArgument, code::kSourceTls,
+                           "VDDK needs the SHA-1 thumbprint of the server's certificate, which is "
+                           "not known; put it into the credentials secret");
+      }
+      return DiskOpening{{}, std::move(endpoint), std::move(access.reason)};
+    }
+    case AccessPath::ExportLease: {
+      std::optional<MoRef> lease = keeper_.of(found.vm.ref, owner);
+      if (!lease) {
+        lease = TRY(export_vm(exchange, found.vm.ref));
+        keeper_.keep(*lease, found.vm.ref, owner, disk.id, kFirstReport);
+      }
+      auto opening = leased(exchange, found, disk, *lease, owner, std::move(access.reason));
+      if (opening || opening.error().code() != code::kSourceRead) return opening;
+      // Forgotten by now: the next try makes another one.
+      return Error(ErrorKind::Unavailable, code::kSourceRead, opening.error().message());
+    }
+    case AccessPath::None:
+      break;
+  }
+  return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported, "{}; {}", access.reason,
+                     access.remedy);
+}
+
+Result<DiskOpening> DiskOpener::open(const SourceVm& vm, const SourceDisk& disk,
+                                     const std::string& owner, std::stop_token stop) {
+  return client_.in_session(std::move(stop),
+                            [&](Exchange& exchange) { return opened(exchange, vm, disk, owner); });
+}
+
+Result<DiskOpening> DiskOpener::poll(const SourceVm& vm, const SourceDisk& disk,
+                                     const std::string& handle, std::stop_token stop) {
+  const std::optional<LeaseHandle> known = lease_of(handle);
+  return client_.in_session(std::move(stop), [&](Exchange& exchange) -> Result<DiskOpening> {
+    if (!known) return opened(exchange, vm, disk, "");
+    const Found found = TRY(find(exchange, vm, disk));
+    return leased(exchange, found, disk, known->lease, known->owner,
+                  choose_access(found.device, false, disk.way).reason);
+  });
+}
+
+void DiskOpener::report_progress(const std::string& handle, int percent) {
+  if (const auto known = lease_of(handle)) keeper_.set_percent(known->lease, percent);
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> DiskOpener::identity(
+    const SourceVm& vm, const SourceDisk& disk, std::stop_token stop) {
+  using Identity = std::vector<std::pair<std::string, std::string>>;
+  return client_.in_session(std::move(stop), [&](Exchange& exchange) -> Result<Identity> {
+    const Found found = TRY(find(exchange, vm, disk));
+    if (choose_access(found.device, false).path != AccessPath::FlatFile) {
+      return make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device)
+          .identity;
+    }
+    const FlatFile file = TRY(flat_file(exchange, vm, disk, found.device));
+    return make_endpoint(client_.options(), exchange.session(), found.vm, found.device, file)
+        .identity;
+  });
+}
+
+Result<void> DiskOpener::release(const std::string& handle, const std::string& disk_id,
+                                 const std::string& owner, bool success, std::stop_token stop) {
+  std::optional<MoRef> lease;
+  if (const auto known = lease_of(handle)) lease = known->lease;
+  if (handle.empty()) lease = keeper_.of_disk(disk_id, owner);
+  if (!lease) return {};
+  TRY(client_.in_session(std::move(stop),
+                         [&](Exchange& exchange) { return end_lease(exchange, *lease, success); }));
+  keeper_.forget(*lease);
+  return {};
+}
+
+void DiskOpener::close() {
+  for (const MoRef& lease : keeper_.all()) {
+    const Result<void> ended = client_.in_session(
+        {}, [&](Exchange& exchange) { return end_lease(exchange, lease, false); });
+    if (!ended) log_.warn("an export lease could not be aborted", ended.error());
+    keeper_.forget(lease);
+  }
+}
+
+}  // namespace vmferry::vmware
