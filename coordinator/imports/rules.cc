@@ -22,7 +22,9 @@ constexpr Rule kRules[] = {
     {"request.mapping.selector", "both", Block, false,
      "a mapping item has no source.id or source.name, or an empty one (ADM-6)"},
     {"request.mapping.duplicate", "both", Block, true,
-     "two items of a list have the same source id or name (ADM-7)"},
+     "two items of storageMappings or of diskMappings have the same source id, or the same name "
+     "and "
+     "no ids that tell them apart (ADM-7)"},
     {"request.mapping.type", "both", Block, false,
      "the type of a network mapping is not pod or multus (ADM-9)"},
     {"request.mapping.target", "both", Block, false,
@@ -55,8 +57,8 @@ constexpr Rule kRules[] = {
     {"request.warm", "oVirt", Block, true, "warm is set (ADM-15)"},
     // Network mapping.
     {"network.source.duplicate", "oVirt", Block, true,
-     "two network mappings have the same source id, or the same name and no ids that tell them "
-     "apart"},
+     "two items of one list of network mappings have the same source id, or the same name and no "
+     "ids that tell them apart (ADM-7)"},
     {"network.mapping", "oVirt", Block, false,
      "a NIC has a vNIC profile and no mapping; or the name of a mapping is no network/profile"},
     {"network.pod.multiple", "oVirt", Block, false,

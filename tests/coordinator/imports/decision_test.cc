@@ -75,6 +75,36 @@ TEST(DecideImportTest, FollowsTheGatesWhereNoTemplateFits) {
   }
 }
 
+// OV-118: both items stay in the merged list, where the import's stands first.
+TEST(DecideImportTest, AnImportsItemMayRepeatOneOfItsResourceMapping) {
+  for (Scene s : {scenes::ovirt(), scenes::vmware()}) {
+    s.vm.nics = {scenes::nic("1", "nic1")};
+    s.vm.disks = {{.id = "d", .name = "disk", .storage_id = "1", .storage_name = "net/1"}};
+    api::Mappings own, external;
+    api::NetworkMappingItem by_name = net("", "pod");
+    by_name.source = {.id = {}, .name = "net/1"};
+    api::NetworkMappingItem with_id = net("1", "multus", "missing");
+    with_id.source.name = "net/1";
+    own.networks = {{by_name}};
+    external.networks = {{with_id}};
+    api::StorageMappingItem own_storage, external_storage;
+    own_storage.source = {.id = {}, .name = "net/1"};
+    own_storage.target.name = "standard";
+    external_storage.source = {.id = "1", .name = "net/1"};
+    own.storage = {{own_storage}};
+    external.storage = {{external_storage}};
+    s.mappings = merge_mappings(own, external);
+    ASSERT_EQ(s.mappings.networks->size(), 2u);
+    (s.vm.provider == ProviderKind::Ovirt ? s.import.spec.ovirt : s.import.spec.vmware)->mappings =
+        own;
+    const auto decision = s.decide();
+    ASSERT_TRUE(decision);
+    for (const Finding& finding : decision->findings) {
+      EXPECT_NE(finding.level, FindingLevel::Block) << finding.rule << ": " << finding.text;
+    }
+  }
+}
+
 TEST(DecideImportTest, BuiltInTemplatesServeWhereThereIsNoTemplateApi) {
   Scene s = scenes::vmware();
   EXPECT_THAT(s.decide()->base->note, HasSubstr("built-in template 'vmferry-rhel'"));

@@ -181,6 +181,26 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
          mappings(i).disks = {{store("a", ""), store("a", "")}};
        },
        "request.mapping.duplicate"},
+      {"ADM-7, VAL-90",
+       [&](Import& i) {
+         mappings(i).networks = {{net({}, "n/p", "pod"), net({}, "n/p", "pod")}};
+       },
+       "network.source.duplicate"},
+      {"ADM-7, VAL-91",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", {}, "pod"), net("a", {}, "pod")}};
+       },
+       "network.source.duplicate"},
+      {"an item repeated whole is one mistake",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", "n/p", "pod"), net("a", "n/p", "pod")}};
+       },
+       "network.source.duplicate"},
+      {"names told apart by ids",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", "n/p", "pod"), net("b", "n/p", "pod")}};
+       },
+       ""},
       {"ADM-8", [&](Import& i) { mappings(i).networks = {{net({}, "net/", "pod")}}; },
        "request.mapping.network_name"},
       {"ADM-9", [&](Import& i) { mappings(i).networks = {{net("a", {}, "genie")}}; },
