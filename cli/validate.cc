@@ -128,7 +128,7 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   const embedded::Home home = TRY(context.home());
   const imports::RehearsalParts parts{
       .reader = view,
-      .scope = {.template_directory = home.templates()},
+      .scope = {.import_namespace = {}, .template_directory = home.templates()},
       .stop = context.stop,
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
