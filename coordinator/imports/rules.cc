@@ -77,7 +77,8 @@ constexpr Rule kRules[] = {
     {"vmware.network.config", "VMware", Block, false, "as network.config"},
     // Storage mapping.
     {"storage.target.default", "oVirt", Warn, false,
-     "a disk goes to the default storage class; Block when the cluster has none or several"},
+     "a disk goes to the default storage class (that for virtual machines, else the cluster's); "
+     "Block when there is none, or several"},
     {"storage.target", "oVirt", Block, false,
      "the storage class that a storage domain is mapped to does not exist"},
     {"disk.target", "oVirt", Block, false,

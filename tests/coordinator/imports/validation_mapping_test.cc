@@ -277,5 +277,19 @@ TEST(CheckMappingsTest, TheDefaultClassMustBeOne) {
   }
 }
 
+TEST(CheckMappingsTest, TheDefaultForVirtualMachinesSettlesIt) {
+  SourceVm vm{.provider = ProviderKind::Ovirt};
+  vm.disks = {{.id = "a", .name = "A"}};
+  ClusterFacts facts = facts_with();
+  facts.storage_classes["other"] = facts.storage_classes["standard"];
+  facts.storage_classes["virt"] =
+      kube::Object(json{{"metadata", {{"annotations", {{kube::kVirtDefaultClass, "true"}}}}}});
+  const auto findings = check_mappings(vm, {}, facts, "ns");
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].level, FindingLevel::Warn);
+  EXPECT_THAT(findings[0].text, HasSubstr("'virt'"));
+  EXPECT_EQ(facts.effective_class(""), "virt");
+}
+
 }  // namespace
 }  // namespace vmferry::imports
