@@ -6,6 +6,7 @@
 #include "common/catalogue.h"
 #include "common/check.h"
 #include "coordinator/imports/template_processing.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
@@ -18,6 +19,7 @@ constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kPunctuation = "~!@#$%^&*()-_+={}[]\\|<,>.?/\"';:`";
 constexpr int kLongestRun = 255;
+constexpr std::size_t kMostSubstituted = 4 << 20;  // an object in a cluster has 1.5 MiB at most
 
 bool is_name_char(char c) {
   return kLower.find(c) != kLower.npos || kUpper.find(c) != kUpper.npos ||
@@ -70,35 +72,66 @@ Result<std::string> alphabet_of(std::string_view from, std::string_view ranges) 
   return alphabet;
 }
 
-std::string substitute_text(const std::string& text,
-                            const std::map<std::string, std::string>& values) {
-  std::string result;
-  std::size_t at = 0;
-  while (true) {
-    const std::size_t start = text.find("${", at);
-    if (start == std::string::npos) return result + text.substr(at);
-    std::size_t end = start + 2;
-    while (end < text.size() && is_name_char(text[end])) ++end;
-    const auto value = values.find(text.substr(start + 2, end - start - 2));
-    if (end < text.size() && text[end] == '}' && value != values.end()) {
-      result += text.substr(at, start - at) + value->second;
-      at = end + 1;
-    } else {
-      result += text.substr(at, start + 2 - at);
-      at = start + 2;
-    }
-  }
-}
+// Values go into a copy of the tree. Whoever writes a template can make a short text name a long
+// value many times, so what comes out is bounded.
+class Substitution {
+ public:
+  explicit Substitution(const std::map<std::string, std::string>& values) : values_(values) {}
 
-json substitute_string(const std::string& text, const std::map<std::string, std::string>& values) {
-  if (text.size() > 5 && text.starts_with("${{") && text.ends_with("}}")) {
-    const auto value = values.find(text.substr(3, text.size() - 5));
-    if (value == values.end()) return text;
-    json parsed = json::parse(value->second, nullptr, /*allow_exceptions=*/false);
-    return parsed.is_discarded() ? json(value->second) : parsed;
+  json node(const json& from) {
+    if (too_long()) return nullptr;
+    if (from.is_string()) return string(from.get_ref<const std::string&>());
+    if (from.is_array()) {
+      json result = json::array();
+      for (const json& item : from) result.push_back(node(item));
+      return result;
+    }
+    if (from.is_object()) {
+      json result = json::object();
+      for (const auto& [key, item] : from.items()) result[text(key)] = node(item);
+      return result;
+    }
+    return from;
   }
-  return substitute_text(text, values);
-}
+  bool too_long() const { return made_ > kMostSubstituted; }
+
+ private:
+  json string(const std::string& from) {
+    if (from.size() > 5 && from.starts_with("${{") && from.ends_with("}}")) {
+      const auto value = values_.find(from.substr(3, from.size() - 5));
+      if (value == values_.end()) return from;
+      made_ += value->second.size();
+      json parsed = kube::parse_bounded_json(value->second);
+      // A null is either "null" or no JSON that we take.
+      return parsed.is_null() && value->second != "null" ? json(value->second) : parsed;
+    }
+    return text(from);
+  }
+  std::string text(const std::string& from) {
+    std::string result;
+    std::size_t at = 0;
+    while (!too_long()) {
+      const std::size_t start = from.find("${", at);
+      if (start == std::string::npos) break;
+      std::size_t end = start + 2;
+      while (end < from.size() && is_name_char(from[end])) ++end;
+      const auto value = values_.find(from.substr(start + 2, end - start - 2));
+      const bool known = end < from.size() && from[end] == '}' && value != values_.end();
+      const std::size_t next = known ? end + 1 : start + 2;
+      result.append(from, at, (known ? start : next) - at);
+      if (known) {
+        result += value->second;
+        made_ += value->second.size();
+      }
+      at = next;
+    }
+    made_ += from.size() - at;
+    return result.append(from, at);
+  }
+
+  const std::map<std::string, std::string>& values_;
+  std::size_t made_ = 0;
+};
 
 std::string text_of(const json& parameter, const char* key) {
   const auto found = parameter.find(key);
@@ -148,21 +181,13 @@ Result<std::string> generate_value(const std::string& from, const RandomBelow& r
   return value;
 }
 
-json substitute_parameters(const json& node, const std::map<std::string, std::string>& values) {
-  if (node.is_string()) return substitute_string(node.get<std::string>(), values);
-  if (node.is_array()) {
-    json result = json::array();
-    for (const json& item : node) result.push_back(substitute_parameters(item, values));
-    return result;
-  }
-  if (node.is_object()) {
-    json result = json::object();
-    for (const auto& [key, item] : node.items()) {
-      result[substitute_text(key, values)] = substitute_parameters(item, values);
-    }
-    return result;
-  }
-  return node;
+Result<json> substitute_parameters(const json& node,
+                                   const std::map<std::string, std::string>& values) {
+  Substitution substitution(values);
+  json result = substitution.node(node);
+  if (!substitution.too_long()) return result;
+  return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                     "its parameters make it longer than {} bytes", kMostSubstituted);
 }
 
 Result<std::map<std::string, std::string>> parameter_values(const json& parameters,

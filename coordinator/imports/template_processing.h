@@ -25,8 +25,9 @@ Result<std::string> generate_value(const std::string& from, const RandomBelow& r
 
 // Replaces ${NAME} inside strings, and a string that is ${{NAME}} by the value as JSON (or as text
 // when it is no JSON), in keys and values at every depth. Names without a value stay.
-nlohmann::json substitute_parameters(const nlohmann::json& node,
-                                     const std::map<std::string, std::string>& values);
+// InvalidArgument when 4 MiB do not hold the result.
+Result<nlohmann::json> substitute_parameters(const nlohmann::json& node,
+                                             const std::map<std::string, std::string>& values);
 
 // Values of a template's parameters (os-and-templates.md 5): NAME is `vm_name` unless that is
 // empty; else the default; else the generator; else the literal "other", for what is thrown away

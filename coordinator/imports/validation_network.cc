@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
@@ -108,7 +109,7 @@ void check_sriov(const SourceVm& vm, const Mapped& mapped, const ClusterFacts& f
   const json spec = found->second.json().value("spec", json::object());
   const json text = spec.is_object() ? spec.value("config", json()) : json();
   const json config =
-      text.is_string() ? json::parse(text.get_ref<const std::string&>(), nullptr, false) : json();
+      text.is_string() ? kube::parse_bounded_json(text.get_ref<const std::string&>()) : json();
   const std::string attachment = mapped.choice.attachment.to_string();
   if (!config.is_object()) {
     report("network.config",

@@ -3,6 +3,7 @@
 
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 // The admission rules of validation.md 8 that need no cluster.
 namespace vmferry::imports {
@@ -235,7 +236,7 @@ void check_resource_mapping_reference(const api::VirtualMachineImport& import, R
 void check_annotations(const kube::Object& import, Report& report) {
   const std::optional<std::string> text = import.annotation(api::kPropagateAnnotations);
   if (!text) return;
-  const json wanted = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const json wanted = kube::parse_bounded_json(*text);
   if (wanted.is_object() &&
       std::ranges::all_of(wanted, [](const json& value) { return value.is_string(); })) {
     return;

@@ -194,6 +194,23 @@ TEST(GenerateValueTest, KnowsRangesAndClasses) {
             *generate_value("[\\w]{64}", system_random()));
 }
 
+TEST(SubstituteParametersTest, BoundsWhatAValueMayBecome) {
+  const std::map<std::string, std::string> values = {{"P", std::string(500'000, 'x')},
+                                                     {"DEEP", std::string(500'000, '[')}};
+  std::string many;
+  for (int i = 0; i < 100'000; ++i) many += "${P}";
+  for (const json& node : {json(many), json{{"a", json::array({many, many})}}, json{{many, 1}}}) {
+    const auto made = substitute_parameters(node, values);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code(), "VMF-REQ-TEMPLATE");
+  }
+  EXPECT_EQ(*substitute_parameters("${{DEEP}}", values), json(values.at("DEEP")));
+  const auto once = substitute_parameters("-${P}-${Q}", values);
+  ASSERT_TRUE(once);
+  EXPECT_EQ(*once, json("-" + values.at("P") + "-${Q}"));
+  EXPECT_EQ(*substitute_parameters("${{N}}", {{"N", "null"}}), json());
+}
+
 TEST(EmptyBaseVmTest, Os51HasItsLabels) {
   const json vm = empty_base_vm("myvm").json();
   EXPECT_EQ(vm["metadata"]["labels"], (json{{"app", "myvm"}}));
