@@ -145,8 +145,8 @@ constexpr Rule kRules[] = {
     {"vm.timezone", "oVirt", Warn, true,
      "the time zone is not UTC-like; Block when so configured (DECISION-V1)"},
     {"vm.placement_policy.affinity", "oVirt", Warn, true,
-     "migratable, and the target cannot migrate live: the gate is off, or storage has no "
-     "ReadWriteMany (DECISION-V2)"},
+     "migratable, and the target cannot migrate live: the gate is off, or the claim of a "
+     "disk is not ReadWriteMany (DECISION-V2)"},
     {"vm.custom_properties.mdev_type", "oVirt", Block, true, "a vGPU"},
     {"vm.custom_properties.hugepages", "oVirt", Warn, true,
      "a size of huge pages that is not known; it is left out"},

@@ -265,6 +265,15 @@ TEST(DecideImportTest, Val34WarnsWhereTheTargetCannotMigrateLive) {
   s.config.live_migration = true;
   s.facts.storage_profiles["standard"] = profile({{"Filesystem", {"ReadWriteOnce"}}});
   EXPECT_NE(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
+  // What the class offers is no help to a claim that asks for something else.
+  s.facts.storage_profiles["standard"] =
+      profile({{"Filesystem", {"ReadWriteOnce", "ReadWriteMany"}}});
+  EXPECT_EQ(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
+  api::StorageMappingItem once;
+  once.source.id = "a";
+  once.access_mode = "ReadWriteOnce";
+  s.mappings.disks = {{once}};
+  EXPECT_NE(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
 }
 
 TEST(DecideImportTest, TellsEverythingAtOnce) {
