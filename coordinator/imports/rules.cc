@@ -143,7 +143,10 @@ constexpr Rule kRules[] = {
     {"vm.floppies", "oVirt", Log, true, "there are floppies"},
     {"vm.machine.type", "oVirt", Log, true, "the custom machine is an i440fx"},
     {"vm.timezone", "oVirt", Warn, true,
-     "the time zone is not UTC-like; Block when so configured (DECISION-V1)"},
+     "the time zone is not UTC-like; the clock is set to it (DECISION-V1)"},
+    {"vm.timezone.unknown", "oVirt", Warn, true,
+     "the time zone is not UTC-like, and neither its name nor its offset is known; Block when so "
+     "configured (DECISION-V1)"},
     {"vm.placement_policy.affinity", "oVirt", Warn, true,
      "migratable, and the target cannot migrate live: the gate is off, or the claim of a "
      "disk is not ReadWriteMany (DECISION-V2)"},
