@@ -151,7 +151,7 @@ TEST(DecideImportTest, Os41ATemplateThatCannotBeProcessedMakesNoVm) {
   on_openshift(s);
   for (kube::Object& one : s.facts.templates) {
     one.json()["parameters"].push_back(
-        {{"name", "X"}, {"generate", "expression"}, {"from", "[z-"}});
+        {{"name", "X"}, {"generate", "expression"}, {"from", "[z-a]{3}"}});
   }
   const auto decision = s.decide();
   ASSERT_TRUE(decision);
