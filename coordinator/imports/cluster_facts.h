@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/kube/default_class.h"
 #include "coordinator/kube/object.h"
 #include "coordinator/provider/source_vm.h"
 
@@ -27,10 +28,9 @@ struct ClusterFacts {
   // What is wrong with what the administrator wrote for all imports (template ConfigMaps).
   std::vector<Finding> findings;
 
-  // Classes annotated storageclass.kubernetes.io/is-default-class: "true", sorted by name.
-  std::vector<std::string> default_classes() const;
-  // The class that a claim for `name` gets: itself; for the empty name the default one for virtual
-  // machines, else the cluster's if there is exactly one. Empty: not known.
+  kube::DefaultClass default_class() const;
+  // The class that a claim for `name` gets: itself; for the empty name the default one. Empty:
+  // there is none, or it is ambiguous.
   std::string effective_class(const std::string& name) const;
 };
 

@@ -29,6 +29,13 @@ kube::Object built_vm(const DecisionInput& input, const ImportDecision& decision
                    .instancetype = decision.base->instancetype});
 }
 
+// An invalid spec.targetVmName is check_request()'s finding already.
+std::vector<Finding> check_name(const DecisionInput& input, const Result<std::string>& name) {
+  if (name || input.import.spec.target_vm_name) return {};
+  return {{"request.target_name", FindingLevel::Block, FindingGroup::Mapping,
+           name.error().message(), "use 1 to 63 lower-case letters, digits or '-'"}};
+}
+
 // What the VM stands on, for the status; a warning where that is nothing.
 std::vector<Finding> check_base(const BaseVm& base) {
   if (base.template_object || base.object.json().contains("/spec/preference"_json_pointer)) {
@@ -50,20 +57,23 @@ bool ImportDecision::blocked() const {
 Result<ImportDecision> decide_import(const DecisionInput& input) {
   const SourceVm& vm = input.vm;
   ImportDecision decision;
-  decision.vm_name = TRY(target_vm_name(input.import.spec, vm));
+  const Result<std::string> name = target_vm_name(input.import.spec, vm);
+  if (name) decision.vm_name = *name;
   decision.data_volumes = input.facts.has_cdi;
   decision.disks = plan_disks(input.import.object.uid(), vm, input.mappings, input.facts);
 
-  auto base = choose_base({vm, input.facts, input.config, input.os_maps}, decision.vm_name);
+  auto base = choose_base({vm, input.facts, input.config, input.os_maps}, name ? *name : "unnamed");
   if (base) {
     decision.base = *std::move(base);
-    decision.vm = built_vm(input, decision);
+    if (name) decision.vm = built_vm(input, decision);
   } else {
     decision.base_problem = std::move(base).error();
   }
 
   std::vector<Finding>& findings = decision.findings;
   findings = check_request(input.import);
+  append(findings, check_name(input, name));
+  append(findings, input.more_findings);
   append(findings, input.mapping_findings);
   append(findings, input.facts.findings);
   append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));
@@ -73,7 +83,8 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   if (decision.base) {
     append(findings, check_base(*decision.base));
     if (decision.base->template_object) {
-      append(findings, check_template(vm, *decision.base->template_object, *decision.vm));
+      append(findings, check_template(vm, *decision.base->template_object,
+                                      decision.vm.value_or(kube::Object())));
     }
   }
   findings = apply_overrides(std::move(findings), input.config);

@@ -72,11 +72,6 @@ std::vector<DryRunNic> explain_nics(const DryRunInput& input) {
   return lines;
 }
 
-std::string default_class(const ClusterFacts& facts) {
-  const std::vector<std::string> defaults = facts.default_classes();
-  return defaults.size() == 1 ? defaults.front() : std::string();
-}
-
 std::string storage_why(const DryRunInput& input, const SourceDisk& disk) {
   const api::StorageMappingItem* item = storage_item(input.mappings, disk);
   if (item == nullptr) return "no mapping fits: the default class";
@@ -96,8 +91,7 @@ std::vector<DryRunDisk> explain_disks(const DryRunInput& input) {
     if (disk == input.source->disks.end()) continue;
     lines.push_back({.planned = planned,
                      .storage = disk->storage_name.empty() ? disk->storage_id : disk->storage_name,
-                     .effective_class = planned.storage_class.empty() ? default_class(input.facts)
-                                                                      : planned.storage_class,
+                     .effective_class = input.facts.effective_class(planned.storage_class),
                      .why = storage_why(input, *disk),
                      .allocated_bytes = disk->allocated_bytes});
   }

@@ -22,7 +22,9 @@ constexpr Rule kRules[] = {
     {"request.mapping.selector", "both", Block, false,
      "a mapping item has no source.id or source.name, or an empty one (ADM-6)"},
     {"request.mapping.duplicate", "both", Block, true,
-     "two items of a list have the same source id or name (ADM-7)"},
+     "two items of storageMappings or of diskMappings have the same source id, or the same name "
+     "and "
+     "no ids that tell them apart (ADM-7)"},
     {"request.mapping.type", "both", Block, false,
      "the type of a network mapping is not pod or multus (ADM-9)"},
     {"request.mapping.target", "both", Block, false,
@@ -55,8 +57,8 @@ constexpr Rule kRules[] = {
     {"request.warm", "oVirt", Block, true, "warm is set (ADM-15)"},
     // Network mapping.
     {"network.source.duplicate", "oVirt", Block, true,
-     "two network mappings have the same source id, or the same name and no ids that tell them "
-     "apart"},
+     "two items of one list of network mappings have the same source id, or the same name and no "
+     "ids that tell them apart (ADM-7)"},
     {"network.mapping", "oVirt", Block, false,
      "a NIC has a vNIC profile and no mapping; or the name of a mapping is no network/profile"},
     {"network.pod.multiple", "oVirt", Block, false,
@@ -75,7 +77,8 @@ constexpr Rule kRules[] = {
     {"vmware.network.config", "VMware", Block, false, "as network.config"},
     // Storage mapping.
     {"storage.target.default", "oVirt", Warn, false,
-     "a disk goes to the default storage class; Block when the cluster has none or several"},
+     "a disk goes to the default storage class (that for virtual machines, else the cluster's); "
+     "Block when there is none, or several"},
     {"storage.target", "oVirt", Block, false,
      "the storage class that a storage domain is mapped to does not exist"},
     {"disk.target", "oVirt", Block, false,
@@ -140,10 +143,13 @@ constexpr Rule kRules[] = {
     {"vm.floppies", "oVirt", Log, true, "there are floppies"},
     {"vm.machine.type", "oVirt", Log, true, "the custom machine is an i440fx"},
     {"vm.timezone", "oVirt", Warn, true,
-     "the time zone is not UTC-like; Block when so configured (DECISION-V1)"},
+     "the time zone is not UTC-like; the clock is set to it (DECISION-V1)"},
+    {"vm.timezone.unknown", "oVirt", Warn, true,
+     "the time zone is not UTC-like, and neither its name nor its offset is known; Block when so "
+     "configured (DECISION-V1)"},
     {"vm.placement_policy.affinity", "oVirt", Warn, true,
-     "migratable, and the target cannot migrate live: the gate is off, or storage has no "
-     "ReadWriteMany (DECISION-V2)"},
+     "migratable, and the target cannot migrate live: the gate is off, or the claim of a "
+     "disk is not ReadWriteMany (DECISION-V2)"},
     {"vm.custom_properties.mdev_type", "oVirt", Block, true, "a vGPU"},
     {"vm.custom_properties.hugepages", "oVirt", Warn, true,
      "a size of huge pages that is not known; it is left out"},

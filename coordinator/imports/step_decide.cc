@@ -13,14 +13,48 @@ namespace {
 
 constexpr std::chrono::seconds kBlockedRetry{5};
 
-Result<StepResult> blocked(Pass& pass, std::string_view reason, std::string_view rule,
-                           const std::string& text) {
-  pass.report_findings(
-      {{std::string(rule), FindingLevel::Block, FindingGroup::Mapping, text, /*remedy=*/""}});
-  pass.set_condition("Valid", "False", reason, text);
-  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
-  TRY(pass.save_status(true));
-  return StepResult::again(kBlockedRetry);
+// What blocks an import before the rulebook's own checks, and the reason of Valid=False for it: the
+// first failure's (lifecycle.md 3.10).
+struct EarlyFindings {
+  std::vector<Finding> findings;
+  std::string_view reason;
+
+  void block(std::string_view why, std::string_view rule, std::string text, std::string remedy) {
+    if (reason.empty()) reason = why;
+    findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
+                        std::move(text), std::move(remedy)});
+  }
+};
+
+std::string remedy_of(std::string_view code) {
+  const auto entry = find_catalogue_entry(code);
+  return std::string(entry ? entry->remedy : std::string_view());
+}
+
+// The import's mappings; without the ResourceMapping when that does not exist.
+Result<ObservedMappings> mappings_of(Pass& pass, EarlyFindings& early) {
+  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
+  if (mappings || mappings.error().code() != code::kMappingMissing) return mappings;
+  early.block("ResourceMappingNotFound", "request.resource_mapping", mappings.error().message(),
+              remedy_of(code::kMappingMissing));
+  ObservedMappings own;
+  own.merged = pass.source().mappings.value_or(api::Mappings());
+  return own;
+}
+
+// An invalid name is decide_import()'s finding.
+Result<void> check_target_name(Pass& pass, EarlyFindings& early) {
+  const auto name = target_vm_name(pass.import.spec, *pass.memory.vm);
+  if (!name) {
+    if (early.reason.empty()) early.reason = "InvalidTargetVMName";
+    return {};
+  }
+  const auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
+  if (!conflict) return {};
+  const std::size_t end = conflict->find("; ");  // the remedy follows
+  early.block("DuplicateTargetVMName", "request.target_name.taken", conflict->substr(0, end),
+              end == std::string::npos ? remedy_of(code::kNameTaken) : conflict->substr(end + 2));
+  return {};
 }
 
 nlohmann::json plan_object(const Pass& pass, const ImportPlan& plan) {
@@ -87,34 +121,24 @@ Result<StepResult> read_source(Pass& pass) {
 
 Result<StepResult> validate_import(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
-  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
-  if (!mappings) {
-    const Error error = std::move(mappings).error();
-    if (error.code() != code::kMappingMissing) return error;
-    return blocked(pass, "ResourceMappingNotFound", "request.resource_mapping",
-                   text_with_remedy(error));
-  }
-  const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
-
   const SourceVm& vm = *pass.memory.vm;
-  const auto name = target_vm_name(pass.import.spec, vm);
-  if (!name)
-    return blocked(pass, "InvalidTargetVMName", "request.target_name",
-                   text_with_remedy(name.error()));
-  const auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
-  if (conflict)
-    return blocked(pass, "DuplicateTargetVMName", "request.target_name.taken", *conflict);
+  EarlyFindings early;
+  ObservedMappings mappings = TRY(mappings_of(pass, early));
+  const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
+  TRY(check_target_name(pass, early));
 
   ImportDecision decision = TRY(decide_import({.import = pass.import,
                                                .vm = vm,
-                                               .mappings = mappings->merged,
+                                               .mappings = mappings.merged,
                                                .facts = seen.facts,
                                                .config = seen.config,
                                                .os_maps = seen.os_maps,
-                                               .mapping_findings = mappings->findings}));
+                                               .mapping_findings = std::move(mappings.findings),
+                                               .more_findings = std::move(early.findings)}));
   pass.report_findings(decision.findings);
   std::string texts;
-  for (const api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
+  for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
+    if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
     if (condition.status == "False") texts += (texts.empty() ? "" : "; ") + condition.message;
   }

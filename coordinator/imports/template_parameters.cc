@@ -2,10 +2,12 @@
 
 #include <charconv>
 #include <limits>
+#include <optional>
 
 #include "common/catalogue.h"
 #include "common/check.h"
 #include "coordinator/imports/template_processing.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
@@ -18,6 +20,7 @@ constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kPunctuation = "~!@#$%^&*()-_+={}[]\\|<,>.?/\"';:`";
 constexpr int kLongestRun = 255;
+constexpr std::size_t kMostSubstituted = 4 << 20;  // an object in a cluster has 1.5 MiB at most
 
 bool is_name_char(char c) {
   return kLower.find(c) != kLower.npos || kUpper.find(c) != kUpper.npos ||
@@ -29,76 +32,149 @@ Error pattern_error(std::string_view from, std::string_view cause) {
                      cause);
 }
 
-// What stands between [ and ]: the characters to choose from. Characters given twice count twice,
-// as in OpenShift.
-Result<std::string> alphabet_of(std::string_view from, std::string_view ranges) {
+bool is_alphanumeric(char c) { return is_name_char(c) && c != '_'; }
+
+// A range in the order that OpenShift has: a-z, A-Z, 0-9, punctuation; so [a-Z] and [a-9] are
+// ranges, and [A-z] is none. OpenShift leaves the last character out ([0-9] makes no 9), which its
+// documentation does not say: here it counts.
+Result<std::string> characters_between(std::string_view from, char first, char last) {
+  const std::string all = std::string(kLower).append(kUpper).append(kDigits).append(kPunctuation);
+  const std::size_t begin = all.find(first);
+  const std::size_t end = all.rfind(last);
+  if (begin == std::string::npos || end == std::string::npos || begin > end) {
+    return pattern_error(from, fmt::format("has no range from '{}' to '{}'", first, last));
+  }
+  return all.substr(begin, end - begin + 1);
+}
+
+Result<std::string> characters_of(std::string_view from, char first, char last) {
+  if (first != '\\') return characters_between(from, first, last);
+  switch (last) {
+    case 'w':
+      return std::string(kLower).append(kUpper).append(kDigits) + '_';
+    case 'd':
+      return std::string(kDigits);
+    case 'a':
+      return std::string(kLower).append(kUpper).append(kDigits);
+    case 'A':
+      return std::string(kPunctuation);
+    default:
+      return pattern_error(from, "knows only \\w, \\d, \\a and \\A");
+  }
+}
+
+// What stands between [ and ]: the characters to choose from, each once. It begins with a class or
+// ends in a range. Within it a piece is: backslash, one character, '-', one character, of which the
+// character alone must be there; the first and the last of a piece count. As OpenShift reads it.
+Result<std::string> alphabet_of(std::string_view from, std::string_view body) {
+  constexpr std::string_view kClasses = "wdaA";
+  const std::size_t size = body.size();
+  const bool by_class = size >= 2 && body[0] == '\\' && kClasses.find(body[1]) != kClasses.npos;
+  const bool by_range = size >= 3 && is_alphanumeric(body[size - 3]) && body[size - 2] == '-' &&
+                        is_alphanumeric(body[size - 1]);
+  if (!by_class && !by_range) {
+    return pattern_error(from, "needs a range or one of \\w, \\d, \\a and \\A between [ and ]");
+  }
   std::string alphabet;
-  for (std::size_t i = 0; i < ranges.size(); ++i) {
-    if (ranges[i] == '\\') {
-      if (++i == ranges.size()) return pattern_error(from, "ends in a backslash");
-      switch (ranges[i]) {
-        case 'w':
-          alphabet.append(kLower).append(kUpper).append(kDigits) += '_';
-          break;
-        case 'd':
-          alphabet.append(kDigits);
-          break;
-        case 'a':
-          alphabet.append(kLower).append(kUpper).append(kDigits);
-          break;
-        case 'A':
-          alphabet.append(kPunctuation);
-          break;
-        default:
-          return pattern_error(from, "knows only \\w, \\d, \\a and \\A");
-      }
-    } else if (i + 2 < ranges.size() && ranges[i + 1] == '-') {
-      const char first = ranges[i];
-      const char last = ranges[i + 2];
-      if (!is_name_char(first) || !is_name_char(last) || first > last) {
-        return pattern_error(from, "has a range that is not ascending");
-      }
-      for (int c = first; c <= last; ++c) alphabet += static_cast<char>(c);
-      i += 2;
-    } else if (is_name_char(ranges[i])) {
-      alphabet += ranges[i];
-    } else {
-      return pattern_error(from, "has a character that is no letter or digit between [ and ]");
+  std::size_t at = 0;
+  while (at < size) {
+    const std::size_t begin = at;
+    if (body[at] == '\\') ++at;
+    if (at == size || !is_alphanumeric(body[at])) {
+      at = begin + 1;
+      continue;
+    }
+    ++at;
+    if (at < size && body[at] == '-') ++at;
+    if (at < size && is_alphanumeric(body[at])) ++at;
+    if (body[at - 1] == '-') return pattern_error(from, "has a range without an end");
+    for (const char c : TRY(characters_of(from, body[begin], body[at - 1]))) {
+      if (alphabet.find(c) == std::string::npos) alphabet += c;
     }
   }
-  if (alphabet.empty()) return pattern_error(from, "has nothing between [ and ]");
   return alphabet;
 }
 
-std::string substitute_text(const std::string& text,
-                            const std::map<std::string, std::string>& values) {
-  std::string result;
-  std::size_t at = 0;
-  while (true) {
-    const std::size_t start = text.find("${", at);
-    if (start == std::string::npos) return result + text.substr(at);
-    std::size_t end = start + 2;
-    while (end < text.size() && is_name_char(text[end])) ++end;
-    const auto value = values.find(text.substr(start + 2, end - start - 2));
-    if (end < text.size() && text[end] == '}' && value != values.end()) {
-      result += text.substr(at, start - at) + value->second;
-      at = end + 1;
-    } else {
-      result += text.substr(at, start + 2 - at);
-      at = start + 2;
-    }
+// "[characters]{digits}" at the start of a text, cut in two; nothing where the text is no
+// generator, and stands for itself.
+struct Generator {
+  std::string_view body, length;
+  std::size_t size;
+};
+std::optional<Generator> generator_at(std::string_view text) {
+  if (!text.starts_with('[')) return std::nullopt;
+  std::size_t close = 1;
+  while (close < text.size() &&
+         (is_alphanumeric(text[close]) || text[close] == '-' || text[close] == '\\')) {
+    ++close;
   }
+  if (close == 1 || !text.substr(close).starts_with("]{")) return std::nullopt;
+  std::size_t end = close + 2;
+  while (end < text.size() && kDigits.find(text[end]) != kDigits.npos) ++end;
+  if (end == close + 2 || end == text.size() || text[end] != '}') return std::nullopt;
+  return Generator{text.substr(1, close - 1), text.substr(close + 2, end - close - 2), end + 1};
 }
 
-json substitute_string(const std::string& text, const std::map<std::string, std::string>& values) {
-  if (text.size() > 5 && text.starts_with("${{") && text.ends_with("}}")) {
-    const auto value = values.find(text.substr(3, text.size() - 5));
-    if (value == values.end()) return text;
-    json parsed = json::parse(value->second, nullptr, /*allow_exceptions=*/false);
-    return parsed.is_discarded() ? json(value->second) : parsed;
+// Values go into a copy of the tree. Whoever writes a template can make a short text name a long
+// value many times, so what comes out is bounded.
+class Substitution {
+ public:
+  explicit Substitution(const std::map<std::string, std::string>& values) : values_(values) {}
+
+  json node(const json& from) {
+    if (too_long()) return nullptr;
+    if (from.is_string()) return string(from.get_ref<const std::string&>());
+    if (from.is_array()) {
+      json result = json::array();
+      for (const json& item : from) result.push_back(node(item));
+      return result;
+    }
+    if (from.is_object()) {
+      json result = json::object();
+      for (const auto& [key, item] : from.items()) result[text(key)] = node(item);
+      return result;
+    }
+    return from;
   }
-  return substitute_text(text, values);
-}
+  bool too_long() const { return made_ > kMostSubstituted; }
+
+ private:
+  json string(const std::string& from) {
+    if (from.size() > 5 && from.starts_with("${{") && from.ends_with("}}")) {
+      const auto value = values_.find(from.substr(3, from.size() - 5));
+      if (value == values_.end()) return from;
+      made_ += value->second.size();
+      json parsed = kube::parse_bounded_json(value->second);
+      // A null is either "null" or no JSON that we take.
+      return parsed.is_null() && value->second != "null" ? json(value->second) : parsed;
+    }
+    return text(from);
+  }
+  std::string text(const std::string& from) {
+    std::string result;
+    std::size_t at = 0;
+    while (!too_long()) {
+      const std::size_t start = from.find("${", at);
+      if (start == std::string::npos) break;
+      std::size_t end = start + 2;
+      while (end < from.size() && is_name_char(from[end])) ++end;
+      const auto value = values_.find(from.substr(start + 2, end - start - 2));
+      const bool known = end < from.size() && from[end] == '}' && value != values_.end();
+      const std::size_t next = known ? end + 1 : start + 2;
+      result.append(from, at, (known ? start : next) - at);
+      if (known) {
+        result += value->second;
+        made_ += value->second.size();
+      }
+      at = next;
+    }
+    made_ += from.size() - at;
+    return result.append(from, at);
+  }
+
+  const std::map<std::string, std::string>& values_;
+  std::size_t made_ = 0;
+};
 
 std::string text_of(const json& parameter, const char* key) {
   const auto found = parameter.find(key);
@@ -124,45 +200,33 @@ Result<std::string> generate_value(const std::string& from, const RandomBelow& r
   std::string value;
   std::size_t at = 0;
   while (at < from.size()) {
-    if (from[at] != '[') {
+    const auto generator = generator_at(std::string_view(from).substr(at));
+    if (!generator) {
       value += from[at++];
       continue;
     }
-    const std::size_t close = from.find(']', at);
-    const std::size_t brace = close == std::string::npos ? close : close + 1;
-    const std::size_t end =
-        brace < from.size() && from[brace] == '{' ? from.find('}', brace) : std::string::npos;
-    if (end == std::string::npos) return pattern_error(from, "needs {length} after [characters]");
-    const std::string alphabet =
-        TRY(alphabet_of(from, std::string_view(from).substr(at + 1, close - at - 1)));
+    const std::string alphabet = TRY(alphabet_of(from, generator->body));
     int length = 0;
-    const auto [rest, error] = std::from_chars(from.data() + brace + 1, from.data() + end, length);
-    if (error != std::errc() || rest != from.data() + end || length < 1 || length > kLongestRun) {
+    const char* const end = generator->length.data() + generator->length.size();
+    const auto [rest, error] = std::from_chars(generator->length.data(), end, length);
+    if (error != std::errc() || rest != end || length < 1 || length > kLongestRun) {
       return pattern_error(from, "needs a length between 1 and 255");
     }
     for (int i = 0; i < length; ++i) {
       value += alphabet[random(static_cast<std::uint32_t>(alphabet.size()))];
     }
-    at = end + 1;
+    at += generator->size;
   }
   return value;
 }
 
-json substitute_parameters(const json& node, const std::map<std::string, std::string>& values) {
-  if (node.is_string()) return substitute_string(node.get<std::string>(), values);
-  if (node.is_array()) {
-    json result = json::array();
-    for (const json& item : node) result.push_back(substitute_parameters(item, values));
-    return result;
-  }
-  if (node.is_object()) {
-    json result = json::object();
-    for (const auto& [key, item] : node.items()) {
-      result[substitute_text(key, values)] = substitute_parameters(item, values);
-    }
-    return result;
-  }
-  return node;
+Result<json> substitute_parameters(const json& node,
+                                   const std::map<std::string, std::string>& values) {
+  Substitution substitution(values);
+  json result = substitution.node(node);
+  if (!substitution.too_long()) return result;
+  return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                     "its parameters make it longer than {} bytes", kMostSubstituted);
 }
 
 Result<std::map<std::string, std::string>> parameter_values(const json& parameters,

@@ -80,9 +80,13 @@ Result<kube::Object> process_template(const TemplateMatch& match, const std::str
   const json objects = source.value("objects", json::array());
   for (const json& object : objects) {
     if (!is_virtual_machine(object)) continue;
-    json vm = substitute_parameters(object, *values);
+    auto substituted = substitute_parameters(object, *values);
+    if (!substituted) return std::move(substituted).error().with_context(context);
+    auto labels = substitute_parameters(source.value("labels", json()), *values);
+    if (!labels) return std::move(labels).error().with_context(context);
+    json vm = *std::move(substituted);
     vm["apiVersion"] = kube::types::kVirtualMachine.api_version;
-    add_template_labels(substitute_parameters(source.value("labels", json()), *values), vm);
+    add_template_labels(*labels, vm);
     clear_disks_and_networks(vm);
     set_labels(match, vm_name, vm);
     set_display_name(match, vm);

@@ -64,7 +64,7 @@ std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& map
 std::vector<Finding> apply_overrides(std::vector<Finding> findings,
                                      const api::ControllerConfig& config) {
   for (Finding& finding : findings) {
-    if (config.time_zone_blocks && finding.rule == "vm.timezone") {
+    if (config.time_zone_blocks && finding.rule == "vm.timezone.unknown") {
       finding.level = FindingLevel::Block;
     }
     std::string key = finding.rule;  // a ConfigMap's keys hold no blank, one rule's id does

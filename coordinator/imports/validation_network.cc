@@ -1,47 +1,13 @@
 #include <algorithm>
-#include <set>
 
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
 namespace {
 
 using nlohmann::json;
-
-// Equal ids, or equal names unless different ids tell the two apart (two port groups of one name).
-std::vector<Finding> check_duplicates(const SourceVm& vm,
-                                      const std::vector<api::NetworkMappingItem>& items) {
-  std::set<std::string> ids, names;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      const api::Selector& a = items[j].source;
-      const api::Selector& b = items[i].source;
-      const bool ids_given = a.id && b.id && !a.id->empty() && !b.id->empty();
-      if (ids_given && *a.id == *b.id) ids.insert(*a.id);
-      const bool apart = ids_given && *a.id != *b.id;
-      if (a.name && b.name && !a.name->empty() && *a.name == *b.name && !apart) {
-        names.insert(*a.name);
-      }
-    }
-  }
-  std::vector<Finding> findings;
-  const auto report = [&](std::string_view what, const std::string& value) {
-    findings.push_back({rule_id(vm.provider, "network.source.duplicate"), FindingLevel::Block,
-                        network_group(vm.provider),
-                        fmt::format("two network mappings have the source {} '{}'", what, value),
-                        "keep one of them"});
-  };
-  for (const std::string& id : ids) report("id", id);
-  for (const std::string& name : names) {
-    // An item repeated whole is one mistake, not two.
-    const bool by_id = std::ranges::any_of(items, [&](const api::NetworkMappingItem& item) {
-      return item.source.name == name && item.source.id && ids.contains(*item.source.id);
-    });
-    if (!by_id) report("name", name);
-  }
-  return findings;
-}
 
 struct Mapped {
   const SourceNic* nic;
@@ -143,7 +109,7 @@ void check_sriov(const SourceVm& vm, const Mapped& mapped, const ClusterFacts& f
   const json spec = found->second.json().value("spec", json::object());
   const json text = spec.is_object() ? spec.value("config", json()) : json();
   const json config =
-      text.is_string() ? json::parse(text.get_ref<const std::string&>(), nullptr, false) : json();
+      text.is_string() ? kube::parse_bounded_json(text.get_ref<const std::string&>()) : json();
   const std::string attachment = mapped.choice.attachment.to_string();
   if (!config.is_object()) {
     report("network.config",
@@ -182,15 +148,9 @@ std::vector<Finding> check_networks(const SourceVm& vm, const api::Mappings& map
                                     const ClusterFacts& facts, const std::string& import_ns) {
   const bool ovirt = vm.provider == ProviderKind::Ovirt;
   std::vector<Finding> findings;
-  if (mappings.networks) {
-    findings = check_duplicates(vm, *mappings.networks);
-    if (ovirt) {
-      std::vector<Finding> selectors = check_ovirt_selectors(mappings);
-      if (!selectors.empty()) {
-        std::ranges::move(selectors, std::back_inserter(findings));
-        return findings;  // lookups by half a name would only repeat it
-      }
-    }
+  if (ovirt && mappings.networks) {
+    findings = check_ovirt_selectors(mappings);
+    if (!findings.empty()) return findings;  // lookups by half a name would only repeat it
   }
   std::ranges::move(
       ovirt ? unmapped_ovirt(vm, mappings, import_ns) : unmapped_vmware(vm, mappings, import_ns),

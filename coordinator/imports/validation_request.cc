@@ -3,6 +3,7 @@
 
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 // The admission rules of validation.md 8 that need no cluster.
 namespace vmferry::imports {
@@ -13,8 +14,9 @@ using nlohmann::json;
 
 class Report {
  public:
-  void block(std::string_view rule, std::string text, std::string remedy) {
-    add(rule, FindingLevel::Block, std::move(text), std::move(remedy));
+  void block(std::string_view rule, std::string text, std::string remedy,
+             FindingGroup group = FindingGroup::Mapping) {
+    add(rule, FindingLevel::Block, std::move(text), std::move(remedy), group);
   }
   void warn(std::string_view rule, std::string text, std::string remedy) {
     add(rule, FindingLevel::Warn, std::move(text), std::move(remedy));
@@ -25,9 +27,9 @@ class Report {
   std::vector<Finding> take() { return std::move(findings_); }
 
  private:
-  void add(std::string_view rule, FindingLevel level, std::string text, std::string remedy) {
-    findings_.push_back(
-        {std::string(rule), level, FindingGroup::Mapping, std::move(text), std::move(remedy)});
+  void add(std::string_view rule, FindingLevel level, std::string text, std::string remedy,
+           FindingGroup group = FindingGroup::Mapping) {
+    findings_.push_back({std::string(rule), level, group, std::move(text), std::move(remedy)});
   }
   std::vector<Finding> findings_;
 };
@@ -47,22 +49,34 @@ void check_selector(const api::Selector& source, const std::string& where, Repor
                "give source.id or source.name of what is mapped");
 }
 
-// ADM-7.
+// "id 'x'" or "name 'x'" of what a list maps twice: equal ids, or equal names unless different ids
+// tell the two apart (two port groups of one name). An item repeated whole is one mistake.
 template <typename Item>
-void check_repeated(const std::vector<Item>& items, std::string_view list, Report& report) {
-  std::set<std::string> ids, names;
+std::set<std::string> repeated_sources(const std::vector<Item>& items) {
+  std::set<std::string> repeated;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const api::Selector& source = items[i].source;
-    const auto repeated = [&](std::string_view what, const std::string& value) {
-      report.block("request.mapping.duplicate",
-                   fmt::format("{} repeats the source {} '{}'", place(list, i), what, value),
-                   "keep one item for it");
-    };
-    if (given(source.id) && !ids.insert(*source.id).second) {
-      repeated("id", *source.id);
-    } else if (given(source.name) && !names.insert(*source.name).second) {
-      repeated("name", *source.name);
+    const api::Selector& b = items[i].source;
+    for (std::size_t j = 0; j < i; ++j) {
+      const api::Selector& a = items[j].source;
+      const bool both_ids = given(a.id) && given(b.id);
+      if (both_ids && *a.id == *b.id) {
+        repeated.insert(fmt::format("id '{}'", *a.id));
+      } else if (!both_ids && given(a.name) && given(b.name) && *a.name == *b.name) {
+        repeated.insert(fmt::format("name '{}'", *a.name));
+      }
     }
+  }
+  return repeated;
+}
+
+// ADM-7, and step 2 of validation.md 4. One list at a time: what two lists have in common is no
+// mistake, the import's item wins (mapping-ovirt.md 7).
+template <typename Item>
+void check_repeated(const std::vector<Item>& items, std::string_view list, const std::string& rule,
+                    FindingGroup group, Report& report) {
+  for (const std::string& source : repeated_sources(items)) {
+    report.block(rule, fmt::format("{} has the source {} twice", list, source),
+                 "keep one item for it", group);
   }
 }
 
@@ -98,7 +112,8 @@ void check_network_items(const std::vector<api::NetworkMappingItem>& items, Prov
                    "remove target.namespace, or set type: multus");
     }
   }
-  check_repeated(items, kList, report);
+  check_repeated(items, kList, rule_id(provider, "network.source.duplicate"),
+                 network_group(provider), report);
 }
 
 bool one_of(const std::string& value, std::initializer_list<std::string_view> allowed) {
@@ -140,7 +155,7 @@ void check_storage_items(const std::vector<api::StorageMappingItem>& items, std:
                    "use ReadWriteOnce, ReadWriteMany, ReadOnlyMany or ReadWriteOncePod");
     }
   }
-  check_repeated(items, list, report);
+  check_repeated(items, list, "request.mapping.duplicate", FindingGroup::Mapping, report);
 }
 
 void check_items(const api::Mappings& mappings, ProviderKind provider, Report& report) {
@@ -221,7 +236,7 @@ void check_resource_mapping_reference(const api::VirtualMachineImport& import, R
 void check_annotations(const kube::Object& import, Report& report) {
   const std::optional<std::string> text = import.annotation(api::kPropagateAnnotations);
   if (!text) return;
-  const json wanted = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const json wanted = kube::parse_bounded_json(*text);
   if (wanted.is_object() &&
       std::ranges::all_of(wanted, [](const json& value) { return value.is_string(); })) {
     return;

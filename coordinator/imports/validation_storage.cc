@@ -47,22 +47,22 @@ void check_default(const SourceVm& vm, const std::vector<const SourceDisk*>& dis
                    const ClusterFacts& facts, std::vector<Finding>& findings) {
   if (disks.empty()) return;
   const std::string rule = rule_id(vm.provider, "storage.target.default");
-  const std::vector<std::string> defaults = facts.default_classes();
-  if (defaults.size() == 1) {
+  const kube::DefaultClass found = facts.default_class();
+  if (const std::string name = found.name(); !name.empty()) {
     for (const SourceDisk* disk : disks) {
       findings.push_back({rule, FindingLevel::Warn, FindingGroup::Mapping,
                           fmt::format("disk {} goes to the default storage class '{}'",
-                                      named(disk->name, disk->id), defaults.front()),
-                          storage_snippet(vm, {disk}, defaults.front())});
+                                      named(disk->name, disk->id), name),
+                          storage_snippet(vm, {disk}, name)});
     }
     return;
   }
   std::vector<std::string> names;
   for (const SourceDisk* disk : disks) names.push_back(named(disk->name, disk->id));
-  const std::string problem = defaults.empty()
+  const std::string problem = found.none()
                                   ? "the cluster has no default one"
                                   : fmt::format("the cluster has {} default ones ({})",
-                                                defaults.size(), fmt::join(defaults, ", "));
+                                                found.names.size(), fmt::join(found.names, ", "));
   findings.push_back({rule, FindingLevel::Block, FindingGroup::Mapping,
                       fmt::format("no storage class is mapped for disk {}, and {}",
                                   fmt::join(names, ", "), problem),

@@ -18,7 +18,7 @@ std::string offered_text(const std::vector<ClaimModes>& offered) {
 std::vector<Finding> check_target(const SourceVm& vm, const api::Mappings& mappings,
                                   const ClusterFacts& facts, const api::ControllerConfig& config) {
   std::vector<Finding> findings;
-  std::vector<std::string> not_shared;  // disks whose class has no ReadWriteMany
+  std::vector<std::string> not_shared;  // disks whose claim is not ReadWriteMany
   for (const SourceDisk& disk : vm.disks) {
     const StorageChoice choice = choose_storage(mappings, vm, disk, facts);
     const std::vector<ClaimModes> offered = offered_modes(facts, choice.storage_class);
@@ -31,21 +31,20 @@ std::vector<Finding> check_target(const SourceVm& vm, const api::Mappings& mappi
                        offered_text(offered)),
            "remove volumeMode and accessMode from the mapping to get modes that the class has"});
     }
-    if (!offers(offered, choice.volume_mode, "ReadWriteMany")) {
-      not_shared.push_back(named(disk.name, disk.id));
-    }
+    if (choice.access_mode != "ReadWriteMany") not_shared.push_back(named(disk.name, disk.id));
   }
   if (vm.provider == ProviderKind::Ovirt && vm.live_migratable) {
     std::string why;
     if (!config.live_migration) why = "the feature gate LiveMigration is off";
     if (!not_shared.empty()) {
-      why += fmt::format("{}storage of disk {} has no ReadWriteMany", why.empty() ? "" : ", and ",
+      why += fmt::format("{}the claim of disk {} is not ReadWriteMany", why.empty() ? "" : ", and ",
                          fmt::join(not_shared, ", "));
     }
     if (!why.empty()) {
       findings.push_back({"vm.placement_policy.affinity", FindingLevel::Warn, FindingGroup::Rules,
                           "the VM prefers to migrate live, which it cannot at the target: " + why,
-                          "map its disks to a class with ReadWriteMany, or do without"});
+                          "map its disks to a class with ReadWriteMany and give no other "
+                          "accessMode, or do without"});
     }
   }
   return findings;

@@ -3,6 +3,7 @@
 
 #include "common/bytes.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
@@ -21,7 +22,7 @@ json validation_rules(const kube::Object& object) {
   }
   if (!text) text = object.annotation("validations");
   if (!text) return json::array();
-  json rules = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  json rules = kube::parse_bounded_json(*text);
   return rules.is_array() ? rules : json::array();
 }
 

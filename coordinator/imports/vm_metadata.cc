@@ -2,6 +2,7 @@
 
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/vm_parts.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 
@@ -59,7 +60,7 @@ void set_vmware_metadata(const SourceVm& vm, json& metadata) {
 void propagate_annotations(const kube::Object& import, json& annotations) {
   const std::optional<std::string> text = import.annotation(api::kPropagateAnnotations);
   if (!text) return;
-  const json wanted = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const json wanted = kube::parse_bounded_json(*text);
   if (!wanted.is_object()) return;
   for (const auto& [key, value] : wanted.items()) {
     if (value.is_string() && !annotations.contains(key)) annotations[key] = value;

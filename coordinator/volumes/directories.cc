@@ -13,6 +13,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "coordinator/kube/default_class.h"
 #include "coordinator/volumes/claim_directory.h"
 
 namespace vmferry::volumes {
@@ -25,7 +26,6 @@ using nlohmann::json;
 constexpr const char* kProvisioner = "vmferry.io/directory";
 constexpr const char* kPathAnnotation = "vmferry.io/path";
 constexpr const char* kClassPathAnnotation = "vmferry.io/class-path";
-constexpr const char* kDefaultAnnotation = "storageclass.kubernetes.io/is-default-class";
 // On a claim with a directory: its object goes after its data, whoever deletes it.
 constexpr const char* kDataFinalizer = "vmferry.io/claim-data";
 
@@ -137,12 +137,12 @@ DirectoryVolumes::DirectoryVolumes(kube::Reader& reader, kube::Writer& writer, s
 
 Result<kube::Object> DirectoryVolumes::find_class(const std::string& name, std::stop_token stop) {
   const kube::ObjectList list = TRY(reader_.list(kStorageClass, {}, stop));
+  const kube::DefaultClass marked = kube::default_class(list.items);
+  const std::string wanted = name.empty() ? marked.name() : name;
   std::string names;
   for (const kube::Object& item : list.items) {
-    const bool wanted =
-        name.empty() ? item.annotation(kDefaultAnnotation) == "true" : item.name() == name;
     names += (names.empty() ? "" : ", ") + item.name();
-    if (!wanted) continue;
+    if (wanted.empty() || item.name() != wanted) continue;
     const std::string provisioner = field(item.json(), json::json_pointer("/provisioner"));
     if (provisioner == kProvisioner) return item;
     return coded_error(ErrorKind::NotFound, code::kStorageClass,
@@ -151,9 +151,14 @@ Result<kube::Object> DirectoryVolumes::find_class(const std::string& name, std::
                        item.name(), provisioner, kProvisioner);
   }
   const std::string there = names.empty() ? "there is none yet" : "there are: " + names;
+  if (name.empty() && marked.ambiguous()) {
+    return coded_error(ErrorKind::NotFound, code::kStorageClass,
+                       "several storage classes are the default: {}",
+                       fmt::join(marked.names, ", "));
+  }
   if (name.empty()) {
     return coded_error(ErrorKind::NotFound, code::kStorageClass,
-                       "no storage class is the default ({}: \"true\"); {}", kDefaultAnnotation,
+                       "no storage class is the default ({}: \"true\"); {}", kube::kDefaultClass,
                        there);
   }
   return coded_error(ErrorKind::NotFound, code::kStorageClass,

@@ -206,14 +206,23 @@ void check_machine_and_clock(const Vm& vm, const RuleContext& context, Findings&
   }
   const std::string zone = vm.time_zone_name.value_or("");
   if (context.is_utc_compatible && !context.is_utc_compatible(zone)) {
-    // DECISION-V1: the clock is mapped, so this is a warning.
-    const std::optional<std::string> mapped = iana_zone(zone);
-    const bool has_offset = vm.utc_offset && parse_utc_offset(*vm.utc_offset).has_value();
-    const std::string becomes = has_offset ? "UTC" + *vm.utc_offset : mapped.value_or("UTC");
-    out.warn(
-        "vm.timezone",
-        fmt::format("the time zone '{}' differs from UTC; the clock is set to {}", zone, becomes),
-        "check the guest's clock after its first start");
+    // DECISION-V1. translate() sets the clock in the same way.
+    const bool by_offset = vm.utc_offset && !vm.utc_offset->empty();
+    const bool has_offset = by_offset && parse_utc_offset(*vm.utc_offset).has_value();
+    const std::optional<std::string> mapped = by_offset ? std::nullopt : iana_zone(zone);
+    if (has_offset || mapped) {
+      out.warn("vm.timezone",
+               fmt::format("the time zone '{}' differs from UTC; the clock is set to {}", zone,
+                           has_offset ? "UTC" + *vm.utc_offset : *mapped),
+               "check the guest's clock after its first start");
+    } else {
+      out.warn("vm.timezone.unknown",
+               fmt::format("the time zone '{}' differs from UTC and is not known; the clock is set "
+                           "to UTC",
+                           zone),
+               "set a zone at the source that the IANA database or Windows has, or correct the "
+               "guest's clock after its first start");
+    }
   }
 }
 

@@ -5,15 +5,12 @@
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/kube/default_class.h"
 
 namespace vmferry::volumes {
 namespace {
 
 using nlohmann::json;
-
-constexpr const char* kVirtDefault = "storageclass.kubevirt.io/is-default-virt-class";
-constexpr const char* kDefault = "storageclass.kubernetes.io/is-default-class";
-constexpr const char* kBetaDefault = "storageclass.beta.kubernetes.io/is-default-class";
 
 // minikube, kind and k3s, MicroK8s, Docker Desktop, and KubeVirt's first host path provisioner.
 constexpr std::array<std::string_view, 6> kHostPathProvisioners{"k8s.io/minikube-hostpath",
@@ -38,35 +35,28 @@ json owner_json(const kube::OwnerReference& owner) {
           {"blockOwnerDeletion", owner.block_owner_deletion}};
 }
 
-const kube::Object* youngest_with(const std::vector<kube::Object>& classes, const char* mark) {
-  const kube::Object* best = nullptr;
-  for (const kube::Object& item : classes) {
-    if (item.annotation(mark) != "true") continue;
-    // RFC 3339 in UTC sorts as text.
-    if (best == nullptr || item.creation_timestamp() > best->creation_timestamp()) best = &item;
-  }
-  return best;
-}
-
 }  // namespace
 
 Result<kube::Object> choose_class(const std::vector<kube::Object>& classes,
                                   const std::string& name) {
+  const kube::DefaultClass marked = kube::default_class(classes);
+  const std::string wanted = name.empty() ? marked.name() : name;
   std::string names;
   for (const kube::Object& item : classes) {
-    if (!name.empty() && item.name() == name) return item;
+    if (!wanted.empty() && item.name() == wanted) return item;
     names += (names.empty() ? "" : ", ") + item.name();
-  }
-  if (name.empty()) {
-    for (const char* mark : {kVirtDefault, kDefault, kBetaDefault}) {
-      if (const kube::Object* found = youngest_with(classes, mark)) return *found;
-    }
   }
   const std::string there =
       names.empty() ? std::string("the cluster has none") : "there are: " + names;
+  if (marked.ambiguous() && name.empty()) {
+    return coded_error(ErrorKind::NotFound, code::kStorageClass,
+                       "several storage classes are the default: {}",
+                       fmt::join(marked.names, ", "));
+  }
   if (name.empty()) {
     return coded_error(ErrorKind::NotFound, code::kStorageClass,
-                       "no storage class is the default ({}: \"true\"); {}", kDefault, there);
+                       "no storage class is the default ({}: \"true\"); {}", kube::kDefaultClass,
+                       there);
   }
   return coded_error(ErrorKind::NotFound, code::kStorageClass,
                      "storage class '{}' does not exist; {}", name, there);

@@ -18,8 +18,8 @@ inline constexpr std::string_view kPlacedAnnotation = "vmferry.io/placed-by-firs
 inline constexpr std::string_view kDiskBytesAnnotation = "vmferry.io/disk-bytes";
 inline constexpr std::string_view kReleasedAnnotation = "vmferry.io/released";
 
-// The class that a claim gets which asks for `name`; empty: the default for virtual machines, else
-// the cluster's (of several the youngest, as the API server chooses). NotFound with
+// The class that a claim gets which asks for `name`; empty: the default one (kube/default_class.h);
+// NotFound when there is none, or several. NotFound with
 // VMF-DST-STORAGE-CLASS lists those that exist.
 Result<kube::Object> choose_class(const std::vector<kube::Object>& classes,
                                   const std::string& name);

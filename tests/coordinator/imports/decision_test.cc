@@ -75,6 +75,36 @@ TEST(DecideImportTest, FollowsTheGatesWhereNoTemplateFits) {
   }
 }
 
+// OV-118: both items stay in the merged list, where the import's stands first.
+TEST(DecideImportTest, AnImportsItemMayRepeatOneOfItsResourceMapping) {
+  for (Scene s : {scenes::ovirt(), scenes::vmware()}) {
+    s.vm.nics = {scenes::nic("1", "nic1")};
+    s.vm.disks = {{.id = "d", .name = "disk", .storage_id = "1", .storage_name = "net/1"}};
+    api::Mappings own, external;
+    api::NetworkMappingItem by_name = net("", "pod");
+    by_name.source = {.id = {}, .name = "net/1"};
+    api::NetworkMappingItem with_id = net("1", "multus", "missing");
+    with_id.source.name = "net/1";
+    own.networks = {{by_name}};
+    external.networks = {{with_id}};
+    api::StorageMappingItem own_storage, external_storage;
+    own_storage.source = {.id = {}, .name = "net/1"};
+    own_storage.target.name = "standard";
+    external_storage.source = {.id = "1", .name = "net/1"};
+    own.storage = {{own_storage}};
+    external.storage = {{external_storage}};
+    s.mappings = merge_mappings(own, external);
+    ASSERT_EQ(s.mappings.networks->size(), 2u);
+    (s.vm.provider == ProviderKind::Ovirt ? s.import.spec.ovirt : s.import.spec.vmware)->mappings =
+        own;
+    const auto decision = s.decide();
+    ASSERT_TRUE(decision);
+    for (const Finding& finding : decision->findings) {
+      EXPECT_NE(finding.level, FindingLevel::Block) << finding.rule << ": " << finding.text;
+    }
+  }
+}
+
 TEST(DecideImportTest, BuiltInTemplatesServeWhereThereIsNoTemplateApi) {
   Scene s = scenes::vmware();
   EXPECT_THAT(s.decide()->base->note, HasSubstr("built-in template 'vmferry-rhel'"));
@@ -121,7 +151,7 @@ TEST(DecideImportTest, Os41ATemplateThatCannotBeProcessedMakesNoVm) {
   on_openshift(s);
   for (kube::Object& one : s.facts.templates) {
     one.json()["parameters"].push_back(
-        {{"name", "X"}, {"generate", "expression"}, {"from", "[z-"}});
+        {{"name", "X"}, {"generate", "expression"}, {"from", "[z-a]{3}"}});
   }
   const auto decision = s.decide();
   ASSERT_TRUE(decision);
@@ -234,6 +264,15 @@ TEST(DecideImportTest, Val34WarnsWhereTheTargetCannotMigrateLive) {
   EXPECT_EQ(find(*decision, "vm.placement_policy.affinity")->level, FindingLevel::Warn);
   s.config.live_migration = true;
   s.facts.storage_profiles["standard"] = profile({{"Filesystem", {"ReadWriteOnce"}}});
+  EXPECT_NE(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
+  // What the class offers is no help to a claim that asks for something else.
+  s.facts.storage_profiles["standard"] =
+      profile({{"Filesystem", {"ReadWriteOnce", "ReadWriteMany"}}});
+  EXPECT_EQ(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
+  api::StorageMappingItem once;
+  once.source.id = "a";
+  once.access_mode = "ReadWriteOnce";
+  s.mappings.disks = {{once}};
   EXPECT_NE(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
 }
 

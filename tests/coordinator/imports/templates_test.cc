@@ -175,15 +175,39 @@ TEST(GenerateValueTest, KnowsRangesAndClasses) {
     const char *from, *expected;  // empty: an error
   };
   const Case cases[] = {
-      {"[a-c]{3}", "ccc"}, {"x-[0-9]{2}-[A-Z]{1}y", "x-99-Zy"},
-      {"[\\w]{2}", "__"},  {"[\\d]{1}", "9"},
-      {"[\\a]{1}", "9"},   {"[\\A]{1}", "`"},
-      {"[abc]{1}", "c"},   {"plain", "plain"},
-      {"[a-z]{256}", ""},  {"[a-z]{0}", ""},
-      {"[z-a]{2}", ""},    {"[a-z]", ""},
-      {"[]{2}", ""},       {"[\\q]{2}", ""},
-      {"[a-z]{x}", ""},    {"[a-z", ""},
-      {"[a-z]{3", ""},
+      {"[a-c]{3}", "ccc"},
+      {"x-[0-9]{2}-[A-Z]{1}y", "x-99-Zy"},
+      {"[\\w]{2}", "__"},
+      {"[\\d]{1}", "9"},
+      {"[\\a]{1}", "9"},
+      {"[\\A]{1}", "`"},
+      {"[\\w\\d]{1}", "_"},
+      {"[a-zA-Z0-9]{1}", "9"},
+      {"test[0-9]{1}x", "test9x"},
+      {"0x[A-F0-9]{4}", "0x9999"},
+      {"plain", "plain"},
+      // The order of characters is a-z, A-Z, 0-9.
+      {"[a-Z]{1}", "Z"},
+      {"[a-9]{1}", "9"},
+      {"[A-z]{1}", ""},
+      {"[z-a]{2}", ""},
+      // Neither a class in front nor a range at the end.
+      {"[abc]{1}", ""},
+      {"[a-z5]{1}", ""},
+      {"[\\q]{2}", ""},
+      {"[GHX-Zca-z]{1}", ""},
+      {"[a-z]{256}", ""},
+      {"[a-z]{0}", ""},
+      {"[a-z]{99999999999}", ""},
+      // No generator: the text stands for itself.
+      {"[a-z]", "[a-z]"},
+      {"[]{2}", "[]{2}"},
+      {"[a-z]{x}", "[a-z]{x}"},
+      {"[a-z", "[a-z"},
+      {"[a[b", "[a[b"},
+      {"[!]{1}", "[!]{1}"},
+      {"[a-z]{3", "[a-z]{3"},
+      {"[[0-9]{1}]", "[9]"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.from);
@@ -192,6 +216,35 @@ TEST(GenerateValueTest, KnowsRangesAndClasses) {
   }
   EXPECT_NE(*generate_value("[\\w]{64}", system_random()),
             *generate_value("[\\w]{64}", system_random()));
+}
+
+TEST(GenerateValueTest, ChoosesFromEachCharacterOnce) {
+  std::uint32_t limit = 0;
+  const RandomBelow count = [&](std::uint32_t below) {
+    limit = below;
+    return 0;
+  };
+  ASSERT_TRUE(generate_value("[a-ca-c0-1]{1}", count));
+  EXPECT_EQ(limit, 5u);
+  ASSERT_TRUE(generate_value("[\\w\\d]{1}", count));
+  EXPECT_EQ(limit, 63u);
+}
+
+TEST(SubstituteParametersTest, BoundsWhatAValueMayBecome) {
+  const std::map<std::string, std::string> values = {{"P", std::string(500'000, 'x')},
+                                                     {"DEEP", std::string(500'000, '[')}};
+  std::string many;
+  for (int i = 0; i < 100'000; ++i) many += "${P}";
+  for (const json& node : {json(many), json{{"a", json::array({many, many})}}, json{{many, 1}}}) {
+    const auto made = substitute_parameters(node, values);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code(), "VMF-REQ-TEMPLATE");
+  }
+  EXPECT_EQ(*substitute_parameters("${{DEEP}}", values), json(values.at("DEEP")));
+  const auto once = substitute_parameters("-${P}-${Q}", values);
+  ASSERT_TRUE(once);
+  EXPECT_EQ(*once, json("-" + values.at("P") + "-${Q}"));
+  EXPECT_EQ(*substitute_parameters("${{N}}", {{"N", "null"}}), json());
 }
 
 TEST(EmptyBaseVmTest, Os51HasItsLabels) {

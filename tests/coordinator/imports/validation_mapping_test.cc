@@ -101,11 +101,6 @@ TEST(CheckMappingsTest, ChecksNetworksOfOvirt) {
       {"VAL-88", {{net(kId, {}, {}, "x", "other")}}, one, "network.type"},
       {"VAL-89 a", std::nullopt, one, "network.mapping"},
       {"VAL-89 b", std::nullopt, {no_profile}, ""},
-      {"VAL-90",
-       {{net({}, kName, "pod"), net({}, kName, "multus")}},
-       one,
-       "network.source.duplicate"},
-      {"VAL-91", {{net(kId, {}, "pod"), net(kId, {}, "pod")}}, one, "network.source.duplicate"},
       {"VAL-92", {{net(kId, {}, "pod")}}, same, "network.pod.multiple"},
       {"VAL-93", {{net("p1", {}, "pod"), net("p2", {}, "pod")}}, two, "network.pod.multiple"},
       {"VAL-94", {{net({}, "n/p1", "pod"), net({}, "n/p2", {})}}, two, "network.pod.multiple"},
@@ -280,6 +275,20 @@ TEST(CheckMappingsTest, TheDefaultClassMustBeOne) {
     EXPECT_THAT(findings[0].remedy, HasSubstr("storageMappings:\n- source: {name: \"one\"}"));
     facts.storage_classes.clear();
   }
+}
+
+TEST(CheckMappingsTest, TheDefaultForVirtualMachinesSettlesIt) {
+  SourceVm vm{.provider = ProviderKind::Ovirt};
+  vm.disks = {{.id = "a", .name = "A"}};
+  ClusterFacts facts = facts_with();
+  facts.storage_classes["other"] = facts.storage_classes["standard"];
+  facts.storage_classes["virt"] =
+      kube::Object(json{{"metadata", {{"annotations", {{kube::kVirtDefaultClass, "true"}}}}}});
+  const auto findings = check_mappings(vm, {}, facts, "ns");
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].level, FindingLevel::Warn);
+  EXPECT_THAT(findings[0].text, HasSubstr("'virt'"));
+  EXPECT_EQ(facts.effective_class(""), "virt");
 }
 
 }  // namespace

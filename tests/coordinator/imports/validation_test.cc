@@ -113,6 +113,7 @@ TEST(OverridesTest, ChangeLevelsWhereTheRuleAllows) {
                        finding("vm.status", FindingLevel::Block, FindingGroup::Rules, ""),
                        finding("vm.io.threads", FindingLevel::Warn, FindingGroup::Rules, ""),
                        finding("vm.migration", FindingLevel::Log, FindingGroup::Rules, ""),
+                       finding("vm.timezone.unknown", FindingLevel::Warn, FindingGroup::Rules, ""),
                        finding("vm.timezone", FindingLevel::Warn, FindingGroup::Rules, "")},
                       config);
   EXPECT_EQ(changed[0].level, FindingLevel::Warn);
@@ -120,6 +121,7 @@ TEST(OverridesTest, ChangeLevelsWhereTheRuleAllows) {
   EXPECT_EQ(changed[2].level, FindingLevel::Block);
   EXPECT_EQ(changed[3].level, FindingLevel::Log);
   EXPECT_EQ(changed[4].level, FindingLevel::Block);  // DECISION-V1
+  EXPECT_EQ(changed[5].level, FindingLevel::Warn);   // mapped exactly
 }
 
 api::NetworkMappingItem net(std::optional<std::string> id, std::optional<std::string> name,
@@ -181,6 +183,26 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
          mappings(i).disks = {{store("a", ""), store("a", "")}};
        },
        "request.mapping.duplicate"},
+      {"ADM-7, VAL-90",
+       [&](Import& i) {
+         mappings(i).networks = {{net({}, "n/p", "pod"), net({}, "n/p", "pod")}};
+       },
+       "network.source.duplicate"},
+      {"ADM-7, VAL-91",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", {}, "pod"), net("a", {}, "pod")}};
+       },
+       "network.source.duplicate"},
+      {"an item repeated whole is one mistake",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", "n/p", "pod"), net("a", "n/p", "pod")}};
+       },
+       "network.source.duplicate"},
+      {"names told apart by ids",
+       [&](Import& i) {
+         mappings(i).networks = {{net("a", "n/p", "pod"), net("b", "n/p", "pod")}};
+       },
+       ""},
       {"ADM-8", [&](Import& i) { mappings(i).networks = {{net({}, "net/", "pod")}}; },
        "request.mapping.network_name"},
       {"ADM-9", [&](Import& i) { mappings(i).networks = {{net("a", {}, "genie")}}; },
