@@ -7,11 +7,19 @@ Result<void> OverlayReader::put(const kube::ResourceType& type, kube::Object obj
   const kube::ObjectKey key{type.namespaced ? object.ns() : "", object.name()};
   const auto existing = TRY(kube::get_if_exists(below_, type, key, std::move(stop)));
   object.json()["metadata"]["uid"] = existing ? existing->uid() : kUidToCome;
+  if (existing) {
+    object.json()["metadata"]["creationTimestamp"] = existing->creation_timestamp();
+  }
   if (existing && existing->json().contains("status")) {
     object.json()["status"] = existing->json().at("status");
   }
   above_[type].insert_or_assign(key, std::move(object));
   return {};
+}
+
+void OverlayReader::replace(const kube::ResourceType& type, kube::Object object) {
+  const kube::ObjectKey key{type.namespaced ? object.ns() : "", object.name()};
+  above_[type].insert_or_assign(key, std::move(object));
 }
 
 Result<kube::Object> OverlayReader::get(const kube::ResourceType& type, const kube::ObjectKey& key,

@@ -136,6 +136,11 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);
   DryRun run = TRY(imports::rehearse(parts, import));
+  if (run.verdict != Verdict::Blocked && !run.vm_name.empty()) {
+    kube::Object decided = import.object;  // its name is taken for the imports that follow
+    decided.json()["status"]["targetVmName"] = run.vm_name;
+    view.replace(kube::types::kVirtualMachineImport, std::move(decided));
+  }
   run.notes = notes_on(import);
   return Answer{std::move(run), std::move(rate)};
 }
