@@ -1,5 +1,7 @@
 #include "cli/overlay_reader.h"
 
+#include "coordinator/embedded/selector.h"
+
 namespace vmferry::cli {
 
 Result<void> OverlayReader::put(const kube::ResourceType& type, kube::Object object,
@@ -41,10 +43,10 @@ Result<kube::ObjectList> OverlayReader::list(const kube::ResourceType& type,
   std::erase_if(list.items, [&](const kube::Object& object) {
     return kind->second.contains({type.namespaced ? object.ns() : "", object.name()});
   });
+  const auto selector = TRY(embedded::LabelSelector::parse(options.label_selector));
   for (const auto& [key, object] : kind->second) {
-    if (options.ns.empty() || !type.namespaced || key.ns == options.ns) {
-      list.items.push_back(object);
-    }
+    const bool in_namespace = options.ns.empty() || !type.namespaced || key.ns == options.ns;
+    if (in_namespace && selector.matches(object.labels())) list.items.push_back(object);
   }
   return list;
 }

@@ -20,7 +20,6 @@ class OverlayReader final : public kube::Reader {
 
   Result<kube::Object> get(const kube::ResourceType& type, const kube::ObjectKey& key,
                            std::stop_token stop) override;
-  // Label selectors are for the store below; none of our decisions lists by one.
   Result<kube::ObjectList> list(const kube::ResourceType& type, const kube::ListOptions& options,
                                 std::stop_token stop) override;
   Result<std::unique_ptr<kube::Watch>> watch(const kube::ResourceType& type,
