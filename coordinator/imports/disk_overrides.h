@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "common/endpoint.h"
 #include "common/result.h"
@@ -25,5 +26,8 @@ struct DiskOverride {
 // others) to an NBD URI, to {"url": URI, "ca": PEM}, or to "vddk". For sites whose storage array
 // or replica can serve a disk faster than the hypervisor. InvalidArgument tells what is wrong.
 Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk);
+
+// The same for all disks of the VM, so that it is told before the VM is stopped for its copy.
+std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm);
 
 }  // namespace vmferry::imports

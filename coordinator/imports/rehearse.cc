@@ -41,20 +41,30 @@ class Rehearsal {
       TRY(read_cluster());
       TRY(decide_all());
     }
+    if (!decided_) TRY(set_levels());
     return dry_run(std::move(seen_));
   }
 
  private:
   // A stop ends the run; what may pass leaves the answer open; anything else would block.
-  Result<void> note(const Error& error, std::string_view rule) {
+  Result<void> note(const Error& error, std::string_view step) {
+    return note_as(error.code().empty() ? step : error.code(), error);
+  }
+
+  // The same under the rule that the import's status would name.
+  Result<void> note_as(std::string_view rule, const Error& error) {
     if (error.kind() == ErrorKind::Canceled) return error;
     if (is_retryable(error.kind())) {
       seen_.unknown_why += (seen_.unknown_why.empty() ? "" : "; ") + text_with_remedy(error);
       return {};
     }
+    const bool told =  // by the request's own checks
+        rule.starts_with("request.") &&
+        std::ranges::find(seen_.findings, rule, &Finding::rule) != seen_.findings.end();
+    if (told) return {};
     const auto entry = find_catalogue_entry(error.code());
-    seen_.findings.push_back({std::string(error.code().empty() ? rule : error.code()),
-                              FindingLevel::Block, FindingGroup::Mapping, error.message(),
+    seen_.findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
+                              error.message(),
                               std::string(entry ? entry->remedy : std::string_view())});
     return {};
   }
@@ -84,7 +94,7 @@ class Rehearsal {
     if (mappings) {
       mappings_ = *std::move(mappings);
     } else {
-      TRY(note(mappings.error(), "request.resource_mapping"));
+      TRY(note_as("request.resource_mapping", mappings.error()));
       mappings_.merged = source_section(import_.spec).mappings.value_or(api::Mappings());
     }
     seen_.mappings = mappings_.merged;
@@ -100,14 +110,14 @@ class Rehearsal {
   Result<void> decide_all() {
     if (!seen_.source || !cluster_) return {};
     const auto name = target_vm_name(import_.spec, *seen_.source);
-    if (!name) return note(name.error(), "request.target_name");
+    if (!name) return note_as("request.target_name", name.error());
     seen_.vm_name = *name;
     const auto conflict = name_conflict(parts_.reader, import_, *name, parts_.stop);
     if (!conflict) {
-      TRY(note(conflict.error(), "request.target_name.taken"));
+      TRY(note(conflict.error(), "cluster"));
     } else if (*conflict) {
-      TRY(note(Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict),
-               "request.target_name.taken"));
+      TRY(note_as("request.target_name.taken",
+                  Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict)));
     }
     ImportDecision decision = TRY(decide_import({.import = import_,
                                                  .vm = *seen_.source,
@@ -117,6 +127,7 @@ class Rehearsal {
                                                  .os_maps = cluster_->os_maps,
                                                  .mapping_findings = mappings_.findings}));
     take(std::move(decision.findings));
+    decided_ = true;
     seen_.disks = std::move(decision.disks);
     if (!decision.base) return note(*decision.base_problem, "template");
     seen_.os = decision.base->os;
@@ -134,6 +145,18 @@ class Rehearsal {
     std::ranges::move(findings, std::back_inserter(seen_.findings));
   }
 
+  // Where nothing was decided, the request's findings stand at their usual levels still.
+  Result<void> set_levels() {
+    if (!cluster_) {
+      auto config = observe_config(parts_.reader, parts_.scope, parts_.stop);
+      if (!config) return note(config.error(), "cluster");
+      seen_.findings = apply_overrides(std::move(seen_.findings), *config);
+    } else {
+      seen_.findings = apply_overrides(std::move(seen_.findings), cluster_->config);
+    }
+    return {};
+  }
+
   // Whether the API would take the VM.
   Result<void> ask_target() {
     const auto accepted = parts_.writer.create(kube::types::kVirtualMachine, *seen_.vm,
@@ -147,6 +170,7 @@ class Rehearsal {
   DryRunInput seen_;
   ObservedMappings mappings_;
   std::optional<Observation> cluster_;
+  bool decided_ = false;
 };
 
 }  // namespace

@@ -46,6 +46,8 @@ constexpr Rule kRules[] = {
     {"request.resource_mapping.namespace", "both", Log, true,
      "the ResourceMapping is in another namespace than the import (ADM-5)"},
     {"request.finalize_date", "both", Block, true, "finalizeDate without warm (ADM-15)"},
+    {"request.disk_sources", "both", Block, false,
+     "the disk-sources annotation is no JSON object, or has a source that is none"},
     {"request.propagate_annotations", "both", Warn, true,
      "the propagate-annotations annotation is no JSON object of strings (ADM-18)"},
     {"request.vm.cluster", "oVirt", Warn, true,

@@ -75,6 +75,32 @@ TEST(DecideImportTest, FollowsTheGatesWhereNoTemplateFits) {
   }
 }
 
+TEST(DecideImportTest, ABadSourceOfADiskBlocksBeforeTheVmIsStopped) {
+  const struct {
+    const char* annotation;
+    std::vector<const char*> wrong;
+  } kCases[] = {{"{}", {}},
+                {R"({"*": "nbd://array:10809/x", "202-1": "vddk"})", {}},
+                {"[", {"is not a JSON object"}},  // told once, not for each disk
+                {R"({"202-0": "http://x", "disk-202-1": 1})", {"disk-202-0", "disk-202-1"}}};
+  for (const auto& c : kCases) {
+    Scene s = scenes::vmware();
+    s.import.object.json()["metadata"]["annotations"][std::string(api::kDiskSources)] =
+        c.annotation;
+    const auto decision = s.decide();
+    ASSERT_TRUE(decision);
+    std::vector<Finding> told;
+    for (const Finding& finding : decision->findings) {
+      if (finding.rule == "request.disk_sources") told.push_back(finding);
+    }
+    ASSERT_EQ(told.size(), c.wrong.size()) << c.annotation;
+    for (std::size_t i = 0; i < told.size(); ++i) {
+      EXPECT_EQ(told[i].level, FindingLevel::Block);
+      EXPECT_THAT(told[i].text, HasSubstr(c.wrong[i]));
+    }
+  }
+}
+
 TEST(DecideImportTest, BuiltInTemplatesServeWhereThereIsNoTemplateApi) {
   Scene s = scenes::vmware();
   EXPECT_THAT(s.decide()->base->note, HasSubstr("built-in template 'vmferry-rhel'"));
