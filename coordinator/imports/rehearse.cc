@@ -78,7 +78,8 @@ class Rehearsal {
     return provider->find_vm({.id = source.vm_id,
                               .name = source.vm_name,
                               .cluster_id = source.cluster_id,
-                              .cluster_name = source.cluster_name},
+                              .cluster_name = source.cluster_name,
+                              .warm = import_.spec.warm},
                              parts_.stop);
   }
 

@@ -62,7 +62,8 @@ Result<StepResult> read_source(Pass& pass) {
   auto vm = pass.provider->find_vm({.id = source.vm_id,
                                     .name = source.vm_name,
                                     .cluster_id = source.cluster_id,
-                                    .cluster_name = source.cluster_name},
+                                    .cluster_name = source.cluster_name,
+                                    .warm = pass.import.spec.warm},
                                    pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();

@@ -19,6 +19,7 @@ struct VmRef {
   std::string name;
   std::string cluster_id;    // oVirt
   std::string cluster_name;  // oVirt
+  bool warm = false;         // VMware: also find what stands against a warm import
   friend bool operator==(const VmRef&, const VmRef&) = default;
 };
 

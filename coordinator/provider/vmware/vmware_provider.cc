@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,6 +45,7 @@ class VmwareProvider final : public Provider {
       const Surroundings around = TRY(load_surroundings(exchange, model));
       SourceVm vm = translate(model, around);
       vm.findings = find_problems(model);
+      if (ref.warm) std::ranges::move(find_warm_problems(model), std::back_inserter(vm.findings));
       mark_untransferable(model, vm);
       const bool pinned = !client_.options().trust.thumbprint.empty();
       for (Finding& finding : find_connection_problems(pinned)) {

@@ -77,7 +77,7 @@ TEST(ConditionsTest, FollowsTheLevels) {
       {"VAL-133, VAL-134",
        ProviderKind::Vmware,
        {finding("vmware.vm.tools", kBlock, kMapping, "tools"),
-        finding("vmware.vm.cbt", kBlock, kMapping, "cbt")},
+        finding("vmware.vm.change_tracking", kBlock, kMapping, "cbt")},
        "False/ValidationFailed",
        verified,
        "tools; cbt"},
@@ -220,6 +220,12 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
        },
        "request.mapping.ignored_type"},
       {"ADM-15 a", [](Import& i) { i.spec.warm = true; }, "request.warm"},
+      {"warm, VMware",  // a warm import must not be a cold one silently
+       [](Import& i) {
+         i = good(false);
+         i.spec.warm = true;
+       },
+       "request.warm"},
       {"ADM-15 b", [](Import& i) { i.spec.finalize_date = "2026-01-01T00:00:00Z"; },
        "request.finalize_date"},
       {"ADM-18",
