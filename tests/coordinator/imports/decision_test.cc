@@ -52,7 +52,7 @@ kube::Object profile(std::initializer_list<std::pair<const char*, std::vector<st
   return kube::Object(json{{"status", {{"claimPropertySets", list}}}});
 }
 
-TEST(DecideImportTest, FollowsTheGatesWhereNoTemplateFits) {
+TEST(DecideImportTest, Os50And51And52FollowsTheGatesWhereNoTemplateFits) {
   for (const Scene& base : {scenes::ovirt(), scenes::vmware()}) {
     Scene s = base;
     s.facts.has_template_api = true;  // OpenShift: the administrator's templates alone count

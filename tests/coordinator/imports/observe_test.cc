@@ -69,7 +69,7 @@ json template_named(const std::string& name, const std::string& ns) {
 }
 
 // OS-03, API-06 and design: a changed map counts in the next pass, without a restart.
-TEST_F(ObserveTest, Api06AChangedOsMapCountsInTheNextPass) {
+TEST_F(ObserveTest, Api06AndOs03AChangedOsMapCountsInTheNextPass) {
   SourceVm vm{};
   vm.provider = ProviderKind::Vmware;
   vm.os_type = "rhel8_64Guest";
@@ -83,7 +83,7 @@ TEST_F(ObserveTest, Api06AChangedOsMapCountsInTheNextPass) {
   EXPECT_EQ(os_of(vm), "rhel8.1");
 }
 
-TEST_F(ObserveTest, Os02AMissingUserMapStopsDetectionAndKeepsTheBuiltInMaps) {
+TEST_F(ObserveTest, Os02And14And24AMissingUserMapStopsDetectionAndKeepsTheBuiltInMaps) {
   put_controller_config({{"osConfigMap.name", "os"}, {"osConfigMap.namespace", "ns"}});
   const Observation seen = see();
   ASSERT_TRUE(seen.os_maps.problem);
