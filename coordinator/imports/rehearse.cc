@@ -1,8 +1,10 @@
 #include "coordinator/imports/rehearse.h"
 
 #include <algorithm>
+#include <set>
 
 #include "common/catalogue.h"
+#include "coordinator/embedded/standard_class.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/validation.h"
@@ -130,12 +132,34 @@ class Rehearsal {
     take(std::move(decision.findings));
     decided_ = true;
     seen_.disks = std::move(decision.disks);
+    TRY(check_classes());
     if (!decision.base) return note(*decision.base_problem, "template");
     seen_.os = decision.base->os;
     seen_.os_why = decision.base->os_why;
     seen_.template_note = decision.base->note;
     seen_.vm = std::move(decision.vm);
     return ask_target();
+  }
+
+  // Without a cluster a class that needs one ends the import when its claims are made.
+  Result<void> check_classes() {
+    if (!parts_.scope.embedded) return {};
+    std::set<std::string> wanted;
+    for (const PlannedDisk& disk : seen_.disks) {
+      wanted.insert(seen_.facts.effective_class(disk.storage_class));
+    }
+    for (const std::string& name : wanted) {
+      const auto found = seen_.facts.storage_classes.find(name);
+      if (found == seen_.facts.storage_classes.end()) continue;  // storage.target tells it
+      const auto provisioner = found->second.json().value("provisioner", nlohmann::json());
+      if (provisioner == embedded::kDirectoryProvisioner) continue;
+      TRY(note(coded_error(ErrorKind::InvalidArgument, code::kStorageClass,
+                           "storage class '{}' has provisioner {}, which needs a cluster; here it "
+                           "must be {}",
+                           name, provisioner.dump(), embedded::kDirectoryProvisioner),
+               "storage"));
+    }
+    return {};
   }
 
   // The decision's findings hold those of the request too, at the configured levels.

@@ -182,6 +182,20 @@ TEST_F(RehearseTest, LevelsAreTheConfiguredOnesWhereTheSourceCannotBeRead) {
   EXPECT_THAT(blocks(run), ElementsAre("request.mapping.ignored_type"));
 }
 
+TEST_F(RehearseTest, AClassThatNeedsAClusterBlocksWithoutOne) {
+  make(kube::types::kStorageClass,
+       kube::Object(json{{"metadata", {{"name", "ceph"}}}, {"provisioner", "rbd.csi.ceph.com"}}));
+  json items = json::array();
+  for (const char* disk : {"disk-202-0", "disk-202-1"}) {
+    items.push_back({{"source", {{"name", disk}}}, {"target", {{"name", "ceph"}}}});
+  }
+  json spec;
+  spec["source"]["vmware"]["mappings"]["diskMappings"] = items;
+  const DryRun run = rehearsed(import_of(spec), scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Blocked);
+  EXPECT_THAT(blocks(run), ElementsAre("VMF-DST-STORAGE-CLASS"));  // told once for both disks
+}
+
 TEST_F(RehearseTest, AWarmImportIsAskedAboutAtTheSourceToo) {
   const DryRun run = rehearsed(import_of({{"warm", true}}), scenes::vmware().vm);
   EXPECT_EQ(run.verdict, Verdict::Blocked);
