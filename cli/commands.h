@@ -9,6 +9,9 @@ namespace vmferry::cli {
 
 struct UpOptions;
 
+// The program's name when kubectl runs it.
+inline constexpr const char* kPluginName = "kubectl vmferry";
+
 // --agents, --slots, --limit and the rest of `up`, for the commands that start a supervisor.
 void add_supervisor_options(CLI::App& command, UpOptions& options, std::string& limit);
 

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   // kubectl runs the program kubectl-vmferry for `kubectl vmferry`.
   const bool plugin = std::filesystem::path(argv[0]).filename() == "kubectl-vmferry";
   CLI::App app("VMFerry brings virtual machines from vCenter and oVirt to KubeVirt.",
-               plugin ? "kubectl vmferry" : "vmferry");
+               plugin ? cli::kPluginName : "vmferry");
   cli::add_global_options(app, context);
   cli::add_import(app, context);
   cli::add_inventory(app, context);

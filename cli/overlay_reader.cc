@@ -1,5 +1,7 @@
 #include "cli/overlay_reader.h"
 
+#include "coordinator/embedded/selector.h"
+
 namespace vmferry::cli {
 
 Result<void> OverlayReader::put(const kube::ResourceType& type, kube::Object object,
@@ -7,11 +9,19 @@ Result<void> OverlayReader::put(const kube::ResourceType& type, kube::Object obj
   const kube::ObjectKey key{type.namespaced ? object.ns() : "", object.name()};
   const auto existing = TRY(kube::get_if_exists(below_, type, key, std::move(stop)));
   object.json()["metadata"]["uid"] = existing ? existing->uid() : kUidToCome;
+  if (existing) {
+    object.json()["metadata"]["creationTimestamp"] = existing->creation_timestamp();
+  }
   if (existing && existing->json().contains("status")) {
     object.json()["status"] = existing->json().at("status");
   }
   above_[type].insert_or_assign(key, std::move(object));
   return {};
+}
+
+void OverlayReader::replace(const kube::ResourceType& type, kube::Object object) {
+  const kube::ObjectKey key{type.namespaced ? object.ns() : "", object.name()};
+  above_[type].insert_or_assign(key, std::move(object));
 }
 
 Result<kube::Object> OverlayReader::get(const kube::ResourceType& type, const kube::ObjectKey& key,
@@ -33,10 +43,10 @@ Result<kube::ObjectList> OverlayReader::list(const kube::ResourceType& type,
   std::erase_if(list.items, [&](const kube::Object& object) {
     return kind->second.contains({type.namespaced ? object.ns() : "", object.name()});
   });
+  const auto selector = TRY(embedded::LabelSelector::parse(options.label_selector));
   for (const auto& [key, object] : kind->second) {
-    if (options.ns.empty() || !type.namespaced || key.ns == options.ns) {
-      list.items.push_back(object);
-    }
+    const bool in_namespace = options.ns.empty() || !type.namespaced || key.ns == options.ns;
+    if (in_namespace && selector.matches(object.labels())) list.items.push_back(object);
   }
   return list;
 }

@@ -7,7 +7,7 @@
 namespace vmferry::cli {
 
 // A store as it would be after these objects were applied; nothing is written. An object that
-// exists keeps its uid and status, and a field that the new one lacks is gone rather than kept: a
+// exists keeps its uid, age and status, and a field that the new one lacks is gone rather than kept: a
 // close view, not a merge. Watching is Unimplemented.
 class OverlayReader final : public kube::Reader {
  public:
@@ -15,9 +15,11 @@ class OverlayReader final : public kube::Reader {
   // NotFound apart, errors are those of the store below.
   Result<void> put(const kube::ResourceType& type, kube::Object object, std::stop_token stop);
 
+  // Puts it as it is.
+  void replace(const kube::ResourceType& type, kube::Object object);
+
   Result<kube::Object> get(const kube::ResourceType& type, const kube::ObjectKey& key,
                            std::stop_token stop) override;
-  // Label selectors are for the store below; none of our decisions lists by one.
   Result<kube::ObjectList> list(const kube::ResourceType& type, const kube::ListOptions& options,
                                 std::stop_token stop) override;
   Result<std::unique_ptr<kube::Watch>> watch(const kube::ResourceType& type,

@@ -8,12 +8,12 @@
 #include "cli/dry_run_text.h"
 #include "cli/object_output.h"
 #include "cli/overlay_reader.h"
+#include "cli/validate_stage.h"
 #include "cli/waiting_note.h"
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "coordinator/embedded/standard_class.h"
 #include "coordinator/imports/rehearse.h"
-#include "transfer/sources/private_directory.h"
 
 namespace vmferry::cli {
 namespace {
@@ -29,28 +29,7 @@ struct ValidateFlags {
   std::vector<std::string> names;
   std::string output, rate;
   bool show_vm = false;
-};
-
-// Where objects are read and manifests are tried: the home's store, or an empty one of this run's
-// own where there is no home yet, so that nothing is made there.
-struct Stage {
-  std::unique_ptr<PrivateDirectory> scratch;
-  std::unique_ptr<embedded::Store> store;
-
-  kube::Reader& reader() const { return *store; }
-  kube::Writer& writer() const { return *store; }
-
-  static Result<Stage> set(Context& context) {
-    const embedded::Home home = TRY(context.home());
-    Stage stage;
-    std::string path = home.store();
-    if (::access(path.c_str(), F_OK) != 0) {
-      stage.scratch = TRY(PrivateDirectory::make(""));
-      path = stage.scratch->path() + "/store.db";
-    }
-    stage.store = TRY(embedded::Store::open(path, context.clock));
-    return stage;
-  }
+  StageFlags stage;
 };
 
 // The imports that are asked about: those of the files, or those of the store by name.
@@ -68,9 +47,11 @@ Result<std::vector<kube::ObjectKey>> put_on_stage(Context& context, const Valida
       if (*type == kube::types::kVirtualMachineImport) keys.push_back(object.key());
     }
   }
-  const kube::ObjectList classes = TRY(view.list(kube::types::kStorageClass, {}, context.stop));
-  if (classes.items.empty()) {  // as the coordinator does when it starts
-    TRY(view.put(kube::types::kStorageClass, embedded::standard_class(), context.stop));
+  if (stage.scope().embedded) {
+    const kube::ObjectList classes = TRY(view.list(kube::types::kStorageClass, {}, context.stop));
+    if (classes.items.empty()) {  // as the coordinator does when it starts
+      TRY(view.put(kube::types::kStorageClass, embedded::standard_class(), context.stop));
+    }
   }
   if (keys.empty()) {
     return make_error(ErrorKind::InvalidArgument,
@@ -125,10 +106,9 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   const auto import = TRY(api::parse_import(*object));
   AssumedRate rate = TRY(rate_for(context, stage.reader(), flags, import));
   const Logger log = context.log;
-  const embedded::Home home = TRY(context.home());
   const imports::RehearsalParts parts{
       .reader = view,
-      .scope = {.import_namespace = {}, .template_directory = home.templates()},
+      .scope = stage.scope(),
       .stop = context.stop,
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
@@ -136,6 +116,11 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);
   DryRun run = TRY(imports::rehearse(parts, import));
+  if (run.verdict != Verdict::Blocked && !run.vm_name.empty()) {
+    kube::Object decided = import.object;  // its name is taken for the imports that follow
+    decided.json()["status"]["targetVmName"] = run.vm_name;
+    view.replace(kube::types::kVirtualMachineImport, std::move(decided));
+  }
   run.notes = notes_on(import);
   return Answer{std::move(run), std::move(rate)};
 }
@@ -172,9 +157,10 @@ std::string answers_text(const std::vector<Answer>& answers, OutputForm form, bo
   return text;
 }
 
-Result<int> run_validate(Context& context, const ValidateFlags& flags) {
+Result<int> run_validate(Context& context, const ValidateFlags& flags, bool namespace_given) {
   const OutputForm form = TRY(parse_output_form(flags.output));
-  const Stage stage = TRY(Stage::set(context));
+  const Stage stage = TRY(Stage::set(context, flags.stage));
+  if (!namespace_given && !stage.ns().empty()) context.ns = stage.ns();
   OverlayReader view(stage.reader());
   std::vector<Answer> answers;
   for (const kube::ObjectKey& key : TRY(put_on_stage(context, flags, stage, view))) {
@@ -198,6 +184,22 @@ void add_validate(CLI::App& app, Context& context) {
   command->add_option("-o,--output", flags->output, "yaml or json: everything; name: verdicts");
   command->add_flag("--show-vm", flags->show_vm, "print the virtual machine as it would be made");
   command->add_option("--rate", flags->rate, "bytes per second for the estimate, such as 250M");
+  command->add_flag("--cluster", flags->stage.cluster,
+                    "ask the cluster of the kubeconfig, not this installation's own store (the "
+                    "default of kubectl-vmferry)");
+  command
+      ->add_option("--kubeconfig", flags->stage.kubeconfig,
+                   "the cluster of this file; implies --cluster")
+      ->type_name("PATH");
+  command
+      ->add_option("--context", flags->stage.context,
+                   "context of the kubeconfig; implies --cluster")
+      ->type_name("NAME");
+  command
+      ->add_option("--config-namespace", flags->stage.config_namespace,
+                   "namespace of the coordinator in the cluster, where its configuration is")
+      ->type_name("NAME")
+      ->capture_default_str();
   command->footer(
       "Logs in at the source, reads the VM, and decides as the coordinator would: nothing is "
       "written,\n"
@@ -210,8 +212,15 @@ void add_validate(CLI::App& app, Context& context) {
       "Examples:\n"
       "  vmferry validate -f vm.yaml\n"
       "  vmferry validate web01 --show-vm\n"
+      "  vmferry validate -f vm.yaml --context lab  in the cluster of a kubeconfig's context\n"
       "  vmferry validate -f vms/ -o json | jq '.items[] | .import, .verdict'\n");
-  on_run(*command, context, [&context, flags] { return run_validate(context, *flags); });
+  on_run(*command, context, [&app, &context, flags] {
+    const bool as_plugin = app.get_name() == kPluginName && context.home_flag.empty();
+    StageFlags& stage = flags->stage;
+    stage.cluster |= as_plugin || !stage.kubeconfig.empty() || !stage.context.empty();
+    const CLI::Option* ns = app.get_option_no_throw("--namespace");
+    return run_validate(context, *flags, ns != nullptr && ns->count() > 0);
+  });
 }
 
 }  // namespace vmferry::cli

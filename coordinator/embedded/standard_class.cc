@@ -9,7 +9,7 @@ kube::Object standard_class() {
                      {"metadata",
                       {{"name", "standard"},
                        {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
-                     {"provisioner", "vmferry.io/directory"},
+                     {"provisioner", kDirectoryProvisioner},
                      {"parameters", {{"path", "volumes"}}}});
 }
 

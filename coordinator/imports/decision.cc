@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_overrides.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/vm_builder.h"
 
@@ -74,6 +75,7 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   findings = check_request(input.import);
   append(findings, check_name(input, name));
   append(findings, input.more_findings);
+  append(findings, check_disk_sources(input.import.object, vm));
   append(findings, input.mapping_findings);
   append(findings, input.facts.findings);
   append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));

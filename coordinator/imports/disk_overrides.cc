@@ -63,4 +63,17 @@ bool asks_for_vddk(const kube::Object& import) {
          std::ranges::any_of(json, [](const nlohmann::json& item) { return item == "vddk"; });
 }
 
+std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm) {
+  std::vector<Finding> findings;
+  for (const SourceDisk& disk : vm.disks) {
+    const auto chosen = disk_override(import, disk);
+    if (chosen) continue;
+    const Finding finding{"request.disk_sources", FindingLevel::Block, FindingGroup::Mapping,
+                          chosen.error().message(), "correct the annotation, or remove it"};
+    // What is wrong with the whole annotation is wrong for every disk.
+    if (std::ranges::find(findings, finding) == findings.end()) findings.push_back(finding);
+  }
+  return findings;
+}
+
 }  // namespace vmferry::imports

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "common/endpoint.h"
 #include "common/result.h"
@@ -29,5 +30,8 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
 
 // Whether the annotation asks for VDDK for any disk: so there is an agent that has it.
 bool asks_for_vddk(const kube::Object& import);
+
+// The same for all disks of the VM, so that it is told before the VM is stopped for its copy.
+std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm);
 
 }  // namespace vmferry::imports

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <tuple>
 
 #include "common/catalogue.h"
 #include "coordinator/api/credentials.h"
 #include "coordinator/imports/mapping.h"
+#include "coordinator/imports/names.h"
 #include "coordinator/imports/template_sources.h"
 #include "coordinator/imports/validation.h"
 #include "coordinator/kube/optional_types.h"
@@ -137,20 +139,39 @@ Result<UserOsMaps> observe_os_maps(const Look& look, const api::ControllerConfig
   return result;
 }
 
-// Whether another import of the namespace has decided for the same name and still works on it.
+// The name that an import has decided for or, before that, the one that it is bound to decide for.
+// Empty: only its source can tell.
+std::string claimed_name(const api::VirtualMachineImport& import) {
+  if (!import.status.target_vm_name.empty()) return import.status.target_vm_name;
+  if (import.spec.target_vm_name) return *import.spec.target_vm_name;
+  const auto& section = import.spec.ovirt ? import.spec.ovirt : import.spec.vmware;
+  if (!section || section->vm_name.empty()) return {};
+  auto name = normalize_label(section->vm_name);
+  return name ? *std::move(name) : std::string();
+}
+
+// Of imports that want one name, who has decided comes first, then the older one; so that exactly
+// one gets it, whoever asks first. One that is not applied yet has no age and comes last.
+auto precedence(const api::VirtualMachineImport& import) {
+  const std::string created = import.object.creation_timestamp();
+  return std::tuple(import.status.target_vm_name.empty(), created.empty(), created,
+                    import.object.name());
+}
+
+// Another import of the namespace that is not over and has a better right to the name (ADM-17).
 Result<std::optional<std::string>> import_with_name(kube::Reader& reader,
-                                                    const kube::Object& import,
+                                                    const api::VirtualMachineImport& import,
                                                     const std::string& vm_name,
                                                     std::stop_token stop) {
-  const kube::ObjectList list = TRY(reader.list(kube::types::kVirtualMachineImport,
-                                                {.ns = import.ns(), .label_selector = {}}, stop));
+  const kube::ObjectList list = TRY(reader.list(
+      kube::types::kVirtualMachineImport, {.ns = import.object.ns(), .label_selector = {}}, stop));
   for (const kube::Object& object : list.items) {
-    if (object.uid() == import.uid()) continue;
+    // By key: imports that are not applied yet have no uid of their own.
+    if (object.key() == import.object.key()) continue;
     const auto other = api::parse_import(object);
-    if (!other || other->status.target_vm_name != vm_name) continue;
-    if (api::find_condition(other->status.conditions, "Succeeded") == nullptr) {
-      return std::optional(object.name());
-    }
+    if (!other || claimed_name(*other) != vm_name) continue;
+    if (api::find_condition(other->status.conditions, "Succeeded") != nullptr) continue;
+    if (precedence(*other) < precedence(import)) return std::optional(object.name());
   }
   return std::optional<std::string>();
 }
@@ -271,11 +292,11 @@ Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
         "VirtualMachine '{}/{}' exists already; set spec.targetVmName to another name or remove it",
         ns, vm_name));
   }
-  const auto other = TRY(import_with_name(reader, import.object, vm_name, stop));
+  const auto other = TRY(import_with_name(reader, import, vm_name, stop));
   if (other) {
-    return std::optional(fmt::format(
-        "import '{}' makes VirtualMachine '{}' already; set spec.targetVmName to another name",
-        *other, vm_name));
+    return std::optional(
+        fmt::format("import '{}' makes VirtualMachine '{}'; set spec.targetVmName to another name",
+                    *other, vm_name));
   }
   return std::optional<std::string>();
 }

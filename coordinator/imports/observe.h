@@ -55,8 +55,9 @@ Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
                                                 const api::VirtualMachineImport& import,
                                                 std::stop_token stop);
 
-// A foreign VM, or another import at work, that has the name, told with a remedy; nothing when it
-// is free or ours.
+// A foreign VM, or another import of the namespace, that has the name, told with a remedy; nothing
+// when it is free or ours. Of imports that are not over and want one name, the first to decide has
+// it, else the oldest, else the first by its own name (ADM-17).
 Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
                                                  const api::VirtualMachineImport& import,
                                                  const std::string& vm_name, std::stop_token stop);

@@ -1,8 +1,10 @@
 #include "coordinator/imports/rehearse.h"
 
 #include <algorithm>
+#include <set>
 
 #include "common/catalogue.h"
+#include "coordinator/embedded/standard_class.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/validation.h"
@@ -41,20 +43,30 @@ class Rehearsal {
       TRY(read_cluster());
       TRY(decide_all());
     }
+    if (!decided_) TRY(set_levels());
     return dry_run(std::move(seen_));
   }
 
  private:
   // A stop ends the run; what may pass leaves the answer open; anything else would block.
-  Result<void> note(const Error& error, std::string_view rule) {
+  Result<void> note(const Error& error, std::string_view step) {
+    return note_as(error.code().empty() ? step : error.code(), error);
+  }
+
+  // The same under the rule that the import's status would name.
+  Result<void> note_as(std::string_view rule, const Error& error) {
     if (error.kind() == ErrorKind::Canceled) return error;
     if (is_retryable(error.kind())) {
       seen_.unknown_why += (seen_.unknown_why.empty() ? "" : "; ") + text_with_remedy(error);
       return {};
     }
+    const bool told =  // by the request's own checks
+        rule.starts_with("request.") &&
+        std::ranges::find(seen_.findings, rule, &Finding::rule) != seen_.findings.end();
+    if (told) return {};
     const auto entry = find_catalogue_entry(error.code());
-    seen_.findings.push_back({std::string(error.code().empty() ? rule : error.code()),
-                              FindingLevel::Block, FindingGroup::Mapping, error.message(),
+    seen_.findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
+                              error.message(),
                               std::string(entry ? entry->remedy : std::string_view())});
     return {};
   }
@@ -68,7 +80,8 @@ class Rehearsal {
     return provider->find_vm({.id = source.vm_id,
                               .name = source.vm_name,
                               .cluster_id = source.cluster_id,
-                              .cluster_name = source.cluster_name},
+                              .cluster_name = source.cluster_name,
+                              .warm = import_.spec.warm},
                              parts_.stop);
   }
 
@@ -84,7 +97,7 @@ class Rehearsal {
     if (mappings) {
       mappings_ = *std::move(mappings);
     } else {
-      TRY(note(mappings.error(), "request.resource_mapping"));
+      TRY(note_as("request.resource_mapping", mappings.error()));
       mappings_.merged = source_section(import_.spec).mappings.value_or(api::Mappings());
     }
     seen_.mappings = mappings_.merged;
@@ -100,14 +113,14 @@ class Rehearsal {
   Result<void> decide_all() {
     if (!seen_.source || !cluster_) return {};
     const auto name = target_vm_name(import_.spec, *seen_.source);
-    if (!name) return note(name.error(), "request.target_name");
+    if (!name) return note_as("request.target_name", name.error());
     seen_.vm_name = *name;
     const auto conflict = name_conflict(parts_.reader, import_, *name, parts_.stop);
     if (!conflict) {
-      TRY(note(conflict.error(), "request.target_name.taken"));
+      TRY(note(conflict.error(), "cluster"));
     } else if (*conflict) {
-      TRY(note(Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict),
-               "request.target_name.taken"));
+      TRY(note_as("request.target_name.taken",
+                  Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict)));
     }
     ImportDecision decision = TRY(decide_import({.import = import_,
                                                  .vm = *seen_.source,
@@ -117,7 +130,9 @@ class Rehearsal {
                                                  .os_maps = cluster_->os_maps,
                                                  .mapping_findings = mappings_.findings}));
     take(std::move(decision.findings));
+    decided_ = true;
     seen_.disks = std::move(decision.disks);
+    TRY(check_classes());
     if (!decision.base) return note(*decision.base_problem, "template");
     seen_.os = decision.base->os;
     seen_.os_why = decision.base->os_why;
@@ -126,12 +141,45 @@ class Rehearsal {
     return ask_target();
   }
 
+  // Without a cluster a class that needs one ends the import when its claims are made.
+  Result<void> check_classes() {
+    if (!parts_.scope.embedded) return {};
+    std::set<std::string> wanted;
+    for (const PlannedDisk& disk : seen_.disks) {
+      wanted.insert(seen_.facts.effective_class(disk.storage_class));
+    }
+    for (const std::string& name : wanted) {
+      const auto found = seen_.facts.storage_classes.find(name);
+      if (found == seen_.facts.storage_classes.end()) continue;  // storage.target tells it
+      const auto provisioner = found->second.json().value("provisioner", nlohmann::json());
+      if (provisioner == embedded::kDirectoryProvisioner) continue;
+      TRY(note(coded_error(ErrorKind::InvalidArgument, code::kStorageClass,
+                           "storage class '{}' has provisioner {}, which needs a cluster; here it "
+                           "must be {}",
+                           name, provisioner.dump(), embedded::kDirectoryProvisioner),
+               "storage"));
+    }
+    return {};
+  }
+
   // The decision's findings hold those of the request too, at the configured levels.
   void take(std::vector<Finding> findings) {
     std::erase_if(seen_.findings, [&findings](const Finding& seen) {
       return std::ranges::find(findings, seen.rule, &Finding::rule) != findings.end();
     });
     std::ranges::move(findings, std::back_inserter(seen_.findings));
+  }
+
+  // Where nothing was decided, the request's findings stand at their usual levels still.
+  Result<void> set_levels() {
+    if (!cluster_) {
+      auto config = observe_config(parts_.reader, parts_.scope, parts_.stop);
+      if (!config) return note(config.error(), "cluster");
+      seen_.findings = apply_overrides(std::move(seen_.findings), *config);
+    } else {
+      seen_.findings = apply_overrides(std::move(seen_.findings), cluster_->config);
+    }
+    return {};
   }
 
   // Whether the API would take the VM.
@@ -147,6 +195,7 @@ class Rehearsal {
   DryRunInput seen_;
   ObservedMappings mappings_;
   std::optional<Observation> cluster_;
+  bool decided_ = false;
 };
 
 }  // namespace

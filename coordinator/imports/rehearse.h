@@ -20,7 +20,8 @@ struct RehearsalParts {
 // Reads source and cluster as the reconciler would for a new import, decides by the same functions,
 // and writes nothing: no object, no event, and the source's session is ended. What the reconciler
 // would fail or block on is a blocking finding; what cannot be read just now makes the verdict
-// Unknown. The only error is Canceled.
+// Unknown. What only making claims can tell is not looked at: free space, quotas, whether a volume
+// is found. The only error is Canceled.
 Result<DryRun> rehearse(const RehearsalParts& parts, const api::VirtualMachineImport& import);
 
 }  // namespace vmferry::imports

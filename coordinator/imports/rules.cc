@@ -48,13 +48,16 @@ constexpr Rule kRules[] = {
     {"request.resource_mapping.namespace", "both", Log, true,
      "the ResourceMapping is in another namespace than the import (ADM-5)"},
     {"request.finalize_date", "both", Block, true, "finalizeDate without warm (ADM-15)"},
+    {"request.disk_sources", "both", Block, false,
+     "the disk-sources annotation is no JSON object, or has a source that is none"},
     {"request.propagate_annotations", "both", Warn, true,
      "the propagate-annotations annotation is no JSON object of strings (ADM-18)"},
     {"request.vm.cluster", "oVirt", Warn, true,
      "the VM is named without its cluster (ADM-2, DECISION-A1)"},
     {"request.mapping.network_name", "oVirt", Block, false,
      "the source name of a network mapping is no network/profile (ADM-8)"},
-    {"request.warm", "oVirt", Block, true, "warm is set (ADM-15)"},
+    {"request.warm", "both", Block, false,
+     "warm is set (ADM-15); no source is copied warm yet"},
     // Network mapping.
     {"network.source.duplicate", "oVirt", Block, true,
      "two items of one list of network mappings have the same source id, or the same name and no "

@@ -64,5 +64,25 @@ TEST_F(OverlayReaderTest, KeepsTheUidOfWhatExists) {
   EXPECT_EQ(view.get(kConfigMap, {"n", "above"}, {})->uid(), kUidToCome);
 }
 
+TEST_F(OverlayReaderTest, SelectsByLabelsAsTheStoreDoes) {
+  OverlayReader view(*store_);
+  kube::Object labelled = config_map("labelled", "1");
+  labelled.json()["metadata"]["labels"] = {{"templates", ""}};
+  ASSERT_TRUE(view.put(kConfigMap, labelled, {}).ok());
+  ASSERT_TRUE(view.put(kConfigMap, config_map("above", "2"), {}).ok());
+  const auto list = view.list(kConfigMap, {.ns = "n", .label_selector = "templates"}, {});
+  ASSERT_TRUE(list.ok());
+  ASSERT_EQ(list->items.size(), 1u);
+  EXPECT_EQ(list->items[0].name(), "labelled");
+}
+
+TEST_F(OverlayReaderTest, AReplacedObjectIsShownAsItIsGiven) {
+  OverlayReader view(*store_);
+  kube::Object decided = config_map("both", "2");
+  decided.json()["status"] = {{"targetVmName", "web"}};
+  view.replace(kConfigMap, decided);
+  EXPECT_EQ(view.get(kConfigMap, {"n", "both"}, {})->json(), decided.json());
+}
+
 }  // namespace
 }  // namespace vmferry::cli

@@ -4,8 +4,9 @@
     tests/support/edge_rows.py            every row and the tests that carry its id
     tests/support/edge_rows.py --missing  only rows without a test; ends with 1 if there are any
 
-A test carries an id in its name (Val31WantsTheTemplatesMemory) or in a case or comment ("VAL-31",
-"OV-90 to OV-118"). The rows are those of the decisions: API (objects and configuration), OV and VW
+A test carries an id in its name (Val31WantsTheTemplatesMemory, Vw05And06...) or in the label of a case, a string that
+starts with it ("VAL-31", "VAL-115, VAL-116 both"). What a comment mentions does not count,
+nor a range (Val60To63): its cases carry their own ids. The rows are those of the decisions: API (objects and configuration), OV and VW
 (mapping), OS (systems and templates), VAL (validation) and ADM (admission).
 """
 
@@ -26,7 +27,6 @@ ROWS = {
 WITHOUT_TEST = {
     "API-37": "needs the reconciler under test, with a store that fails",
     "API-38": "as API-37",
-    "ADM-17": "as API-37",
     "OV-131": "the provider asks once a pass and does not wait; the reconciler comes back",
     "VW-55": "a cold import takes no snapshot",
     "OV-130": "the client has no connection object that could be missing",
@@ -44,12 +44,12 @@ WITHOUT_TEST = {
 }
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-# "OV-40", "Ov30To33", "VW05And06", "OV-90 to OV-118".
-SPELLED = re.compile(
-    r"(?<![A-Za-z])(?=API|OV|VW|OS|VAL|ADM|Api|Ov|Vw|Os|Val|Adm)([A-Za-z]{2,3})-?(\d{1,3})(?!\d)"
-    r"((?:To\d+|And\d+)*)(?:\s*(?:to|…|\.\.\.?)\s*(?:\1-)?(\d{1,3})(?!\d))?")
-NAMED = re.compile(r"(API|OV|VW|OS|VAL|ADM|Api|Ov|Vw|Os|Val|Adm)(\d{1,3})((?:To\d+|And\d+)*)")
-JOINED = re.compile(r"(To|And)(\d+)")
+# A string that starts with ids: the label of a case.
+LABEL = re.compile(r'"((?:(?:API|OV|VW|OS|VAL|ADM)-\d{1,3}(?!\d)(?:, | and )?)+)')
+SPELLED = re.compile(r"(API|OV|VW|OS|VAL|ADM)-(\d{1,3})")
+COMMENT = re.compile(r"^\s*(//|#|\*)|\s//\s.*$")
+NAMED = re.compile(r"(API|OV|VW|OS|VAL|ADM|Api|Ov|Vw|Os|Val|Adm)(\d{1,3})(?!\d|To\d)((?:And\d+)*)")
+JOINED = re.compile(r"And(\d+)")
 TEST = re.compile(r"^\s*TEST(?:_[FP])?\((\w+),\s*(\w+)\)|^\s*(?:async )?def (test_\w+)", re.M)
 
 
@@ -65,6 +65,11 @@ def row_id(prefix, number):
     return f"{prefix.upper()}-{int(number)}"
 
 
+def ids_of_name(name):
+    for prefix, first, more in NAMED.findall(name):
+        yield from (row_id(prefix, number) for number in [first, *JOINED.findall(more)])
+
+
 def tests_by_row():
     found = {}
     for path in sorted(TESTS.rglob("*")):
@@ -75,15 +80,10 @@ def tests_by_row():
             if match := TEST.search(line):
                 name = match[3] or f"{match[1]}.{match[2]}"
             ids = set()
-            for match in list(NAMED.finditer(line)) + list(SPELLED.finditer(line)):
-                prefix, first, more = match.groups()[:3]
-                end = match[4] if match.re is SPELLED and match[4] else first
-                ids.update(row_id(prefix, n) for n in range(int(first), int(end) + 1))
-                last = int(first)
-                for word, number in JOINED.findall(more):
-                    start = last if word == "To" else int(number)
-                    ids.update(row_id(prefix, n) for n in range(start, int(number) + 1))
-                    last = int(number)
+            if match := TEST.search(line):
+                ids.update(ids_of_name(match[3] or match[2]))
+            for label in LABEL.findall(COMMENT.sub("", line)):
+                ids.update(row_id(prefix, number) for prefix, number in SPELLED.findall(label))
             for one in ids:
                 found.setdefault(one, {})[f"{path.relative_to(TESTS)}: {name}"] = None
     return found

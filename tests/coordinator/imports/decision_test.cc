@@ -52,7 +52,7 @@ kube::Object profile(std::initializer_list<std::pair<const char*, std::vector<st
   return kube::Object(json{{"status", {{"claimPropertySets", list}}}});
 }
 
-TEST(DecideImportTest, FollowsTheGatesWhereNoTemplateFits) {
+TEST(DecideImportTest, Os50And51And52FollowsTheGatesWhereNoTemplateFits) {
   for (const Scene& base : {scenes::ovirt(), scenes::vmware()}) {
     Scene s = base;
     s.facts.has_template_api = true;  // OpenShift: the administrator's templates alone count
@@ -101,6 +101,32 @@ TEST(DecideImportTest, AnImportsItemMayRepeatOneOfItsResourceMapping) {
     ASSERT_TRUE(decision);
     for (const Finding& finding : decision->findings) {
       EXPECT_NE(finding.level, FindingLevel::Block) << finding.rule << ": " << finding.text;
+    }
+  }
+}
+
+TEST(DecideImportTest, ABadSourceOfADiskBlocksBeforeTheVmIsStopped) {
+  const struct {
+    const char* annotation;
+    std::vector<const char*> wrong;
+  } kCases[] = {{"{}", {}},
+                {R"({"*": "nbd://array:10809/x", "202-1": "vddk"})", {}},
+                {"[", {"is not a JSON object"}},  // told once, not for each disk
+                {R"({"202-0": "http://x", "disk-202-1": 1})", {"disk-202-0", "disk-202-1"}}};
+  for (const auto& c : kCases) {
+    Scene s = scenes::vmware();
+    s.import.object.json()["metadata"]["annotations"][std::string(api::kDiskSources)] =
+        c.annotation;
+    const auto decision = s.decide();
+    ASSERT_TRUE(decision);
+    std::vector<Finding> told;
+    for (const Finding& finding : decision->findings) {
+      if (finding.rule == "request.disk_sources") told.push_back(finding);
+    }
+    ASSERT_EQ(told.size(), c.wrong.size()) << c.annotation;
+    for (std::size_t i = 0; i < told.size(); ++i) {
+      EXPECT_EQ(told[i].level, FindingLevel::Block);
+      EXPECT_THAT(told[i].text, HasSubstr(c.wrong[i]));
     }
   }
 }

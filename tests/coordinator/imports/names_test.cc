@@ -94,7 +94,7 @@ TEST(NamesTest, ClaimNamesSeparateImportAndDisk) {
   EXPECT_EQ(claim_name("uid", vmware, {.attachment_id = "203"}), "uid-203");
 }
 
-TEST(NamesTest, FormatsQuantities) {
+TEST(NamesTest, Ov25FormatsQuantities) {
   constexpr std::uint64_t k = 1024;
   static_assert(std::is_unsigned_v<std::uint64_t>);  // OV-25: there is no negative size
   struct Case {

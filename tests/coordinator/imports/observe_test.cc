@@ -69,7 +69,7 @@ json template_named(const std::string& name, const std::string& ns) {
 }
 
 // OS-03, API-06 and design: a changed map counts in the next pass, without a restart.
-TEST_F(ObserveTest, Api06AChangedOsMapCountsInTheNextPass) {
+TEST_F(ObserveTest, Api06AndOs03AChangedOsMapCountsInTheNextPass) {
   SourceVm vm{};
   vm.provider = ProviderKind::Vmware;
   vm.os_type = "rhel8_64Guest";
@@ -83,7 +83,7 @@ TEST_F(ObserveTest, Api06AChangedOsMapCountsInTheNextPass) {
   EXPECT_EQ(os_of(vm), "rhel8.1");
 }
 
-TEST_F(ObserveTest, Os02AMissingUserMapStopsDetectionAndKeepsTheBuiltInMaps) {
+TEST_F(ObserveTest, Os02And14And24AMissingUserMapStopsDetectionAndKeepsTheBuiltInMaps) {
   put_controller_config({{"osConfigMap.name", "os"}, {"osConfigMap.namespace", "ns"}});
   const Observation seen = see();
   ASSERT_TRUE(seen.os_maps.problem);
@@ -281,6 +281,92 @@ TEST_F(ObserveTest, BadItemsOfAResourceMappingAreFindings) {
                                  "request.mapping.ignored_type", "request.resource_mapping.disks"));
   s.mapping_findings = seen->findings;
   EXPECT_TRUE(s.decide()->blocked());
+}
+
+struct Wish {
+  std::string target, decided, created;
+  bool ended = false;
+};
+
+api::VirtualMachineImport wishing(const std::string& name, const Wish& wish) {
+  json object = {{"apiVersion", "v2v.kubevirt.io/v1beta1"},
+                 {"kind", "VirtualMachineImport"},
+                 {"metadata", {{"namespace", "ns"}, {"name", name}, {"uid", "the-same"}}},
+                 {"spec",
+                  {{"providerCredentialsSecret", {{"name", "s"}}},
+                   {"source", {{"vmware", {{"vm", {{"name", "Web 1"}}}}}}}}},
+                 {"status", json::object()}};
+  if (!wish.target.empty()) object["spec"]["targetVmName"] = wish.target;
+  if (!wish.decided.empty()) object["status"]["targetVmName"] = wish.decided;
+  if (!wish.created.empty()) object["metadata"]["creationTimestamp"] = wish.created;
+  if (wish.ended) {
+    object["status"]["conditions"] = json::array({{{"type", "Succeeded"}, {"status", "False"}}});
+  }
+  auto import = api::parse_import(kube::Object(object));
+  EXPECT_TRUE(import) << (import ? "" : to_string(import.error()));
+  return *import;
+}
+
+// Imports and nothing else; uids are not told apart, as before imports are applied.
+class ImportsReader : public kube::Reader {
+ public:
+  explicit ImportsReader(std::vector<kube::Object> imports) : imports_(std::move(imports)) {}
+  Result<kube::Object> get(const kube::ResourceType&, const kube::ObjectKey&,
+                           std::stop_token) override {
+    return make_error(ErrorKind::NotFound, "none");
+  }
+  Result<kube::ObjectList> list(const kube::ResourceType&, const kube::ListOptions&,
+                                std::stop_token) override {
+    return kube::ObjectList{imports_, "1"};
+  }
+  Result<std::unique_ptr<kube::Watch>> watch(const kube::ResourceType&, const kube::ListOptions&,
+                                             const std::string&, std::stop_token) override {
+    return make_error(ErrorKind::Unimplemented, "no");
+  }
+
+ private:
+  std::vector<kube::Object> imports_;
+};
+
+TEST(NameConflictTest, Adm17OneOfTheImportsThatWantANameGetsIt) {
+  const struct {
+    const char* what;
+    Wish ours, other;
+    bool conflict;
+  } kCases[] = {
+      {"another name", {.target = "web"}, {.target = "db"}, false},
+      {"the other decided", {.target = "web"}, {.target = "", .decided = "web"}, true},
+      {"the other is over", {.target = "web"}, {.decided = "web", .ended = true}, false},
+      {"we decided", {.target = "web", .decided = "web"}, {.target = "web"}, false},
+      {"neither is applied, the other is the first by name",
+       {.target = "web"},
+       {.target = "web"},
+       true},
+      {"the other is older",
+       {.target = "web", .created = "2026-01-01T00:00:01Z"},
+       {.target = "web", .created = "2026-01-01T00:00:00Z"},
+       true},
+      {"we are older",
+       {.target = "web", .created = "2026-01-01T00:00:00Z"},
+       {.target = "web", .created = "2026-01-01T00:00:01Z"},
+       false},
+      {"the other is applied and we are not",
+       {.target = "web"},
+       {.target = "web", .created = "2026-01-01T00:00:00Z"},
+       true},
+      {"the other's is its source's name", {.target = "web1"}, {}, true},
+  };
+  for (const auto& c : kCases) {
+    const auto ours = wishing("b", c.ours);
+    ImportsReader reader({ours.object, wishing("a", c.other).object});
+    const std::string name = c.ours.decided.empty() ? c.ours.target : c.ours.decided;
+    const auto conflict = name_conflict(reader, ours, name, {});
+    ASSERT_TRUE(conflict) << c.what;
+    EXPECT_EQ(conflict->has_value(), c.conflict) << c.what;
+    if (*conflict) {
+      EXPECT_THAT(**conflict, HasSubstr("import 'a'")) << c.what;
+    }
+  }
 }
 
 TEST_F(ObserveTest, ReadsProfilesOverheadsAndPreferences) {

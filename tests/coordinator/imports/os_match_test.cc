@@ -30,8 +30,7 @@ TEST(OsMapsTest, Os01HasTheFullContent) {
   }
 }
 
-TEST(OsMapsTest, OverlaysUserMaps) {
-  // OS-03, OS-06
+TEST(OsMapsTest, Os03And06OverlaysUserMaps) {
   Result<OsMaps> maps =
       overlay_os_maps(builtin_os_maps(), user_map("guestos2common", "Fedora: myfedora\n"));
   ASSERT_TRUE(maps);
@@ -45,7 +44,7 @@ TEST(OsMapsTest, OverlaysUserMaps) {
   EXPECT_FALSE(maps->osinfo2common.contains("windows_7"));
 }
 
-TEST(OsMapsTest, RefusesWhatIsNoMap) {
+TEST(OsMapsTest, Os04And05RefusesWhatIsNoMap) {
   for (const char* key : {"guestos2common", "osinfo2common"}) {  // OS-04, OS-05
     for (const char* text : {"\"Fedora\" = \"myfedora\"", "- a", "a: [b]", "{", "text"}) {
       const Result<OsMaps> maps = overlay_os_maps(builtin_os_maps(), user_map(key, text));

@@ -32,7 +32,7 @@ TEST(SizesTest, ComputesClaimSizes) {
   EXPECT_GE(claim_size(~std::uint64_t{0}, 0.055, false), ~std::uint64_t{0} - (1 << 20));
 }
 
-TEST(SizesTest, TheClassOverheadComesBeforeTheGlobalOne) {
+TEST(SizesTest, Ov71And72TheClassOverheadComesBeforeTheGlobalOne) {
   ClusterFacts facts;
   facts.overhead_global = 0.055;
   EXPECT_EQ(overhead_for(facts, "any"), 0);  // claims are files of exact size
@@ -40,7 +40,7 @@ TEST(SizesTest, TheClassOverheadComesBeforeTheGlobalOne) {
   EXPECT_EQ(overhead_for(facts, "any"), 0.055);  // OV-71
   facts.overhead_global = 0;
   facts.overhead_by_class["fast"] = 0.055;
-  EXPECT_EQ(claim_size(1073741824, overhead_for(facts, "fast"), false), 1136234735u);  // OV-72
+  EXPECT_EQ(claim_size(1073741824, overhead_for(facts, "fast"), false), 1136234735u) << "OV-72";
 }
 
 TEST(ProgressTest, InterpolatesPercentages) {

@@ -48,7 +48,7 @@ std::string found(const std::vector<kube::Object>& templates, const std::string&
   return match ? match->object.name() : "";
 }
 
-TEST(FindTemplateTest, PrefersTheNewest) {
+TEST(FindTemplateTest, Os30And31And32PrefersTheNewest) {
   const auto m = marks("rhel8.1", "server", "medium");
   EXPECT_EQ(found({make("a", m)}, "rhel8.1", ovirt_vm()), "a");                // OS-30
   EXPECT_EQ(found({make("b", m), make("a", m)}, "rhel8.1", ovirt_vm()), "a");  // OS-31
@@ -56,7 +56,7 @@ TEST(FindTemplateTest, PrefersTheNewest) {
             "b");  // OS-32
 }
 
-TEST(FindTemplateTest, SearchesWorkloadsAndFlavors) {
+TEST(FindTemplateTest, Os34And35And36And37And38And39SearchesWorkloadsAndFlavors) {
   const SourceVm vmware{.provider = ProviderKind::Vmware};
   const auto all = [](const std::string& workload, const std::string& flavor) {
     return make(workload + "-" + flavor, marks("win10", workload, flavor));
@@ -124,7 +124,7 @@ kube::Object parameterised() {
   return object;
 }
 
-TEST(ProcessTemplateTest, ExpandsAndLabels) {  // OS-40, OS-42, OS-44, OS-47
+TEST(ProcessTemplateTest, Os40And42And44And47ExpandsAndLabels) {
   const auto vm =
       process_template({parameterised(), "win2k12r2", "server", "medium", "win2k12r2", ""}, "myvm");
   ASSERT_TRUE(vm) << to_string(vm.error());

@@ -130,6 +130,8 @@ TEST(CheckMappingsTest, ChecksNetworksOfOvirt) {
     vm.nics = c.nics;
     const auto findings = check_mappings(vm, {c.items, {}, {}}, facts_with(c.nad_config), "ns");
     EXPECT_EQ(rules_of(findings), c.expected);
+    // VAL-118 and all others: the source itself can be mapped.
+    EXPECT_EQ(conditions_from(findings, ProviderKind::Ovirt).at(1).status, "True");
     for (const Finding& finding : findings) {
       EXPECT_EQ(finding.group, FindingGroup::Mapping);
       EXPECT_EQ(finding.level, FindingLevel::Block);
@@ -239,7 +241,7 @@ TEST(CheckMappingsTest, ChecksStorage) {
   }
 }
 
-TEST(CheckMappingsTest, NamesEverySourceOfAMissingClass) {
+TEST(CheckMappingsTest, Val104And108NamesEverySourceOfAMissingClass) {
   SourceVm vm{.provider = ProviderKind::Ovirt};
   vm.disks = {{.id = "a", .name = "A", .storage_id = "d1", .storage_name = "one"},
               {.id = "b", .name = "B", .storage_id = "d2", .storage_name = "two"},

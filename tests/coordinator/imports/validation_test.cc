@@ -5,6 +5,8 @@
 
 #include <functional>
 
+#include "coordinator/imports/rules.h"
+
 // Cases name only the fields that they are about.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
@@ -77,7 +79,7 @@ TEST(ConditionsTest, FollowsTheLevels) {
       {"VAL-133, VAL-134",
        ProviderKind::Vmware,
        {finding("vmware.vm.tools", kBlock, kMapping, "tools"),
-        finding("vmware.vm.cbt", kBlock, kMapping, "cbt")},
+        finding("vmware.vm.change_tracking", kBlock, kMapping, "cbt")},
        "False/ValidationFailed",
        verified,
        "tools; cbt"},
@@ -99,6 +101,35 @@ TEST(ConditionsTest, FollowsTheLevels) {
     if (*c.text != '\0') {
       const bool in_valid = c.findings[0].group == kMapping;
       EXPECT_EQ(conditions[in_valid ? 0 : 1].message, c.text);
+    }
+  }
+}
+
+// Whatever the rule, its level and group alone decide the conditions.
+TEST(ConditionsTest, Val111And112And113And115And116HoldForEveryRule) {
+  for (const Rule& rule : all_rules()) {
+    SCOPED_TRACE(rule.id);
+    const ProviderKind provider =
+        rule.provider == "VMware" ? ProviderKind::Vmware : ProviderKind::Ovirt;
+    for (const auto group : {FindingGroup::Mapping, FindingGroup::Rules}) {
+      const bool mapping = group == FindingGroup::Mapping;
+      for (const auto level : {FindingLevel::Log, FindingLevel::Warn, FindingLevel::Block}) {
+        const auto conditions =
+            conditions_from({{std::string(rule.id), level, group, "the text", "do"}}, provider);
+        ASSERT_EQ(conditions.size(), 2u);
+        const api::Condition& hit = conditions[mapping ? 0 : 1];
+        const api::Condition& other = conditions[mapping ? 1 : 0];
+        EXPECT_EQ(hit.status, level == FindingLevel::Block ? "False" : "True");
+        EXPECT_EQ(hit.message.find("the text") != std::string::npos, level != FindingLevel::Log);
+        EXPECT_EQ(other.status, "True");
+        const bool ovirt = provider == ProviderKind::Ovirt;
+        const std::string failed = !mapping ? "MappingRulesVerificationFailed"
+                                   : ovirt  ? "IncompleteMappingRules"
+                                            : "ValidationFailed";
+        EXPECT_EQ(hit.reason == failed, level == FindingLevel::Block);
+        EXPECT_EQ(hit.reason.ends_with("ReportedWarnings"), level == FindingLevel::Warn);
+        EXPECT_EQ(hit.reason.ends_with("Completed"), level == FindingLevel::Log);
+      }
     }
   }
 }
@@ -242,6 +273,12 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
        },
        "request.mapping.ignored_type"},
       {"ADM-15 a", [](Import& i) { i.spec.warm = true; }, "request.warm"},
+      {"warm, VMware",  // a warm import must not be a cold one silently
+       [](Import& i) {
+         i = good(false);
+         i.spec.warm = true;
+       },
+       "request.warm"},
       {"ADM-15 b", [](Import& i) { i.spec.finalize_date = "2026-01-01T00:00:00Z"; },
        "request.finalize_date"},
       {"ADM-18",

@@ -341,7 +341,7 @@ TEST(BuildVmTest, MapsOvirtDisks) {
            });
 }
 
-TEST(BuildVmTest, KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2, VW-13
+TEST(BuildVmTest, Vw13KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2
   Scene s = vmware();
   const auto match = find_template(builtin_templates(), "win11", s.vm);
   ASSERT_TRUE(match);

@@ -9,7 +9,7 @@ namespace {
 SourceVm source_of(const std::string& xml) { return translate(vm_of(xml)); }
 std::string zone(const std::string& xml) { return with(kBaseVm, "<name>Etc/GMT</name>", xml); }
 
-TEST(OvirtTranslateTest, Ov30To33Offsets) {
+TEST(OvirtTranslateTest, Ov30And31And32And33Offsets) {
   const std::pair<const char*, std::optional<int>> cases[] = {{"+00:00", 0},
                                                               {"-00:00", 0},
                                                               {"+24:00", 86400},

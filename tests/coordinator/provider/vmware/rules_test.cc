@@ -194,12 +194,13 @@ TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {
   for (const SourceDisk& disk : out.disks) EXPECT_TRUE(disk.transferable) << disk.name;
 }
 
-TEST(RulesTest, WarmImportsDemandChangeTracking) {
+TEST(RulesTest, Val133WarmImportsDemandChangeTracking) {
   VmModel vm = healthy();
   std::vector<Finding> findings = find_warm_problems(vm);
   const Finding* tracking = find(findings, "vmware.vm.change_tracking", FindingLevel::Block);
   ASSERT_NE(tracking, nullptr);
   EXPECT_EQ(tracking->group, FindingGroup::Mapping);
+  EXPECT_NE(tracking->text.find("change"), std::string::npos);
   EXPECT_NE(find(findings, "vmware.disk.cbt", FindingLevel::Block), nullptr);
 
   vm.change_tracking = true;

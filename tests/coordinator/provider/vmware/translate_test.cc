@@ -89,8 +89,8 @@ TEST(TranslateTest, ReadsARichVmOfARealServer) {
 
   ASSERT_EQ(vm.nics.size(), 3u);
   EXPECT_EQ(vm.nics[0].mac, "00:50:56:aa:bb:01");
-  EXPECT_TRUE(vm.nics[0].connected);                             // at power on; it is off now
-  EXPECT_EQ(vm.nics[1].attachment, NicAttachment::Distributed);  // VW-25, VW-28: PCNet32
+  EXPECT_TRUE(vm.nics[0].connected);  // at power on; it is off now
+  EXPECT_EQ(vm.nics[1].attachment, NicAttachment::Distributed) << "VW-25, VW-28: PCNet32";
   EXPECT_THAT(vm.nics[1].network_names, ElementsAre("Network adapter 2", "prod"));
   EXPECT_THAT(vm.nics[1].network_ids, ElementsAre("dvportgroup-13"));
   EXPECT_FALSE(vm.nics[1].connected);

@@ -154,7 +154,7 @@ TEST_F(VmwareProviderTest, VW53FindsTheSameVmByEverySelector) {
                         by_id("4210A0B1-C2D3-E4F5-0617-2839405A6B7C"),
                         by_id("5010a0b1-c2d3-e4f5-0617-2839405a6b7c"),
                         by_id(wanted),
-                        VmRef{wanted, "twin", "", ""},
+                        VmRef{wanted, "twin", "", "", false},
                         by_name("web"),
                         by_name("prod/web"),
                         by_name("Site A/DC (main)/vm/prod/web"),
@@ -164,6 +164,21 @@ TEST_F(VmwareProviderTest, VW53FindsTheSameVmByEverySelector) {
     const auto vm = vmware->find_vm(ref, {});
     ASSERT_OK(vm);
     EXPECT_EQ(vm->native_id, wanted);
+  }
+}
+
+TEST_F(VmwareProviderTest, Val133AWarmImportIsToldWhatTracksNoChanges) {
+  const auto vmware = provider();
+  VmRef ref = by_name("web");
+  for (const bool warm : {false, true}) {
+    ref.warm = warm;
+    const auto vm = vmware->find_vm(ref, {});
+    ASSERT_OK(vm);
+    const auto told = std::ranges::find(vm->findings, "vmware.vm.change_tracking", &Finding::rule);
+    ASSERT_EQ(told != vm->findings.end(), warm);
+    if (warm) {
+      EXPECT_EQ(told->level, FindingLevel::Block);
+    }
   }
 }
 

@@ -1,0 +1,208 @@
+#include "coordinator/imports/rehearse.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/coordinator/embedded/store_support.h"
+#include "tests/coordinator/imports/scene.h"
+
+// What a rehearsal tells, against the embedded store and a source that answers from memory.
+namespace vmferry::imports {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// What the source was asked for; a rehearsal may only read, and must end its session.
+struct SourceLog {
+  int reads = 0, touches = 0, open_sessions = 0;
+  std::optional<VmRef> asked;
+};
+
+class MemoryProvider final : public Provider {
+ public:
+  MemoryProvider(Result<SourceVm> answer, SourceLog& log) : answer_(std::move(answer)), log_(log) {
+    ++log_.open_sessions;
+  }
+  ProviderKind kind() const override { return ProviderKind::Vmware; }
+  Result<void> check_connection(std::stop_token) override { return {}; }
+  Result<SourceVm> find_vm(const VmRef& ref, std::stop_token) override {
+    ++log_.reads;
+    log_.asked = ref;
+    return answer_;
+  }
+  Result<PowerState> power_state(const std::string&, std::stop_token) override {
+    return PowerState::Down;
+  }
+  Result<void> request_stop(const std::string&, bool, std::stop_token) override { return touch(); }
+  Result<void> start(const std::string&, std::stop_token) override { return touch(); }
+  Result<DiskOpening> open_disk(const SourceVm&, const SourceDisk&, const std::string&,
+                                std::stop_token) override {
+    return touch();
+  }
+  Result<DiskOpening> poll_disk(const SourceVm&, const SourceDisk&, const std::string&,
+                                std::stop_token) override {
+    return touch();
+  }
+  Result<DiskEndpoint> renew(const SourceVm&, const SourceDisk&, const std::string&,
+                             std::stop_token) override {
+    return touch();
+  }
+  Result<bool> release_disk(const std::string&, const std::string&, const std::string&, bool,
+                            std::stop_token) override {
+    return touch();
+  }
+  void close() override { --log_.open_sessions; }
+
+ private:
+  Error touch() {
+    ++log_.touches;
+    return make_error(ErrorKind::Internal, "a rehearsal touched the source");
+  }
+
+  Result<SourceVm> answer_;
+  SourceLog& log_;
+};
+
+class RehearseTest : public embedded::StoreFixture {
+ protected:
+  void SetUp() override {
+    make(kube::types::kSecret,
+         kube::Object(json{{"metadata", {{"name", "s"}, {"namespace", "n"}}},
+                           {"stringData",
+                            {{"vmware",
+                              "apiUrl: https://vcenter/sdk\nusername: u\npassword: p\n"
+                              "thumbprint: "
+                              "31:14:EB:9E:F1:78:68:10:A5:78:D1:A7:DF:BB:54:B7:1B:91:9F:30\n"}}}}));
+    make(kube::types::kStorageClass,
+         kube::Object(
+             json{{"metadata",
+                   {{"name", "standard"},
+                    {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
+                  {"provisioner", "vmferry.io/directory"}}));
+  }
+
+  static api::VirtualMachineImport import_of(json spec) {
+    json whole{
+        {"providerCredentialsSecret", {{"name", "s"}}},
+        {"source",
+         {{"vmware",
+           {{"vm", {{"name", "two-disk"}}},
+            {"mappings",
+             {{"networkMappings",
+               json::array({{{"source", {{"name", "VM Network"}}}, {"type", "pod"}}})}}}}}}}};
+    whole.merge_patch(spec);
+    auto import = api::parse_import(
+        kube::Object(json{{"apiVersion", "v2v.kubevirt.io/v1beta1"},
+                          {"kind", "VirtualMachineImport"},
+                          {"metadata", {{"name", "a"}, {"namespace", "n"}, {"uid", scenes::kUid}}},
+                          {"spec", whole}}));
+    EXPECT_TRUE(import) << (import ? "" : to_string(import.error()));
+    return *import;
+  }
+
+  DryRun rehearsed(const api::VirtualMachineImport& import, Result<SourceVm> source) {
+    const RehearsalParts parts{
+        .reader = *store_,
+        .scope = {},
+        .stop = {},
+        .writer = *store_,
+        .make_provider = [&](const ProviderCredentials&) -> Result<std::unique_ptr<Provider>> {
+          return std::unique_ptr<Provider>(new MemoryProvider(source, log_));
+        },
+        .bytes_per_second = 1e6};
+    auto run = rehearse(parts, import);
+    EXPECT_TRUE(run) << (run ? "" : to_string(run.error()));
+    EXPECT_EQ(log_.touches, 0);
+    EXPECT_EQ(log_.open_sessions, 0);
+    return *std::move(run);
+  }
+
+  static std::vector<std::string> blocks(const DryRun& run) {
+    std::vector<std::string> rules;
+    for (const Finding& finding : run.findings) {
+      if (finding.level == FindingLevel::Block) rules.push_back(finding.rule);
+    }
+    return rules;
+  }
+
+  SourceLog log_;
+};
+
+TEST_F(RehearseTest, DecidesAsTheReconcilerAndWritesNothing) {
+  const DryRun run = rehearsed(import_of(json::object()), scenes::vmware().vm);
+  EXPECT_THAT(blocks(run), IsEmpty());
+  EXPECT_EQ(run.verdict, Verdict::Runs) << run.unknown_why;
+  EXPECT_EQ(run.vm_name, "two-disk");
+  ASSERT_TRUE(run.vm);
+  EXPECT_EQ(run.disks.size(), 2u);
+  EXPECT_EQ(log_.reads, 1);
+  const auto made = store_->list(kube::types::kVirtualMachine, {}, {});
+  ASSERT_TRUE(made);
+  EXPECT_TRUE(made->items.empty());
+}
+
+TEST_F(RehearseTest, NamesTheRulesThatTheStatusWouldName) {
+  const struct {
+    json spec;
+    const char* rule;
+  } kCases[] = {{{{"targetVmName", "Not A Name"}}, "request.target_name"},
+                {{{"resourceMapping", {{"name", "none"}}}}, "request.resource_mapping"},
+                {{{"targetVmName", "taken"}}, "request.target_name.taken"}};
+  make(kube::types::kVirtualMachine,
+       kube::Object(json{{"metadata", {{"name", "taken"}, {"namespace", "n"}}}}));
+  for (const auto& c : kCases) {
+    const DryRun run = rehearsed(import_of(c.spec), scenes::vmware().vm);
+    EXPECT_EQ(run.verdict, Verdict::Blocked) << c.rule;
+    EXPECT_THAT(blocks(run), ElementsAre(c.rule));  // and each once
+  }
+}
+
+TEST_F(RehearseTest, LevelsAreTheConfiguredOnesWhereTheSourceCannotBeRead) {
+  const auto import =
+      import_of({{"source",
+                  {{"vmware",
+                    {{"mappings",
+                      {{"storageMappings", json::array({{{"source", {{"name", "ds"}}},
+                                                         {"target", {{"name", "standard"}}},
+                                                         {"type", "x"}}})}}}}}}}});
+  const Error down(ErrorKind::Unavailable, "VMF-SRC-UNREACHABLE", "no answer");
+  DryRun run = rehearsed(import, down);
+  EXPECT_EQ(run.verdict, Verdict::Unknown);
+  EXPECT_THAT(run.unknown_why, HasSubstr("no answer"));
+  EXPECT_THAT(blocks(run), IsEmpty());
+
+  make(kube::types::kConfigMap,
+       kube::Object(
+           json{{"metadata", {{"name", "vm-import-controller-config"}, {"namespace", "vmferry"}}},
+                {"data", {{"severity.request.mapping.ignored_type", "block"}}}}));
+  run = rehearsed(import, down);
+  EXPECT_EQ(run.verdict, Verdict::Blocked);
+  EXPECT_THAT(blocks(run), ElementsAre("request.mapping.ignored_type"));
+}
+
+TEST_F(RehearseTest, AClassThatNeedsAClusterBlocksWithoutOne) {
+  make(kube::types::kStorageClass,
+       kube::Object(json{{"metadata", {{"name", "ceph"}}}, {"provisioner", "rbd.csi.ceph.com"}}));
+  json items = json::array();
+  for (const char* disk : {"disk-202-0", "disk-202-1"}) {
+    items.push_back({{"source", {{"name", disk}}}, {"target", {{"name", "ceph"}}}});
+  }
+  json spec;
+  spec["source"]["vmware"]["mappings"]["diskMappings"] = items;
+  const DryRun run = rehearsed(import_of(spec), scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Blocked);
+  EXPECT_THAT(blocks(run), ElementsAre("VMF-DST-STORAGE-CLASS"));  // told once for both disks
+}
+
+TEST_F(RehearseTest, AWarmImportIsAskedAboutAtTheSourceToo) {
+  const DryRun run = rehearsed(import_of({{"warm", true}}), scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Blocked);
+  ASSERT_TRUE(log_.asked);
+  EXPECT_TRUE(log_.asked->warm);
+  EXPECT_THAT(blocks(run), ElementsAre("request.warm"));
+}
+
+}  // namespace
+}  // namespace vmferry::imports
