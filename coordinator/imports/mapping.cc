@@ -111,8 +111,6 @@ StorageChoice resolve_storage(const api::Mappings& mappings, const SourceVm& vm,
     choice.by = MappedBy::Storage;
   }
   if (item != nullptr) choice.storage_class = item->target.name;
-  choice.volume_mode_given = item != nullptr && given(item->volume_mode);
-  choice.access_mode_given = item != nullptr && given(item->access_mode);
   choice.volume_mode =
       item != nullptr && given(item->volume_mode) ? *item->volume_mode : "Filesystem";
   choice.access_mode = item != nullptr && given(item->access_mode) ? *item->access_mode

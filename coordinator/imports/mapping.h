@@ -21,8 +21,6 @@ struct StorageChoice {
   std::string storage_class;  // empty: the cluster's default class
   std::string volume_mode;    // always "Filesystem" or "Block"
   std::string access_mode;
-  bool volume_mode_given = false;  // by the mapping; else these are our defaults
-  bool access_mode_given = false;
   friend bool operator==(const StorageChoice&, const StorageChoice&) = default;
 };
 // The item that decides on the disk: of diskMappings, else of storageMappings; null: none does.

@@ -12,6 +12,8 @@ using nlohmann::json;
 
 constexpr const char* kFilesystem = "Filesystem";
 
+bool given(const std::optional<std::string>& text) { return text && !text->empty(); }
+
 bool contains(const std::vector<std::string>& values, std::string_view wanted) {
   return std::ranges::find(values, wanted) != values.end();
 }
@@ -78,10 +80,13 @@ StorageChoice choose_storage(const api::Mappings& mappings, const SourceVm& vm,
   StorageChoice choice = resolve_storage(mappings, vm, disk);
   const std::vector<ClaimModes> offered = offered_modes(facts, choice.storage_class);
   if (offered.empty()) return choice;
-  if (!choice.volume_mode_given && access_modes(offered, kFilesystem).empty()) {
+  const api::StorageMappingItem* item = storage_item(mappings, disk);
+  const bool volume_mode_given = item != nullptr && given(item->volume_mode);
+  const bool access_mode_given = item != nullptr && given(item->access_mode);
+  if (!volume_mode_given && access_modes(offered, kFilesystem).empty()) {
     choice.volume_mode = offered.front().volume_mode;
   }
-  if (!choice.access_mode_given) {
+  if (!access_mode_given) {
     choice.access_mode =
         best_access_mode(choice.access_mode, access_modes(offered, choice.volume_mode));
   }

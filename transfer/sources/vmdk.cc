@@ -164,6 +164,7 @@ Result<void> VmdkStreamSource::read(std::uint64_t offset, std::span<std::byte> i
   if (offset < position_) {
     return make_error(ErrorKind::InvalidArgument, "a VMDK stream cannot be read backwards");
   }
+  if (stop.stop_requested()) return canceled();
   position_ = range.end();
   std::memset(into.data(), 0, into.size());  // grains that do not come are zero
   const auto copy_overlap = [&] {

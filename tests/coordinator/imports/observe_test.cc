@@ -266,7 +266,7 @@ TEST_F(ObserveTest, BadItemsOfAResourceMappingAreFindings) {
         {{"vmware",
           {{"networkMappings", json::array({{{"source", {{"name", "VM Network"}}},
                                              {"target", {{"name", "x"}}},
-                                             {"type", "genie"}}})},
+                                             {"type", "pod"}}})},
            {"storageMappings",
             json::array({{{"source", json::object()}, {"target", {{"name", ""}}}, {"type", "x"}}})},
            {"diskMappings", json::array()}}}}}});

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the Kubernetes peers of the tests: tests/support/kube/build.sh OUT [PROGRAM...]
-# PROGRAM: etcd, kube-apiserver, kube-controller-manager, strict-decode (these when none is named), kube-scheduler, kubelet.
-# Versions are pinned by go.mod and go.sum of modules/ and strict/; modules and objects go to Go's ordinary caches (about 3 GB), so the
+# PROGRAM: etcd, kube-apiserver, kube-controller-manager (these when none is named), kube-scheduler, kubelet.
+# Versions are pinned by go.mod and go.sum of modules/; modules and objects go to Go's ordinary caches (about 3 GB), so the
 # first build on a machine takes minutes and the next clone only links. Needs network the first time, and Go 1.25: where
 # the installed one is older it fetches that release as a module. Exit 1 with the reason on stderr where it cannot be had.
 set -eu
@@ -11,13 +11,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- etcd kube-apiserver kube-controller-manager strict-decode
+[ $# -gt 0 ] || set -- etcd kube-apiserver kube-controller-manager
 
 exec 9>"$out/.lock" # builds that start at once build once
 flock 9
 
 stamp=$(cat "$here"/*/go.mod "$here"/*/go.sum "$here"/*/*.go "$here/build.sh" | sha256sum | cut -c1-16)
-[ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ] || rm -f "$out"/etcd "$out"/kube* "$out"/strict-decode
+[ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ] || rm -f "$out"/etcd "$out"/kube*
 missing=
 for program in "$@"; do
   [ -x "$out/$program" ] || missing="$missing $program"
@@ -59,7 +59,6 @@ for program in $missing; do
   package=k8s.io/kubernetes/cmd/$program
   case $program in
     etcd) package=./etcd ;;
-    strict-decode) cd "$here/strict" && package=. ;;
   esac
   "$go" build -p "${KUBE_BUILD_JOBS:-2}" -trimpath -buildvcs=false -ldflags "$flags" -o "$out/$program.new" "$package" ||
     fail "$program cannot be built"

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -63,6 +64,13 @@ func decode(scheme *runtime.Scheme, document []byte) (name string, err error) {
 	problems, err := strict.UnmarshalStrict(document, object)
 	if err != nil {
 		return name, err
+	}
+	var tree any
+	if err := json.Unmarshal(document, &tree); err != nil {
+		return name, err
+	}
+	if bad := unknownField(head.Kind, tree, reflect.TypeOf(object)); bad != "" {
+		problems = append(problems, fmt.Errorf("unknown field %q", bad))
 	}
 	return name, errors.Join(problems...)
 }
