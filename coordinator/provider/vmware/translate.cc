@@ -167,7 +167,8 @@ std::vector<SourceNic> translate_nics(const VmModel& vm, const Surroundings& aro
     nic.name = device.label;
     nic.mac = lower(device.mac);
     nic.model = nic_model_for(vm);
-    nic.sriov = device.type == "VirtualSriovEthernetCard";
+    // An SR-IOV card becomes a virtual one, with a warning (mapping-vmware.md 5).
+    nic.sriov = false;
     nic.has_network = !device.backing.type.empty();
     // "connected" is about now and always false while the VM is off.
     nic.connected = vm.power_state == "poweredOn"

@@ -158,6 +158,8 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
     EXPECT_FALSE(finding->text.empty());
     EXPECT_EQ(finding->remedy.empty(), c.level == FindingLevel::Log);
     SourceVm out = translate(vm, {});
+    // Not even an SR-IOV card, which becomes a virtual one: a pod mapping would block it.
+    for (const SourceNic& one : out.nics) EXPECT_FALSE(one.sriov);
     mark_untransferable(vm, false, out);
     for (const SourceDisk& disk : out.disks) {
       if (disk.attachment_id == "203") {
