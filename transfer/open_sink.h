@@ -11,8 +11,8 @@
 namespace vmferry {
 
 struct SinkOptions {
-  std::string path;  // regular file (created), block device, directory (disk.img within)
-  std::string name;  // of the target in texts; empty: its path
+  std::string path;       // regular file (created), block device, directory (disk.img within)
+  std::string name = {};  // of the target in texts; empty: its path
   std::uint64_t size_bytes = 0;
   bool resume = false;           // keep what is there; nothing is known to be zero
   bool preallocate = false;      // thick file

@@ -282,7 +282,9 @@ Result<std::optional<ReachableVolume>> DirectoryVolumes::make_reachable(
   volume.target = {.claim_uid = object.uid(),
                    .name = claim.to_string(),
                    .path = *path,
-                   .block = is_block(object)};
+                   .block = is_block(object),
+                   .pod_uid = {},
+                   .volume = {}};
   return std::optional<ReachableVolume>(std::move(volume));
 }
 

@@ -57,7 +57,12 @@ std::vector<Message> one_of_each() {
   assign.import_key = "ns/vm";
   assign.disk = "boot";
   assign.source = endpoint();
-  assign.target = {"claim-uid", "ns/claim", "/volumes/disk.img", true};
+  assign.target = {.claim_uid = "claim-uid",
+                   .name = "ns/claim",
+                   .path = "/volumes/disk.img",
+                   .block = true,
+                   .pod_uid = "pod-uid",
+                   .volume = "pv-1"};
   assign.hash = "sha256";
   assign.verify = false;
   assign.compare_source_digest = true;

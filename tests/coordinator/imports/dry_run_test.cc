@@ -155,7 +155,9 @@ TEST(DryRunTest, TheVerdictFollowsTheWorstThatIsKnown) {
     const DryRun run =
         dry_run({.import = import, .findings = c.findings, .unknown_why = c.unknown_why});
     EXPECT_EQ(run.verdict, c.verdict);
-    if (c.findings.size() > 1) EXPECT_GE(run.findings[0].level, run.findings[1].level);
+    if (c.findings.size() > 1) {
+      EXPECT_GE(run.findings[0].level, run.findings[1].level);
+    }
   }
 }
 

@@ -80,11 +80,11 @@ TEST_F(ClusterVolumesTest, MakesAClaimOfTheDefaultClassThatTheImportOwns) {
   ASSERT_TRUE(volumes_->ensure_claim(wanted, {})) << "a second time is no error";
   const auto claim = find("a", kPersistentVolumeClaim);
   ASSERT_TRUE(claim);
-  const nlohmann::json& json = claim->json()["spec"];
-  EXPECT_EQ(json["storageClassName"], "fast");
-  EXPECT_EQ(json["volumeMode"], "Block");
-  EXPECT_EQ(json["accessModes"], nlohmann::json::array({"ReadWriteMany"}));
-  EXPECT_EQ(json["resources"]["requests"]["storage"], std::to_string(wanted.request_bytes));
+  const nlohmann::json& made = claim->json()["spec"];
+  EXPECT_EQ(made["storageClassName"], "fast");
+  EXPECT_EQ(made["volumeMode"], "Block");
+  EXPECT_EQ(made["accessModes"], nlohmann::json::array({"ReadWriteMany"}));
+  EXPECT_EQ(made["resources"]["requests"]["storage"], std::to_string(wanted.request_bytes));
   EXPECT_TRUE(claim->controlled_by(owner_.uid()));
 }
 
