@@ -75,12 +75,12 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   findings = check_request(input.import);
   append(findings, check_name(input, name));
   append(findings, input.more_findings);
-  append(findings, check_disk_sources(input.import.object, vm));
   append(findings, input.mapping_findings);
   append(findings, input.facts.findings);
   append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));
   append(findings, vm.findings);
   append(findings, check_target(vm, input.mappings, input.facts, input.config));
+  append(findings, check_disk_sources(input.import.object, vm));
   if (input.os_maps.note) append(findings, {*input.os_maps.note});
   if (decision.base) {
     append(findings, check_base(*decision.base));

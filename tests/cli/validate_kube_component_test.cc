@@ -76,7 +76,7 @@ spec:
     std::vector<std::string> rules;
     if (!answer.is_object()) return rules;
     for (const json& finding : answer["items"][0]["findings"]) {
-      if (finding["level"] == "block") rules.push_back(finding["rule"]);
+      if (finding["level"] == "block") rules.push_back(finding["rule"].get<std::string>());
     }
     return rules;
   }
@@ -105,8 +105,8 @@ TEST_F(ValidateClusterTest, JudgesByTheClustersObjectsAndLeavesItAsItIs) {
   EXPECT_THAT(blocks({"--config-namespace", ns_}),
               ::testing::ElementsAre("request.mapping.ignored_type"));
 
-  for (const std::string kind : {"/apis/v2v.kubevirt.io/v1beta1" + path + "/virtualmachineimports",
-                                 "/api/v1" + path + "/secrets", "/api/v1" + path + "/events"}) {
+  for (const std::string& kind : {"/apis/v2v.kubevirt.io/v1beta1" + path + "/virtualmachineimports",
+                                  "/api/v1" + path + "/secrets", "/api/v1" + path + "/events"}) {
     EXPECT_EQ(bed_->request("GET", kind).at("items").size(), 0u) << kind;
   }
   EXPECT_FALSE(std::filesystem::exists(directory_->path() + "/home"));

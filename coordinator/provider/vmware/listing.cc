@@ -107,6 +107,8 @@ std::string access_word(AccessPath path) {
       return "https";
     case AccessPath::Vddk:
       return "vddk";
+    case AccessPath::ExportLease:
+      return "export";
     case AccessPath::None:
       return "none";
   }

@@ -105,6 +105,26 @@ TEST(DecideImportTest, AnImportsItemMayRepeatOneOfItsResourceMapping) {
   }
 }
 
+TEST(DecideImportTest, BuiltInTemplatesServeWhereThereIsNoTemplateApi) {
+  Scene s = scenes::vmware();
+  EXPECT_THAT(s.decide()->base->note, HasSubstr("built-in template 'vmferry-rhel'"));
+  s.config.builtin_templates = false;
+  EXPECT_FALSE(s.decide()->base);
+  s.facts.has_template_api = true;
+  s.config.builtin_templates = true;
+  EXPECT_TRUE(s.decide()->base);
+}
+
+TEST(DecideImportTest, Vw16AVmFoundByUuidGetsItsNormalisedName) {
+  Scene s = scenes::vmware();
+  s.vm.name = "Two Disks.lab";
+  s.config.builtin_templates = false;
+  s.config.import_without_template = true;
+  const auto decision = s.decide();
+  ASSERT_TRUE(decision && decision->vm);
+  EXPECT_EQ(decision->vm->name(), "twodisks-lab");
+}
+
 TEST(DecideImportTest, ABadSourceOfADiskBlocksBeforeTheVmIsStopped) {
   const struct {
     const char* annotation;
@@ -129,26 +149,6 @@ TEST(DecideImportTest, ABadSourceOfADiskBlocksBeforeTheVmIsStopped) {
       EXPECT_THAT(told[i].text, HasSubstr(c.wrong[i]));
     }
   }
-}
-
-TEST(DecideImportTest, BuiltInTemplatesServeWhereThereIsNoTemplateApi) {
-  Scene s = scenes::vmware();
-  EXPECT_THAT(s.decide()->base->note, HasSubstr("built-in template 'vmferry-rhel'"));
-  s.config.builtin_templates = false;
-  EXPECT_FALSE(s.decide()->base);
-  s.facts.has_template_api = true;
-  s.config.builtin_templates = true;
-  EXPECT_TRUE(s.decide()->base);
-}
-
-TEST(DecideImportTest, Vw16AVmFoundByUuidGetsItsNormalisedName) {
-  Scene s = scenes::vmware();
-  s.vm.name = "Two Disks.lab";
-  s.config.builtin_templates = false;
-  s.config.import_without_template = true;
-  const auto decision = s.decide();
-  ASSERT_TRUE(decision && decision->vm);
-  EXPECT_EQ(decision->vm->name(), "twodisks-lab");
 }
 
 TEST(DecideImportTest, Vw30EachDiskGetsItsOwnClassModesAndSize) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "common/catalogue.h"
@@ -174,7 +175,8 @@ TEST_F(VmwareProviderTest, Val133AWarmImportIsToldWhatTracksNoChanges) {
     ref.warm = warm;
     const auto vm = vmware->find_vm(ref, {});
     ASSERT_OK(vm);
-    const auto told = std::ranges::find(vm->findings, "vmware.vm.change_tracking", &Finding::rule);
+    const auto told = std::ranges::find(vm->findings, std::string_view("vmware.vm.change_tracking"),
+                                        &Finding::rule);
     ASSERT_EQ(told != vm->findings.end(), warm);
     if (warm) {
       EXPECT_EQ(told->level, FindingLevel::Block);
