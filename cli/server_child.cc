@@ -1,10 +1,14 @@
 #include "cli/server_child.h"
 
-#include <filesystem>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
 
 #include "cli/copy_arguments.h"
 #include "common/catalogue.h"
 #include "common/clock.h"
+#include "common/fd.h"
 
 namespace vmferry::cli {
 namespace {
@@ -12,6 +16,17 @@ namespace {
 constexpr std::chrono::seconds kStartLimit{30};
 constexpr std::chrono::milliseconds kPoll{20};
 constexpr std::chrono::seconds kStopGrace{5};
+
+// The socket's file is there a moment before its server listens.
+bool takes_connections(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return false;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return fd &&
+         ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
 
 }  // namespace
 
@@ -45,8 +60,7 @@ ServerChild::~ServerChild() {
 Result<void> ServerChild::wait_for_socket(std::stop_token stop) const {
   const SystemClock clock;
   const SteadyTime end = clock.steady() + kStartLimit;
-  std::error_code ignored;
-  while (!std::filesystem::exists(socket_, ignored)) {
+  while (!takes_connections(socket_)) {
     if (!child_->running()) {
       return Error(ErrorKind::Unavailable, code::kSourceUnreachable, "ended before it listened");
     }

@@ -36,7 +36,12 @@ TEST(CopyKillComponentTest, Case26KilledAnywhereMovedAndResumedTheTargetEqualsTh
   for (const int wanted = wanted_kills(); kills < wanted; ++copies) {
     const Bytes disk = testing::patterned((24u << 20) + 512, static_cast<unsigned>(random()), 7);
     workspace.write("source.img", disk);
-    const testing::Nbdkit server(workspace, {"file", image});
+    const std::string socket = workspace.path("nbd.sock");
+    fs::remove(socket);
+    fs::remove(socket + ".pid");
+    const testing::Peer server({"nbdkit", "--foreground", "--readonly", "--exit-with-parent",
+                                "--unix", socket, "--pidfile", socket + ".pid", "file", image});
+    ASSERT_TRUE(testing::wait_for_file(socket + ".pid")) << server.stderr_text();
     // Journal and target move between two machines that see one file system.
     std::string here = workspace.path("one");
     std::string there = workspace.path("two");
@@ -46,8 +51,9 @@ TEST(CopyKillComponentTest, Case26KilledAnywhereMovedAndResumedTheTargetEqualsTh
     }
     std::uint64_t most_milliseconds = 150;
     for (bool done = false; !done; most_milliseconds += most_milliseconds / 5) {
-      CopyProgram program(workspace, {server.uri(), here + "/disk.img", "--journal",
-                                      here + "/copy.journal", "--limit", "60M", "--json"});
+      CopyProgram program(workspace,
+                          {"nbd+unix:///?socket=" + socket, here + "/disk.img", "--journal",
+                           here + "/copy.journal", "--limit", "60M", "--json"});
       std::this_thread::sleep_for(std::chrono::milliseconds(random() % most_milliseconds));
       program.signal(SIGKILL);
       const CopyOutcome outcome = program.wait();
@@ -61,7 +67,8 @@ TEST(CopyKillComponentTest, Case26KilledAnywhereMovedAndResumedTheTargetEqualsTh
         }
         continue;
       }
-      ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+      ASSERT_EQ(outcome.exit_code, 0) << outcome.err << "after " << kills
+                                      << " kills; the server said: " << server.stderr_text();
       // Two torn headers: it was killed while the journal was being made.
       ASSERT_TRUE(outcome.err.find("starting over") == std::string::npos ||
                   outcome.err.find("both headers") != std::string::npos)

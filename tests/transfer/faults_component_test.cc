@@ -34,6 +34,13 @@ using testing::LyingServer;
 using testing::Nbdkit;
 using testing::Workspace;
 
+// Each copy takes a second or two; ThreadSanitizer on a busy machine, minutes.
+#ifdef __SANITIZE_THREAD__
+constexpr std::chrono::seconds kDeadline = 600s;
+#else
+constexpr std::chrono::seconds kDeadline = 100s;
+#endif
+
 constexpr std::uint64_t kSizes[] = {0,
                                     1,
                                     511,
@@ -146,7 +153,7 @@ TEST_F(FaultsComponentTest, NbdServersThatFailAtRandomGiveAnEqualTargetOrACleanE
     std::string trace = std::to_string(disk.size());
     for (const std::string& word : server_words) trace += " " + word;
     SCOPED_TRACE(trace);
-    const Deadline deadline(120s, trace);
+    const Deadline deadline(kDeadline, trace);
     const Nbdkit server(workspace_, server_words);
     Result<std::unique_ptr<DiskSource>> source = open_nbd(server.uri());
     const std::string target = workspace_.path("target.img");
@@ -203,7 +210,7 @@ TEST_F(FaultsComponentTest, Row31HttpServersThatLieGiveAnEqualTargetOrACleanErro
     for (const char* mode : modes) {
       if (std::string(mode) == "hang" && size != 4097) continue;  // it takes its time
       SCOPED_TRACE(fmt::format("{} {}", mode, size));
-      const Deadline deadline(120s, mode);
+      const Deadline deadline(kDeadline, mode);
       Result<std::unique_ptr<DiskSource>> source = open_http(server.file_url(mode));
       const std::string target = workspace.path("target.img");
       std::filesystem::remove(target);
@@ -222,7 +229,7 @@ TEST_F(FaultsComponentTest, Row31HttpServersThatLieGiveAnEqualTargetOrACleanErro
 TEST_F(FaultsComponentTest, Row24AFullExt4EndsCleanlyAndEveryRecordedChunkIsThere) {
   const auto small = testing::SmallExt4::create(24u << 20);
   if (small == nullptr) GTEST_SKIP() << "needs a loop device, mkfs.ext4 and mount (root)";
-  const Deadline deadline(60s);
+  const Deadline deadline(kDeadline);
   const Bytes disk = testing::random_bytes(40u << 20, 1);
   MemorySource source(disk);
   const JournalIdentity identity{
@@ -261,7 +268,7 @@ class BrokenDiskComponentTest : public FaultsComponentTest {
                                                    Journal* journal = nullptr) {
     system_ = FaultFilesystem::create(std::move(faults));
     if (system_ == nullptr) return std::nullopt;
-    const Deadline deadline(60s);
+    const Deadline deadline(kDeadline);
     MemorySource source(disk_);
     Result<std::unique_ptr<DiskSink>> sink =
         open_sink({.path = system_->target(), .size_bytes = disk_.size()});
@@ -403,7 +410,7 @@ TEST_F(BrokenDiskComponentTest, RandomFaultsOnBothEndsGiveAnEqualTargetOrACleanE
         break;
     }
     SCOPED_TRACE(trace);
-    const Deadline deadline(120s, trace);
+    const Deadline deadline(kDeadline, trace);
     const Nbdkit server(workspace_, server_words);
     const auto system = FaultFilesystem::create(faults);
     if (system == nullptr) GTEST_SKIP() << "needs to mount FUSE (root)";
@@ -442,7 +449,7 @@ class HealingComponentTest : public FaultsComponentTest {
   }
   // Copies while `trouble` happens; the target must be equal.
   CopyResult copy_through(const std::function<void()>& trouble) {
-    const Deadline deadline(60s);
+    const Deadline deadline(kDeadline);
     auto source = open_nbd("nbd+unix:///?socket=" + socket_);
     EXPECT_TRUE(source.ok());
     const std::jthread troublemaker([&] {
