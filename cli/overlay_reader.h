@@ -7,8 +7,8 @@
 namespace vmferry::cli {
 
 // A store as it would be after these objects were applied; nothing is written. An object that
-// exists keeps its uid, age and status, and a field that the new one lacks is gone rather than kept: a
-// close view, not a merge. Watching is Unimplemented.
+// exists keeps its uid, age and status, and a field that the new one lacks is gone rather than
+// kept: a close view, not a merge. Watching is Unimplemented.
 class OverlayReader final : public kube::Reader {
  public:
   explicit OverlayReader(kube::Reader& below) : below_(below) {}

@@ -56,8 +56,7 @@ constexpr Rule kRules[] = {
      "the VM is named without its cluster (ADM-2, DECISION-A1)"},
     {"request.mapping.network_name", "oVirt", Block, false,
      "the source name of a network mapping is no network/profile (ADM-8)"},
-    {"request.warm", "both", Block, false,
-     "warm is set (ADM-15); no source is copied warm yet"},
+    {"request.warm", "both", Block, false, "warm is set (ADM-15); no source is copied warm yet"},
     // Network mapping.
     {"network.source.duplicate", "oVirt", Block, true,
      "two items of one list of network mappings have the same source id, or the same name and no "

@@ -11,8 +11,8 @@
 #include "common/vmdk_descriptor.h"
 #include "transfer/disk_source.h"
 #include "transfer/open_source.h"
-#include "transfer/sources/http_session.h"
 #include "transfer/sources/http_sequence.h"
+#include "transfer/sources/http_session.h"
 
 namespace vmferry {
 

@@ -46,7 +46,8 @@ bool HttpSequence::put(std::span<const std::byte> bytes, const std::stop_token& 
 }
 
 // The next `length` bytes, into nothing when `into` is null.
-Result<void> HttpSequence::take(std::uint64_t length, std::byte* into, const std::stop_token& stop) {
+Result<void> HttpSequence::take(std::uint64_t length, std::byte* into,
+                                const std::stop_token& stop) {
   while (length > 0) {
     if (used_ == current_.size()) {
       std::unique_lock lock(mutex_);
@@ -77,7 +78,7 @@ Result<void> HttpSequence::take(std::uint64_t length, std::byte* into, const std
 }
 
 Result<void> HttpSequence::read(std::uint64_t offset, std::span<std::byte> into,
-                              std::stop_token stop) {
+                                std::stop_token stop) {
   const std::lock_guard lock(reading_);
   if (stop.stop_requested()) return Error(ErrorKind::Canceled, "reading was canceled");
   if (offset < position_) {

@@ -15,7 +15,7 @@ namespace vmferry {
 struct NbdkitPaths {
   std::string socket;
   std::string pidfile;
-  std::string vddk_config;  // VDDK's own settings; empty: none
+  std::string vddk_config = {};  // VDDK's own settings; empty: none
 };
 
 // What vddk_config holds: reads several blocks ahead over one session, and time limits that outlast

@@ -17,7 +17,7 @@ inline constexpr std::string_view kTargetRoot = "/target";             // a move
 inline constexpr std::string_view kDeviceRoot = "/dev/vmferry";
 
 struct HolderSettings {
-  std::string image;  // the agent's
+  std::string image;                                     // the agent's
   std::vector<std::string> command = {"vmferry-agent"};  // in the image's PATH
   std::string image_pull_policy = "IfNotPresent";
   std::vector<std::string> image_pull_secrets;  // in the import's namespace

@@ -277,8 +277,8 @@ TEST_F(ObserveTest, BadItemsOfAResourceMappingAreFindings) {
     rules.push_back(finding.rule);
     EXPECT_THAT(finding.text, HasSubstr("ResourceMapping 'ns/map': "));
   }
-  EXPECT_THAT(rules, ElementsAre("request.mapping.type", "request.mapping.selector",
-                                 "request.mapping.ignored_type", "request.resource_mapping.disks"));
+  EXPECT_THAT(rules, ElementsAre("request.mapping.selector", "request.mapping.ignored_type",
+                                 "request.resource_mapping.disks"));
   s.mapping_findings = seen->findings;
   EXPECT_TRUE(s.decide()->blocked());
 }
