@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 
@@ -194,7 +195,9 @@ TEST_F(RestClientTest, DiscoversWhatAppearsLater) {
   EXPECT_THAT(*cluster_->discovery().server_version({}), HasSubstr("v1."));
 }
 
-TEST_F(RestClientTest, AWatchGoesOnOverARestartOfTheServer) {
+// A server that has just started knows no history: when the watch's place lies before its first
+// revision it asks for a new list, and only else does the watch go on. Nothing is lost either way.
+TEST_F(RestClientTest, AWatchGoesOnOverARestartOfTheServerOrAsksForANewList) {
   const auto list = cluster_->reader().list(kConfigMap, {.ns = ns_, .label_selector = ""}, {});
   ASSERT_TRUE(list.ok());
   const auto watch = cluster_->reader().watch(kConfigMap, {.ns = ns_, .label_selector = ""},
@@ -204,7 +207,13 @@ TEST_F(RestClientTest, AWatchGoesOnOverARestartOfTheServer) {
   EXPECT_EQ(next_added(**watch), "before");
   bed_->restart_apiserver();
   make(kConfigMap, config_map("after"));
-  EXPECT_EQ(next_added(**watch), "after");
+  const std::string next = next_added(**watch);
+  if (next == "after") return;
+  EXPECT_TRUE(next.starts_with("Aborted")) << next;
+  const auto again = cluster_->reader().list(kConfigMap, {.ns = ns_, .label_selector = ""}, {});
+  ASSERT_TRUE(again.ok()) << to_string(again.error());
+  EXPECT_TRUE(std::ranges::any_of(again->items,
+                                  [](const Object& object) { return object.name() == "after"; }));
 }
 
 TEST_F(RestClientTest, ACompactionUnderAWatchAsksForANewList) {
