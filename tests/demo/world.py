@@ -80,7 +80,8 @@ class World:
             "10-storage-class.yaml": [storage_class("local", "volumes", default=True)],
             "20-secrets.yaml": [secret("vcenter", "vmware", self.vcenter.secret()), secret("engine", "ovirt", self.engine.secret())],
             "30-mapping.yaml": [resource_mapping("shared", "vmware", vmware)],
-            "40-web.yaml": [vm_import("web", "vmware", {"id": WEB_UUID}, "vcenter", vmware, targetVmName="web")],
+            "40-web.yaml": [vm_import("web", "vmware", {"id": WEB_UUID}, "vcenter", vmware, targetVmName="web",
+                                      annotations={DISK_SOURCES: '{"*": "https"}'})],  # the stand-in knows one disk only
             "41-database.yaml": [vm_import("database", "vmware", {"name": "database"}, "vcenter", external="shared",
                                            annotations={DISK_SOURCES: '{"*": "vddk"}'})],
             "42-mail.yaml": [vm_import("mail", "ovirt", {"name": "mail", "cluster": {"name": "Default"}}, "engine", ovirt)],
