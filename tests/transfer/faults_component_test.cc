@@ -263,20 +263,24 @@ TEST_F(FaultsComponentTest, Row24AFullExt4EndsCleanlyAndEveryRecordedChunkIsTher
 
 class BrokenDiskComponentTest : public FaultsComponentTest {
  protected:
-  // Copies to a file system with these faults; nothing when this machine cannot mount one.
+  // Copies to a file system with these faults; nothing when this machine cannot mount one. It is
+  // gone when this returns: what the faults refer to need not outlive the test's scope.
   std::optional<Result<CopyResult>> copy_to_broken(FaultFilesystem::Faults faults,
                                                    Journal* journal = nullptr) {
-    system_ = FaultFilesystem::create(std::move(faults));
-    if (system_ == nullptr) return std::nullopt;
+    const auto system = FaultFilesystem::create(std::move(faults));
+    if (system == nullptr) return std::nullopt;
     const Deadline deadline(kDeadline);
     MemorySource source(disk_);
-    Result<std::unique_ptr<DiskSink>> sink =
-        open_sink({.path = system_->target(), .size_bytes = disk_.size()});
-    if (!sink) return Result<CopyResult>(sink.error());
-    return copy(source, **sink, journal);
+    Result<CopyResult> result = [&]() -> Result<CopyResult> {
+      const std::unique_ptr<DiskSink> sink =
+          TRY(open_sink({.path = system->target(), .size_bytes = disk_.size()}));
+      return copy(source, *sink, journal);
+    }();
+    content_ = system->content();
+    return result;
   }
   const Bytes disk_ = testing::random_bytes(9 * kChunkBytes + 1000, 4);
-  std::unique_ptr<FaultFilesystem> system_;
+  Bytes content_;  // of the target, after the copy
 };
 
 #define COPY_OR_SKIP(...)                                                        \
@@ -288,7 +292,7 @@ TEST_F(BrokenDiskComponentTest, ASoundOneTakesTheCopy) {
   COPY_OR_SKIP({});
   ASSERT_TRUE(result.ok()) << to_string(result.error());
   EXPECT_TRUE(result->verified);
-  EXPECT_TRUE(system_->content() == disk_);
+  EXPECT_TRUE(content_ == disk_);
 }
 
 TEST_F(BrokenDiskComponentTest, ShortWritesAreFinished) {
@@ -300,7 +304,7 @@ TEST_F(BrokenDiskComponentTest, ShortWritesAreFinished) {
   };
   COPY_OR_SKIP(faults);
   ASSERT_TRUE(result.ok()) << to_string(result.error());
-  EXPECT_TRUE(system_->content() == disk_);
+  EXPECT_TRUE(content_ == disk_);
   EXPECT_GT(calls, 12);
 }
 
@@ -355,7 +359,7 @@ TEST_F(BrokenDiskComponentTest, AWriteThatIsLostOnceIsFoundAndRepaired) {
   COPY_OR_SKIP(faults);
   ASSERT_TRUE(result.ok()) << to_string(result.error());
   EXPECT_EQ(losses, 2) << "written again";
-  EXPECT_TRUE(system_->content() == disk_);
+  EXPECT_TRUE(content_ == disk_);
 }
 
 TEST_F(BrokenDiskComponentTest, AWriteThatIsAlwaysLostIsReportedWithItsOffset) {
