@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/fd.h"
 #include "common/guarded.h"
+#include "tests/support/places.h"
 
 namespace vmferry {
 namespace {
@@ -92,7 +93,7 @@ class OneJobCoordinator {
 class AgentProcess {
  public:
   AgentProcess(const OneJobCoordinator& coordinator, const std::string& directory) {
-    std::vector<std::string> words = {VMFERRY_BUILD_DIR "/vmferry-agent",
+    std::vector<std::string> words = {testing::build_dir() + "/vmferry-agent",
                                       "--coordinator",
                                       coordinator.address(),
                                       "--server-key",

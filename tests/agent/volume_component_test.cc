@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "tests/agent/mount_bench.h"
+#include "tests/support/places.h"
 #include "transfer/open_sink.h"
 
 namespace vmferry {
@@ -224,7 +225,7 @@ TEST_F(MoverTest, RefusesItsOwnContainersFileSystem) {
 }
 
 TEST(HoldTest, EndsAtOnceWhenAsked) {
-  const std::string program = std::string(VMFERRY_BUILD_DIR) + "/vmferry-agent";
+  const std::string program = testing::build_dir() + "/vmferry-agent";
   if (::access(program.c_str(), X_OK) != 0) GTEST_SKIP() << "needs the program vmferry-agent";
   const pid_t child = ::fork();
   if (child == 0) {

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "common/clock.h"
 #include "tests/support/kube_fixture.h"
+#include "tests/support/places.h"
 #include "transfer/sources/private_directory.h"
 
 // `vmferry validate` against a real API server; no source answers, so that only the request and the
@@ -24,8 +25,8 @@ class ValidateClusterTest : public ::testing::Test {
     VMFERRY_NEED_KUBE();
     bed_ = KubeBed::shared();
     ASSERT_NE(bed_, nullptr);
-    bed_->apply(VMFERRY_SOURCE_DIR "/deploy/daemonset/crds");
-    bed_->apply(VMFERRY_SOURCE_DIR "/tests/data/crds");
+    bed_->apply(testing::source_dir() + "/deploy/daemonset/crds");
+    bed_->apply(testing::source_dir() + "/tests/data/crds");
     ns_ = bed_->make_namespace();
     auto directory = PrivateDirectory::make("");
     ASSERT_TRUE(directory.ok());

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "common/http_client.h"
+#include "tests/support/places.h"
 
 extern char** environ;
 
@@ -28,7 +29,7 @@ constexpr const char* kPython = "/usr/bin/python3";
 
 std::string programs() {
   if (const char* named = std::getenv("VMFERRY_KUBE_BIN")) return named;
-  return std::filesystem::path(VMFERRY_BUILD_DIR).parent_path() / "kube";
+  return std::filesystem::path(build_dir()).parent_path() / "kube";
 }
 
 // One line from `fd`, or what came before the time was over.
@@ -75,7 +76,7 @@ KubeBed* KubeBed::shared() {
 std::unique_ptr<KubeBed> KubeBed::start(const Options& options) {
   auto bed = std::unique_ptr<KubeBed>(new KubeBed);
   ::setenv("VMFERRY_KUBE_BIN", programs().c_str(), 1);
-  std::vector<std::string> words{kPython, VMFERRY_SOURCE_DIR "/tests/support/kube/bed.py"};
+  std::vector<std::string> words{kPython, source_dir() + "/tests/support/kube/bed.py"};
   if (!options.controllers) words.emplace_back("--no-controllers");
   if (options.scheduler) words.emplace_back("--scheduler");
   words.emplace_back("--");
@@ -122,8 +123,7 @@ void KubeBed::command(const std::string& line) {
 
 std::string KubeBed::strictly_decoded(const std::vector<nlohmann::json>& objects) {
   const char* const named = std::getenv("VMFERRY_STRICT_DECODE");
-  const std::string program =
-      named != nullptr ? named : std::string(VMFERRY_BUILD_DIR) + "/../strict-decode";
+  const std::string program = named != nullptr ? named : build_dir() + "/../strict-decode";
   if (access(program.c_str(), X_OK) != 0) return "needs " + program;
   std::string file = std::filesystem::temp_directory_path() / "vmferry-strict-XXXXXX";
   const UniqueFd fd(mkstemp(file.data()));

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "common/http_client.h"
+#include "tests/support/places.h"
 
 extern char** environ;
 
@@ -24,7 +25,7 @@ constexpr std::chrono::seconds kStartLimit{30};
 
 constexpr const char* kPython = "/usr/bin/python3";
 
-std::string program() { return VMFERRY_SOURCE_DIR "/tests/support/ovirt/engine.py"; }
+std::string program() { return source_dir() + "/tests/support/ovirt/engine.py"; }
 
 void write_image(const std::string& path, std::uint64_t size) {
   std::ofstream file(path, std::ios::binary);
@@ -89,8 +90,8 @@ std::unique_ptr<OvirtBed> OvirtBed::start(Options options) {
   std::ofstream(dir + "/bed.json") << bed->options_.inventory.dump();
   std::ofstream(dir + "/password") << bed->options_.password << '\n';
   for (const auto& [name, size] : bed->options_.images) write_image(dir + "/" + name, size);
-  if (run({VMFERRY_SOURCE_DIR "/tests/support/pki.sh", dir + "/pki", "engine"}) != 0 ||
-      run({VMFERRY_SOURCE_DIR "/tests/support/pki.sh", dir + "/host-pki", "host"}) != 0) {
+  if (run({source_dir() + "/tests/support/pki.sh", dir + "/pki", "engine"}) != 0 ||
+      run({source_dir() + "/tests/support/pki.sh", dir + "/host-pki", "host"}) != 0) {
     ADD_FAILURE() << "pki.sh failed";
     return nullptr;
   }

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "common/http_client.h"
+#include "tests/support/places.h"
 
 extern char** environ;
 
@@ -24,7 +25,7 @@ constexpr std::chrono::seconds kStartLimit{30};
 
 std::string program() {
   if (const char* named = std::getenv("VMFERRY_VCSIM_BED")) return named;
-  return std::filesystem::path(VMFERRY_BUILD_DIR).parent_path() / "vcsim-bed";
+  return std::filesystem::path(build_dir()).parent_path() / "vcsim-bed";
 }
 
 int run(const std::vector<std::string>& words) {
@@ -73,7 +74,7 @@ std::unique_ptr<VcsimBed> VcsimBed::start(Options options) {
   const std::string& dir = bed->directory_;
   std::ofstream(dir + "/bed.json") << bed->options_.inventory.dump();
   std::ofstream(dir + "/password") << bed->options_.password << '\n';
-  if (run({VMFERRY_SOURCE_DIR "/tests/support/pki.sh", dir + "/pki", "vcenter"}) != 0) {
+  if (run({source_dir() + "/tests/support/pki.sh", dir + "/pki", "vcenter"}) != 0) {
     ADD_FAILURE() << "pki.sh failed";
     return nullptr;
   }

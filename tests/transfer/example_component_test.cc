@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "tests/support/places.h"
 #include "tests/transfer/support/disks.h"
 #include "tests/transfer/support/source_peers.h"
 
@@ -9,7 +10,7 @@ namespace vmferry {
 namespace {
 
 TEST(CopyDiskExampleComponentTest, CopiesAndGoesOn) {
-  const std::string program = VMFERRY_BUILD_DIR "/examples/copy_disk";
+  const std::string program = testing::build_dir() + "/examples/copy_disk";
   if (::access(program.c_str(), X_OK) != 0) GTEST_SKIP() << "needs examples/copy_disk";
   const testing::Workspace workspace;
   const testing::Bytes disk = testing::patterned((5u << 20) + 100, 2, 4);

@@ -178,7 +178,8 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
                   {{"bytes", std::uint64_t{half}}});
       } else if (is_passing(outcome.error_number) && retries < options_.retry_delays.size()) {
         if (!clock.sleep(options_.retry_delays[retries++], stop)) return canceled();
-        continue;
+        if (options_.short_of_memory && options_.short_of_memory()) shrink_requests();
+        if (into.size() <= request_limit_.load()) continue;
       }
       return coded_error(ErrorKind::DataLoss, code::kSourceRead,
                          "reading {} bytes at offset {} failed: {}", into.size(), offset,

@@ -34,9 +34,6 @@ class NbdSource final : public DiskSource {
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
 
-  // The peer runs out of memory: halves the size of requests, once, not below 256 KiB.
-  void shrink_requests();
-
   int connections() const { return static_cast<int>(lanes_.size()); }
   const NbdProperties& properties() const { return properties_; }
 
@@ -49,6 +46,8 @@ class NbdSource final : public DiskSource {
   Result<void> read_unaligned(std::uint64_t offset, std::span<std::byte> into,
                               std::stop_token stop);
   Result<void> read_piece(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
+  // The peer runs out of memory: halves the size of requests, once, not below 256 KiB.
+  void shrink_requests();
   void stop_asking_for_extents(const std::string& why);
 
   const NbdProperties properties_;

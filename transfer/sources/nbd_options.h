@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "common/backoff.h"
@@ -26,6 +27,9 @@ struct NbdOptions {
                                                       std::chrono::milliseconds(8'000)};
   // Allocation queries slower than this are not worth asking (VDDK, source-vmware.md 8.3).
   std::chrono::milliseconds slow_extents{60'000};
+  // Whether the peer has said, beside the protocol, that it has no memory for reads of this size.
+  // Asked when a read fails; thread-safe. Empty: no peer says so.
+  std::function<bool()> short_of_memory;
 };
 
 }  // namespace vmferry

@@ -32,7 +32,6 @@ class NbdkitSource final : public DiskSource {
   }
   Result<void> read(std::uint64_t offset, std::span<std::byte> into,
                     std::stop_token stop) override {
-    if (server_->memory_was_exhausted()) disk_->shrink_requests();
     return explained(disk_->read(offset, into, std::move(stop)));
   }
   SourceCounters counters() const override { return disk_->counters(); }
@@ -156,11 +155,13 @@ Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpo
   auto server = std::make_shared<NbdkitServer>(endpoint, environment, options);
   SourceIdentity identity = endpoint.identity;
   if (identity.empty()) identity.emplace_back("file", endpoint.vddk.file);
+  NbdOptions nbd = options.nbd;
+  nbd.short_of_memory = [server] { return server->memory_was_exhausted(); };
   std::unique_ptr<NbdSource> disk = TRY(NbdSource::open(
       [server](milliseconds deadline, std::stop_token dial_stop) {
         return server->dial(deadline, std::move(dial_stop));
       },
-      std::move(identity), options.nbd, environment.log, std::move(stop)));
+      std::move(identity), nbd, environment.log, std::move(stop)));
   return std::unique_ptr<DiskSource>(
       std::make_unique<NbdkitSource>(std::move(server), std::move(disk)));
 }

@@ -11,11 +11,12 @@
 #include <thread>
 
 #include "common/fd.h"
+#include "tests/support/places.h"
 
 namespace vmferry::testing {
 namespace {
 
-const char* program() { return VMFERRY_BUILD_DIR "/vmferry"; }
+std::string program() { return build_dir() + "/vmferry"; }
 
 std::string text_of(const std::string& path) {
   Result<std::string> text = read_file(path, 4u << 20);
@@ -24,7 +25,7 @@ std::string text_of(const std::string& path) {
 
 }  // namespace
 
-bool has_copy_program() { return ::access(program(), X_OK) == 0; }
+bool has_copy_program() { return ::access(program().c_str(), X_OK) == 0; }
 
 CopyProgram::CopyProgram(const Workspace& workspace, const std::vector<std::string>& words)
     : out_path_(workspace.path("copy.out")), err_path_(workspace.path("copy.err")) {
@@ -74,7 +75,7 @@ CopyOutcome run_copy(const Workspace& workspace, const std::vector<std::string>&
 
 TestPki::TestPki(const Workspace& workspace, const std::string& name)
     : directory(workspace.path(name)) {
-  EXPECT_EQ(run({VMFERRY_SOURCE_DIR "/tests/support/pki.sh", directory, "server"}), 0);
+  EXPECT_EQ(run({source_dir() + "/tests/support/pki.sh", directory, "server"}), 0);
   std::filesystem::copy_file(ca(), directory + "/ca-cert.pem");
   std::filesystem::copy_file(certificate(), directory + "/server-cert.pem");
   std::filesystem::copy_file(key(), directory + "/server-key.pem");
@@ -95,7 +96,7 @@ TlsFileServer::TlsFileServer(const Workspace& workspace, const TestPki& pki,
                              const std::string& disk_path) {
   const std::string port_file = workspace.path("https.port");
   peer_.emplace(std::vector<std::string>{
-      "/usr/bin/python3", VMFERRY_SOURCE_DIR "/tests/support/lying_http_server.py", "--port-file",
+      "/usr/bin/python3", source_dir() + "/tests/support/lying_http_server.py", "--port-file",
       port_file, "--file", disk_path, "--tls", pki.certificate(), pki.key()});
   EXPECT_TRUE(wait_for_file(port_file, std::chrono::seconds(20))) << peer_->stderr_text();
   origin_ = "https://localhost:" + text_of(port_file);

@@ -8,6 +8,7 @@
 #include "coordinator/api/credentials.h"
 #include "coordinator/api/yaml.h"
 #include "coordinator/embedded/object_rules.h"
+#include "tests/support/places.h"
 
 namespace vmferry::api {
 namespace {
@@ -154,7 +155,7 @@ TEST(ManifestTest, WritesYamlThatReadsTheSame) {
 TEST(ManifestTest, TakesEveryExample) {
   int files = 0;
   for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(VMFERRY_SOURCE_DIR "/examples")) {
+       std::filesystem::recursive_directory_iterator(testing::source_dir() + "/examples")) {
     if (entry.path().extension() != ".yaml") continue;
     SCOPED_TRACE(entry.path().string());
     const auto text = read_file(entry.path());
@@ -185,7 +186,7 @@ TEST(ManifestTest, TakesEveryExample) {
 
 TEST(ManifestTest, ReadsTheLooseExampleAsTheExactOne) {
   const auto read = [](const std::string& name) {
-    const auto text = read_file(VMFERRY_SOURCE_DIR "/examples/" + name);
+    const auto text = read_file(testing::source_dir() + "/examples/" + name);
     auto objects = parse_manifests(*text, name, "default");
     EXPECT_TRUE(objects);
     return objects->at(0);

@@ -4,6 +4,7 @@
 
 #include "common/fd.h"
 #include "coordinator/api/yaml.h"
+#include "tests/support/places.h"
 
 namespace vmferry::embedded {
 namespace {
@@ -22,7 +23,7 @@ json good_import() {
 TEST(SchemaTest, ReadsTheDeployedDefinitions) {
   for (const char* name : {"virtualmachineimports", "resourcemappings"}) {
     const auto text =
-        read_file(VMFERRY_SOURCE_DIR "/deploy/daemonset/crds/" + std::string(name) + ".yaml");
+        read_file(testing::source_dir() + "/deploy/daemonset/crds/" + std::string(name) + ".yaml");
     ASSERT_TRUE(text);
     const auto documents = api::parse_yaml(*text, name);
     ASSERT_TRUE(documents) << to_string(documents.error());

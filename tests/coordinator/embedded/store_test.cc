@@ -3,6 +3,7 @@
 #include "coordinator/embedded/object_rules.h"
 #include "coordinator/embedded/rows.h"
 #include "tests/coordinator/embedded/store_support.h"
+#include "tests/support/places.h"
 
 namespace vmferry::embedded {
 namespace {
@@ -266,7 +267,7 @@ TEST_F(StoreTest, StopsWhenAsked) {
 }
 
 TEST_F(StoreTest, RefusesAFileOfAnotherFormat) {
-  const auto text = Store::open(VMFERRY_SOURCE_DIR "/no/such/place/store.db", clock_);
+  const auto text = Store::open(testing::source_dir() + "/no/such/place/store.db", clock_);
   EXPECT_FALSE(text);
   ASSERT_EQ(::system(("printf 'not a database, but long enough to be read as a header............"
                       "......................................' > " +

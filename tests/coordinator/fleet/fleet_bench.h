@@ -24,6 +24,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "coordinator/fleet/fleet.h"
+#include "tests/support/places.h"
 
 namespace vmferry::test {
 
@@ -42,7 +43,7 @@ class FleetBench {
     std::filesystem::remove_all(root_);
   }
 
-  static std::string agent_program() { return std::string(VMFERRY_BUILD_DIR) + "/vmferry-agent"; }
+  static std::string agent_program() { return testing::build_dir() + "/vmferry-agent"; }
   static bool has_agent_program() { return ::access(agent_program().c_str(), X_OK) == 0; }
 
   Fleet::Options options;  // of the next start_fleet(); keys, state and address are filled in

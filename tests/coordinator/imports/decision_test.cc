@@ -11,6 +11,7 @@
 #include "coordinator/imports/storage_choice.h"
 #include "coordinator/imports/template_sources.h"
 #include "tests/coordinator/imports/scene.h"
+#include "tests/support/places.h"
 
 // Cases name only the fields that they are about.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -39,8 +40,7 @@ const Finding* find(const ImportDecision& decision, std::string_view rule) {
 
 void on_openshift(Scene& s) {
   s.facts.has_template_api = true;
-  s.facts.templates =
-      templates_in(std::string(VMFERRY_SOURCE_DIR) + "/tests/data/templates").templates;
+  s.facts.templates = templates_in(testing::source_dir() + "/tests/data/templates").templates;
   s.facts.template_namespaces = {"openshift"};
 }
 

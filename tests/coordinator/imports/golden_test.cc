@@ -6,6 +6,7 @@
 
 #include "coordinator/imports/template_sources.h"
 #include "tests/coordinator/imports/scene.h"
+#include "tests/support/places.h"
 
 // Cases name only the fields that they are about.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -20,7 +21,7 @@ using scenes::net;
 using scenes::nic;
 using scenes::Scene;
 
-const std::string kData = std::string(VMFERRY_SOURCE_DIR) + "/tests/data/";
+const std::string kData = testing::source_dir() + "/tests/data/";
 
 // tests/data/golden/NAME.json. With VMFERRY_UPDATE_GOLDEN set the file is written anew: read the
 // difference before it is committed.

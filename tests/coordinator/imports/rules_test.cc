@@ -9,6 +9,8 @@
 #include <set>
 #include <sstream>
 
+#include "tests/support/places.h"
+
 namespace vmferry::imports {
 namespace {
 
@@ -19,7 +21,7 @@ std::string read(const std::filesystem::path& path) {
   return text.str();
 }
 
-const std::filesystem::path kRoot = VMFERRY_SOURCE_DIR;
+const std::filesystem::path kRoot = testing::source_dir();
 
 TEST(RulesTest, TheDocumentShowsTheTable) {
   const std::string document = read(kRoot / "docs/rules.md");

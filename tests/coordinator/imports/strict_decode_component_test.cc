@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/places.h"
+
 // What we make must fit the types that Kubernetes, KubeVirt and CDI publish, to the letter.
 namespace vmferry::imports {
 namespace {
@@ -15,7 +17,7 @@ namespace fs = std::filesystem;
 
 std::string program() {
   if (const char* named = std::getenv("VMFERRY_STRICT_DECODE")) return named;
-  return std::string(VMFERRY_BUILD_DIR) + "/../strict-decode";
+  return testing::build_dir() + "/../strict-decode";
 }
 
 // Its output and exit code, for these files one after another.
@@ -37,8 +39,7 @@ std::pair<std::string, int> decode(const std::vector<std::string>& files) {
 TEST(StrictDecodeTest, EveryGoldenObjectFitsItsPublishedType) {
   if (!fs::exists(program())) GTEST_SKIP() << "needs " << program() << " (./dev setup)";
   std::vector<std::string> files;
-  for (const auto& entry :
-       fs::directory_iterator(std::string(VMFERRY_SOURCE_DIR) + "/tests/data/golden")) {
+  for (const auto& entry : fs::directory_iterator(testing::source_dir() + "/tests/data/golden")) {
     if (entry.path().extension() == ".json") files.push_back(entry.path().string());
   }
   ASSERT_GT(files.size(), 10u);

@@ -6,6 +6,7 @@
 #include "coordinator/api/manifest.h"
 #include "coordinator/kube/apply.h"
 #include "tests/coordinator/kube/kube_test_support.h"
+#include "tests/support/places.h"
 
 namespace vmferry::kube {
 namespace {
@@ -72,7 +73,8 @@ TEST_F(CrdsTest, AWriterOfTheOldVersionPrunesNothing) {
 
 TEST_F(CrdsTest, TheExamplesAreAccepted) {
   int seen = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(VMFERRY_SOURCE_DIR "/examples")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(testing::source_dir() + "/examples")) {
     if (entry.path().extension() != ".yaml") continue;
     SCOPED_TRACE(entry.path().string());
     const auto objects = api::parse_manifests(*read_file(entry.path()), entry.path(), ns_);
@@ -132,7 +134,7 @@ TEST_F(CrdsTest, TheRenderedVmsHaveNoFieldThatKubeVirtDoesNotKnow) {
   for (const char* name : {"ovirt-linux-bios", "vmware-windows-efi"}) {
     SCOPED_TRACE(name);
     const auto text =
-        read_file(VMFERRY_SOURCE_DIR "/tests/data/golden/" + std::string(name) + ".json");
+        read_file(testing::source_dir() + "/tests/data/golden/" + std::string(name) + ".json");
     ASSERT_TRUE(text.ok());
     json vm = json::parse(*text);
     objects.push_back(vm);

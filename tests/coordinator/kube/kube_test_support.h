@@ -7,6 +7,7 @@
 
 #include "coordinator/kube/rest/cluster.h"
 #include "tests/support/kube_fixture.h"
+#include "tests/support/places.h"
 
 namespace vmferry::kube {
 
@@ -15,8 +16,8 @@ inline vmferry::testing::KubeBed* bed_with_crds() {
   static vmferry::testing::KubeBed* const bed = [] {
     vmferry::testing::KubeBed* started = vmferry::testing::KubeBed::shared();
     if (started != nullptr) {
-      started->apply(VMFERRY_SOURCE_DIR "/deploy/daemonset/crds");
-      started->apply(VMFERRY_SOURCE_DIR "/tests/data/crds");
+      started->apply(testing::source_dir() + "/deploy/daemonset/crds");
+      started->apply(testing::source_dir() + "/tests/data/crds");
     }
     return started;
   }();

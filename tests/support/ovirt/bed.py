@@ -126,6 +126,7 @@ class Engine:
         self.token = self.login() if log_in else None
 
     def stop(self):
+        """Again is harmless."""
         self._process.terminate()
         assert self._process.wait(30) == 0
 

@@ -10,6 +10,7 @@
 
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/http.h"
 
@@ -317,7 +318,7 @@ TEST_F(HttpSourceComponentTest, VmwareRow33FlatFileOfAnotherSizeIsRefused) {
 TEST_F(HttpSourceComponentTest, NginxOverTlsWithAGivenAuthority) {
   if (!has_program("nginx")) GTEST_SKIP() << "needs nginx";
   const std::string pki = workspace_.path("pki");
-  ASSERT_EQ(testing::run({VMFERRY_SOURCE_DIR "/tests/support/pki.sh", pki, "server"}), 0);
+  ASSERT_EQ(testing::run({testing::source_dir() + "/tests/support/pki.sh", pki, "server"}), 0);
   workspace_.write("disk.img", disk_);
   ASSERT_EQ(testing::run({"chmod", "755", workspace_.path("")}), 0);
   const int port = testing::free_tcp_port();

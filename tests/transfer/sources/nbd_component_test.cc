@@ -5,6 +5,7 @@
 
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbd.h"
 
@@ -334,7 +335,7 @@ TEST_F(NbdSourceComponentTest, ThumbprintIsRefusedAndNotIgnored) {
 }
 
 TEST_F(NbdSourceComponentTest, Row15CertificateIsCheckedAgainstTheGivenAuthority) {
-  const std::string script = VMFERRY_SOURCE_DIR "/tests/support/pki.sh";
+  const std::string script = testing::source_dir() + "/tests/support/pki.sh";
   const std::string right = workspace_.path("pki");
   const std::string wrong = workspace_.path("other");
   ASSERT_EQ(testing::run({script, right, "server"}), 0);

@@ -12,6 +12,7 @@
 
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbdkit.h"
 #include "transfer/sources/nbdkit_command.h"
@@ -37,7 +38,7 @@ std::string bed() {
   const char* named = std::getenv("VMFERRY_VDDK_BED");
   return named != nullptr && *named != '\0'
              ? named
-             : std::filesystem::path(VMFERRY_BUILD_DIR).parent_path().string() + "/vddk-bed";
+             : std::filesystem::path(testing::build_dir()).parent_path().string() + "/vddk-bed";
 }
 
 std::string whole(const std::string& path) {
@@ -205,10 +206,11 @@ TEST_F(VddkComponentTest, Row46ReadsTooLargeForTheHostAreMadeSmaller) {
   configure("largest_read=524288\n");
   const auto source = open();
   ASSERT_OK(source);
-  const auto bytes = read_all(**source, 2);
+  const auto bytes = read_all(**source, 1);  // no other worker's read helps
   ASSERT_OK(bytes);
   EXPECT_TRUE(*bytes == base_);
   EXPECT_GE(count(calls(), "read refused"), 1u);
+  EXPECT_LE(count(calls(), "read refused"), 4u);  // the plugin asks again by itself
 }
 
 TEST_F(VddkComponentTest, AllocationIsAskedForAndHolesAreNotRead) {

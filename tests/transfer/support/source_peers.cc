@@ -15,6 +15,7 @@
 
 #include "common/fd.h"
 #include "common/http_client.h"
+#include "tests/support/places.h"
 
 namespace vmferry::testing {
 namespace {
@@ -153,7 +154,7 @@ LyingServer::LyingServer(const Workspace& workspace, const std::string& director
 void LyingServer::launch(const Workspace& workspace, std::vector<std::string> arguments) {
   const std::string port_file = workspace.path("http.port");
   std::vector<std::string> command{"/usr/bin/python3",
-                                   VMFERRY_SOURCE_DIR "/tests/support/lying_http_server.py",
+                                   source_dir() + "/tests/support/lying_http_server.py",
                                    "--port-file", port_file};
   command.insert(command.end(), arguments.begin(), arguments.end());
   peer_ = std::make_unique<Peer>(command);

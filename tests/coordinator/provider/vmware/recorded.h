@@ -8,12 +8,13 @@
 
 #include "coordinator/provider/vmware/model.h"
 #include "coordinator/provider/vmware/properties.h"
+#include "tests/support/places.h"
 
 // Answers in the style of real servers, from tests/data/vmware.
 namespace vmferry::vmware {
 
 inline std::string recorded_text(const std::string& name) {
-  std::ifstream file(std::string(VMFERRY_SOURCE_DIR) + "/tests/data/vmware/" + name);
+  std::ifstream file(testing::source_dir() + "/tests/data/vmware/" + name);
   EXPECT_TRUE(file.good()) << name;
   std::ostringstream text;
   text << file.rdbuf();
