@@ -232,6 +232,18 @@ void check_more(const Vm& vm, Findings& out) {
     out.warn("vm.tpm", "the VM has a TPM: the new VM gets an empty one, keys in it are lost",
              "have recovery keys at hand for what the TPM unlocks, disks for example");
   }
+  if (is_true(vm.stateless)) {
+    out.warn("vm.stateless",
+             "the VM is stateless: what it wrote since its start is dropped when it is shut down "
+             "for the import",
+             "save what is needed before the import, or turn off 'stateless' and restart it");
+  }
+  if (is_true(vm.has_next_run)) {
+    out.warn("vm.next_run_configuration_exists",
+             "changes of the VM's configuration wait for its next start; the new VM is made from "
+             "the present one",
+             "shut the VM down, and then import it");
+  }
   if (vm.lease_domain_id) {
     out.log("vm.lease",
             fmt::format("the VM's lease on storage domain '{}' is not kept", *vm.lease_domain_id));

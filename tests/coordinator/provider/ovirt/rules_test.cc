@@ -225,6 +225,11 @@ TEST(OvirtVmRulesTest, Val21To24OriginAndDevices) {
        with_more("<tunnel_migration>true</tunnel_migration>"),
        {"vm.tunnel_migration"},
        kWarn},
+      {"stateless", with_more("<stateless>true</stateless>"), {"vm.stateless"}, kWarn},
+      {"changes that wait for the next start",
+       with_more("<next_run_configuration_exists>true</next_run_configuration_exists>"),
+       {"vm.next_run_configuration_exists"},
+       kWarn},
       {"VAL-23 usb", with_more("<usb><enabled>true</enabled></usb>"), {"vm.usb"}, kBlock},
       {"VAL-24",
        with(kBaseVm, "<graphics_consoles>",
@@ -403,7 +408,7 @@ TEST(OvirtDiskRulesTest, Val60To63Attachment) {
     return with(kBaseVm, "<interface>virtio</interface><bootable>", xml + "<bootable>");
   };
   check({
-      {"VAL-60", head + "<disk_attachments/></vm>", {"disk_attachments.exist"}, kBlock},
+      {"VAL-60, LC-50", head + "<disk_attachments/></vm>", {"disk_attachments.exist"}, kBlock},
       {"VAL-60 absent", head + "</vm>", {"disk_attachments.exist"}, kBlock},
       {"VAL-61 ide",
        attachment("<interface>ide</interface>"),
@@ -479,7 +484,7 @@ TEST(OvirtDiskRulesTest, Val64To70Disk) {
        {d + "storage_type"},
        kBlock},
       {"VAL-69", disk("<sgio>disabled</sgio>"), {}, kLog},
-      {"N size", instead("1073741824", "0"), {d + "provisioned_size"}, kBlock},
+      {"LC-58 no size", instead("1073741824", "0"), {d + "provisioned_size"}, kBlock},
       {"N no size",
        instead("<provisioned_size>1073741824</provisioned_size>", ""),
        {d + "provisioned_size"},
