@@ -36,6 +36,10 @@ struct TargetOpen {
   std::string reason;                // why: "source disk_uuid changed from 'A' to 'B'"; else empty
 };
 
+// When the journal describes another state of the source. Refuse leaves target and journal as they
+// are, so that a person who named the wrong source loses nothing.
+enum class ChangedSource { StartOver, Refuse };
+
 // Opens sink and journal together and decides between going on and starting over: the only place
 // that does. Data on the target is trusted only for chunks of a journal whose epoch and identity
 // (job, size, hash, source, target) fit; for anything else the journal is discarded first and the
@@ -52,11 +56,13 @@ struct TargetOpen {
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
 // the first call also carries those that only the local journal knew.
 //
-// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use.
+// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use; DataLoss
+// with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               std::function<void(const std::vector<DurableChunk>&)> on_durable);
+                               std::function<void(const std::vector<DurableChunk>&)> on_durable,
+                               ChangedSource changed = ChangedSource::StartOver);
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);
