@@ -32,14 +32,20 @@ def test_a_vm_with_an_external_mapping_uses_it(scene):
 
 
 def test_a_running_vm_is_shut_down_and_stays_down(scene):
+    """OV-131: its status is asked for until it is down, while the guest takes its time."""
     images = [scene.images["odd-size"]]
-    engine = scene.engine(ovirt_vm("busy", images, status="up"))
+    engine = scene.engine(ovirt_vm("busy", images, status="up", shutdown_seconds=8))
     scene.base(engine)
     scene.ferry.up(agents=1)
     scene.ovirt_import("busy")
     scene.ferry.wait_succeeded("busy")
     scene.ferry.check_disks("busy", images)
     assert engine.power("busy") == "down"
+    asked = [(each["method"], each["path"]) for each in engine.state()["requests"]]
+    shutdown = next(at for at, (method, path) in enumerate(asked) if method == "POST" and path.endswith("/shutdown"))
+    opened = next(at for at, (method, path) in enumerate(asked) if method == "POST" and "imagetransfers" in path)
+    polls = [path for method, path in asked[shutdown:opened] if method == "GET" and "/vms/" in path]
+    assert len(polls) >= 3, asked[shutdown:opened]
 
 
 def test_lc130_and_133_vms_come_one_by_one_and_at_once_and_into_two_namespaces(scene):

@@ -28,22 +28,9 @@ ROWS = {
 
 # Rows that no test here can stand for, and why.
 WITHOUT_TEST = {
-    "API-37": "needs the reconciler under test, with a store that fails",
-    "API-38": "as API-37",
-    "OV-131": "the provider asks once a pass and does not wait; the reconciler comes back",
     "VW-55": "a cold import takes no snapshot",
-    "OV-130": "the client has no connection object that could be missing",
-    "API-42": "needs an access review: another namespace is refused outright (ADM-4)",
-    "API-50": "no derived secret, config map or pod is looked up by label: names derive from the UID",
-    "API-51": "as API-50",
-    "API-52": "as API-50",
-    "API-53": "as API-50: names are not generated",
-    "API-54": "as API-50",
-    "API-55": "as API-50",
+    "API-55": "a finished conversion pod: no guest is converted yet",
     "ADM-5": "an access review is admission's; a foreign ResourceMapping is a finding at level log",
-    "ADM-16": "the plan is kept once decided: a changed spec has no effect (tests of the plan)",
-    "ADM-19": "admission alone can tell who wrote an annotation",
-    "ADM-21": "says that nothing is to be checked",
     "NS-29": "there is no io_uring: blocking workers with direct I/O reach the same rate",
 }
 
