@@ -66,6 +66,23 @@ void add_once(std::vector<Item>& items, Item item) {
   }
 }
 
+// Whether two items with these sources in one list would be one too many (ADM-7).
+bool repeats(const api::Selector& a, const api::Selector& b) {
+  if (a.id && b.id) return *a.id == *b.id;
+  return a.name && b.name && *a.name == *b.name;
+}
+
+// The source of an item that is to take the place of `served`: its own; where another item, which
+// may stand in the import while `served` is its ResourceMapping's, has the same name, the id.
+template <typename Item>
+api::Selector replacing(const Item& served, const std::optional<std::vector<Item>>& items,
+                        const std::string& id) {
+  const bool ambiguous = std::ranges::any_of(*items, [&](const Item& other) {
+    return &other != &served && repeats(other.source, served.source);
+  });
+  return ambiguous && !id.empty() ? api::Selector{.id = id, .name = {}} : served.source;
+}
+
 // By name, which people know, unless others have it too.
 api::Selector storage_selector(const SourceVm& vm, const SourceDisk& disk) {
   const bool shared = std::ranges::any_of(vm.disks, [&](const SourceDisk& other) {
@@ -145,13 +162,16 @@ MappingFix fix_pod(const api::Mappings& mappings, const std::vector<const Source
   for (const SourceNic* nic : nics) items.push_back(network_item(mappings, *nic));
   MappingFix fix{.networks = {}, .storage = {}, .disks = {}, .replaces = true};
   bool kept = false;
-  for (const api::NetworkMappingItem* item : items) {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const api::NetworkMappingItem* item = items[i];
     if (item == nullptr) continue;
     if (!kept && std::ranges::count(items, item) == 1) {
       kept = true;
       continue;
     }
-    add_once(fix.networks, attached(item->source));
+    const std::vector<std::string>& ids = nics[i]->network_ids;
+    add_once(fix.networks, attached(replacing(*item, mappings.networks,
+                                              ids.empty() ? std::string() : ids.front())));
   }
   return fix;
 }
@@ -165,7 +185,10 @@ MappingFix fix_storage(const SourceVm& vm, const api::Mappings& mappings,
     const MappedBy by = resolve_storage(mappings, vm, *disk).by;
     bool for_disk = by == MappedBy::Disk;
     if (by != MappedBy::Nothing) {
-      item = *storage_item(mappings, *disk);
+      const api::StorageMappingItem& served = *storage_item(mappings, *disk);
+      item = served;
+      item.source = for_disk ? replacing(served, mappings.disks, disk->id)
+                             : replacing(served, mappings.storage, disk->storage_id);
       item.type.reset();
       fix.replaces = true;
     } else if (disk->storage_name.empty() && disk->storage_id.empty()) {

@@ -103,8 +103,9 @@ TEST(RulesTest, FindingsAreRaisedByName) {
       const bool parses = name == "import_parse.cc" || name == "rehearse.cc" ||
                           entry.path().parent_path().filename() == "rules";
       const std::string text = read(entry.path());
-      for (const char* by_hand : {"FindingLevel::Warn, Finding", "FindingLevel::Block, Finding",
-                                  "FindingLevel::Log, Finding", "Finding{"}) {
+      for (const char* by_hand :
+           {"FindingLevel::Warn, FindingGroup", "Finding{", "FindingLevel::Block, FindingGroup",
+            "FindingLevel::Log, FindingGroup"}) {
         EXPECT_TRUE(parses || text.find(by_hand) == std::string::npos)
             << by_hand << " in " << entry.path();
       }
