@@ -7,7 +7,8 @@
 A test carries an id in its name (Val31WantsTheTemplatesMemory, Vw05And06...) or in the label of a case, a string that
 starts with it ("VAL-31", "VAL-115, VAL-116 both"). What a comment mentions does not count,
 nor a range (Val60To63): its cases carry their own ids. The rows are those of the decisions: API (objects and configuration), OV and VW
-(mapping), OS (systems and templates), VAL (validation) and ADM (admission).
+(mapping), OS (systems and templates), VAL (validation) and ADM (admission); SRC are the edge cases of oVirt as a source, LC those of
+the life of an import.
 """
 
 import pathlib
@@ -21,6 +22,8 @@ ROWS = {
     "OS": "1-7 10-18 20-25 30-39 40-47 50-52",
     "VAL": "1-34 40-41 50-56 60-70 80-95 100-118 130-135",
     "ADM": "1-21",
+    "SRC": "1-40",
+    "LC": "1-7 10-22 30-41 50-59 60-70 80-87 90-95 100-111 120-128 130-133",
 }
 
 # Rows that no test here can stand for, and why.
@@ -37,19 +40,27 @@ WITHOUT_TEST = {
     "API-53": "as API-50: names are not generated",
     "API-54": "as API-50",
     "API-55": "as API-50",
+    "SRC-17": "of warm copies: a cold import asks for no dirty extents, and a warm one of oVirt is refused (request.warm)",
+    "SRC-18": "as SRC-17",
+    "SRC-37": "of backups with checkpoints, which only a warm import would make; what a cold one meets, a disk or VM that "
+              "somebody's backup holds, is in e2e/test_ovirt_faults.py and test_ovirt_power.py",
     "ADM-5": "an access review is admission's; a foreign ResourceMapping is a finding at level log",
     "ADM-16": "the plan is kept once decided: a changed spec has no effect (tests of the plan)",
     "ADM-19": "admission alone can tell who wrote an annotation",
     "ADM-21": "says that nothing is to be checked",
 }
 
+WITHOUT_TEST.update({f"LC-{n}": "guest conversion, of VMware alone" for n in range(80, 88)})
+WITHOUT_TEST.update({f"LC-{n}": "warm imports, of VMware alone" for n in range(120, 129)})
+
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 # A string that starts with ids: the label of a case.
-LABEL = re.compile(r'"((?:(?:API|OV|VW|OS|VAL|ADM)-\d{1,3}(?!\d)(?:, | and )?)+)')
-SPELLED = re.compile(r"(API|OV|VW|OS|VAL|ADM)-(\d{1,3})")
+LABEL = re.compile(r'"((?:(?:API|OV|VW|OS|VAL|ADM|SRC|LC)-\d{1,3}(?!\d)(?:, | and )?)+)')
+SPELLED = re.compile(r"(API|OV|VW|OS|VAL|ADM|SRC|LC)-(\d{1,3})")
 COMMENT = re.compile(r"^\s*(//|#|\*)|\s//\s.*$")
-NAMED = re.compile(r"(API|OV|VW|OS|VAL|ADM|Api|Ov|Vw|Os|Val|Adm)(\d{1,3})(?!\d|To\d)((?:And\d+)*)")
-JOINED = re.compile(r"And(\d+)")
+NAMED = re.compile(r"(API|OV|VW|OS|VAL|ADM|Api|Ov|Vw|Os|Val|Adm|Src|Lc|(?<=_)src|(?<=_)lc)(\d{1,3})(?!\d|To\d)"
+                   r"((?:And\d+|_and_\d+)*)")
+JOINED = re.compile(r"(?:And|_and_)(\d+)")
 TEST = re.compile(r"^\s*TEST(?:_[FP])?\((\w+),\s*(\w+)\)|^\s*(?:async )?def (test_\w+)", re.M)
 
 
