@@ -237,6 +237,39 @@ TEST_F(LifecycleTest, ACrashBetweenClaimAndRecordLosesNeither_Lc59) {
   EXPECT_EQ(status().data_volumes.size(), 2u);
 }
 
+TEST_F(LifecycleTest, ALockedDiskIsAskedForLessAndLessOften_Src9) {
+  begin();
+  make_import();
+  bed_->post("/fault",
+             {{"path_regex", "/imagetransfers$"},
+              {"method", "POST"},
+              {"times", 0},
+              {"status", 409},
+              {"body",
+               "<fault><reason>Operation Failed</reason>"
+               "<detail>[Cannot transfer Virtual Disk: Disk is locked.]</detail></fault>"}});
+  ASSERT_TRUE(reaches("CopyingDisks"));
+  const auto asked = [&] { return bed_->requests("POST", "/imagetransfers"); };
+  const int first = asked();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(pass());
+  EXPECT_EQ(asked(), first) << "not before its time";
+  EXPECT_THAT(message("Processing"), HasSubstr("locked"));
+  for (int minute = 0; minute < 5; ++minute) {
+    for (int second = 0; second < 60; ++second) {
+      clock_.advance(std::chrono::seconds(1));
+      ASSERT_TRUE(pass());
+    }
+  }
+  EXPECT_LT(asked() - first, 2 * 18) << "two disks, at last every half minute";
+  EXPECT_GT(asked() - first, 2 * 10);
+  bed_->post("/clear-faults", json::object());
+  clock_.advance(std::chrono::seconds(31));
+  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 2; }));
+  clock_.advance(std::chrono::minutes(20));
+  ASSERT_TRUE(pass());
+  EXPECT_EQ(condition("Succeeded"), "") << "what it waited for does not count any more";
+}
+
 TEST_F(LifecycleTest, AFinishedImportIsLeftAlone_Lc95And104) {
   begin();
   make_import({}, {{"annotations", {{"vmimport.v2v.kubevirt.io/progress", "100"}}}});
