@@ -68,6 +68,12 @@ struct ReconcilerParts {
   Guarded<std::map<JobId, Renewal>>& renewals;
 };
 
+// A disk that its source does not open yet: since when, and when to ask again.
+struct LockedDisk {
+  SteadyTime since{}, next_try{};
+  int tries = 0;
+};
+
 // What is remembered of an import between passes. Losing it costs a read, never correctness.
 struct ImportMemory {
   std::optional<SourceVm> vm;
@@ -77,7 +83,7 @@ struct ImportMemory {
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
-  std::map<std::string, SteadyTime> locked_since;
+  std::map<std::string, LockedDisk> locked;                 // by source disk id
   std::map<std::string, int> reopened;  // openings that failed, by source disk id
 };
 

@@ -146,7 +146,8 @@ def test_every_attribute_of_a_machine_arrives_in_the_new_one(scene):
         serial_number={"policy": "custom", "value": "SN-1"}, time_zone={"name": "Eastern Standard Time"},
         comment="ask the mail team", description="mail", soundcard_enabled=True, io={"threads": 1},
         os={"boot": {"devices": {"device": ["network", "hd"]}}}, graphics_consoles=["vnc"],
-        nics=[{"name": "nic1", "mac": "56:6f:00:00:00:01", "interface": "e1000"}, {"name": "nic2", "plugged": False}])
+        nics=[{"name": "nic1", "mac": "56:6f:00:00:00:01", "interface": "e1000", "linked": False},
+              {"name": "nic2", "plugged": False}])
     vm["disks"][0]["interface"] = "virtio"
     vm["disks"][1].update(interface="sata", read_only=True)
     engine = scene.engine(vm, instance_types=[{"name": "Large"}])
@@ -175,6 +176,7 @@ def test_every_attribute_of_a_machine_arrives_in_the_new_one(scene):
     assert devices["autoattachSerialConsole"] is True and devices["inputs"][0]["bus"] == "virtio"
     nic, = devices["interfaces"]
     assert (nic["model"], nic["macAddress"], nic["bootOrder"]) == ("e1000", "56:6f:00:00:00:01", 1) and "masquerade" in nic
+    assert nic["state"] == "down", "its cable was out"
     first, second = devices["disks"]
     assert (first["disk"], first["bootOrder"]) == ({"bus": "virtio"}, 2)
     assert second["disk"] == {"bus": "sata", "readonly": True} and "bootOrder" not in second

@@ -202,7 +202,7 @@ TEST_F(JobTableTest, CountersNeverFall) {
   EXPECT_EQ(view().status.moved_bytes, 100u << 20);
 }
 
-TEST_F(JobTableTest, FailuresAreBoundedUnlessTheyGetFurther) {
+TEST_F(JobTableTest, FailuresAreBoundedUnlessTheyGetFurther_Lc57) {
   hello("a");
   submit();
   protocol::Attempt attempt = 1;

@@ -303,6 +303,8 @@ TEST(BuildVmTest, MapsOvirtNics) {
           {"OV-66", [](Scene& x) { x.vm.nics.clear(); }, "/domain/devices/interfaces", "[]"},
           {"OV-67", [](Scene& x) { (*x.mappings.networks)[0].target.ns = "other"; },
            "/networks/0/multus/networkName", R"("other/net-attach-def")"},
+          {"a NIC that is not linked stays so", [](Scene& x) { x.vm.nics[0].connected = false; },
+           "/domain/devices/interfaces/0/state", R"("down")"},
           {"collision", [](Scene& x) { x.vm.nics[0].name = "nic 2"; }, "/networks/1/name",
            R"("nic2-2")"},
       });
@@ -369,7 +371,7 @@ TEST(BuildVmTest, Vw13KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2
   EXPECT_EQ(domain["devices"]["interfaces"].size(), 1u);
 }
 
-TEST(BuildVmTest, MarksWhatIsOurs) {
+TEST(BuildVmTest, MarksWhatIsOurs_Lc37And39And40) {
   Scene s = ovirt();
   json& metadata = s.import.object.json()["metadata"];
   metadata["labels"][std::string(api::kTracker)] = "t-1";
