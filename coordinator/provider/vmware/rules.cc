@@ -55,18 +55,27 @@ bool is_known_card(std::string_view type) {
 }
 
 // Whether the guest can be asked to shut down (validation.md 6, "tools").
-void check_tools(const VmModel& vm, Findings& out) {
+void check_tools(const VmModel& vm, bool may_cut_power, Findings& out) {
   if (vm.power_state == "poweredOff" || vm.tools_status == "toolsOk") return;
   if (vm.power_state == "poweredOn" && vm.tools_status == "toolsOld") {
     out.rules(kWarn, "vmware.vm.tools_old", "VMware Tools in the guest are out of date",
               "the shutdown works; update the tools if it does not");
     return;
   }
+  if (vm.power_state == "poweredOn" && may_cut_power) {
+    out.rules(kWarn, "vmware.vm.tools",
+              fmt::format("the tools status is {}: the guest cannot be asked to shut down, so its "
+                          "power is cut as the import allows",
+                          or_none(vm.tools_status)),
+              "shut the VM down by hand before that");
+    return;
+  }
   out.mapping(kBlock, "vmware.vm.tools",
               fmt::format("the VM is {} and its tools status is {}: it must be off, or have "
                           "current tools running so that it can be shut down",
                           or_none(vm.power_state), or_none(vm.tools_status)),
-              "shut the VM down, or start VMware Tools in the guest");
+              "shut the VM down, start VMware Tools in the guest, or let the import cut its power "
+              "with the annotation vmimport.v2v.kubevirt.io/power-off-after");
 }
 
 void check_state(const VmModel& vm, Findings& out) {
@@ -265,9 +274,9 @@ bool tracks_changes(const VmModel& vm, const Device& disk) {
 
 }  // namespace
 
-std::vector<Finding> find_problems(const VmModel& vm, bool vddk) {
+std::vector<Finding> find_problems(const VmModel& vm, bool vddk, bool may_cut_power) {
   Findings out;
-  check_tools(vm, out);
+  check_tools(vm, may_cut_power, out);
   check_state(vm, out);
   check_encryption(vm, vddk, out);
   check_hardware(vm, out);
