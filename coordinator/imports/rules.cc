@@ -196,7 +196,8 @@ constexpr Rule kRules[] = {
     {"disk_attachment.disk.format", "oVirt", Block, false, "not cow or raw"},
     {"disk_attachment.disk.content_type", "oVirt", Block, false, "not data"},
     // VMware VM.
-    {"vmware.vm.tools", "VMware", Block, true, "the VM is on and its tools do not run"},
+    {"vmware.vm.tools", "VMware", Block, true,
+     "the VM is on and its tools do not run; Warn where the import may cut its power"},
     {"vmware.vm.tools_old", "VMware", Warn, true, "the VM is on and its tools are old"},
     {"vmware.vm.change_tracking", "VMware", Block, false,
      "warm import without changed block tracking"},
