@@ -8,7 +8,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/fd.h"
-#include "transfer/sources/nbdkit_command.h"
+#include "transfer/sources/nbdkit_probe.h"
 
 // The loop and what it sends. What it does with messages and events: agent_messages.cc,
 // agent_jobs.cc.
@@ -35,6 +35,18 @@ double load_average() {
   return ::getloadavg(load.data(), 1) == 1 ? load[0] : 0;
 }
 
+// Asked once: whoever installs VDDK or nbdkit later starts the agent again.
+bool can_read_vddk(const AgentOptions& options, const Logger& log) {
+  if (options.vddk_libdir.empty() && options.vddk_stand_in.empty()) return false;
+  SourceEnvironment environment;
+  environment.nbdkit_program = options.nbdkit_program;
+  environment.vddk_libdir = options.vddk_libdir;
+  environment.vddk_stand_in = options.vddk_stand_in;
+  const Result<void> usable = check_vddk(environment, {});
+  if (!usable) log.error("VDDK cannot be used; disks are read in other ways", usable.error());
+  return usable.ok();
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options, JobStore store, std::unique_ptr<AgentChannel> channel,
@@ -45,6 +57,7 @@ Agent::Agent(AgentOptions options, JobStore store, std::unique_ptr<AgentChannel>
       clock_(clock),
       log_(log.with({{"agent", options_.id.value}})),
       incarnation_(random_hex_id()),
+      vddk_(can_read_vddk(options_, log_)),
       throttle_(clock, options_.limit_bytes_per_second) {}
 
 Result<std::unique_ptr<Agent>> Agent::create(AgentOptions options, const Clock& clock,
@@ -156,7 +169,7 @@ void Agent::say_hello() {
   hello.slots = options_.slots;
   hello.jobs = statuses();
   hello.build = kBuild;
-  hello.vddk = has_vddk(options_.vddk_libdir, options_.vddk_stand_in);
+  hello.vddk = vddk_;
   send(hello);
 }
 

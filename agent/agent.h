@@ -130,6 +130,7 @@ class Agent {
   const Clock& clock_;
   Logger log_;
   const std::string incarnation_;
+  const bool vddk_;  // it can read disks of kind NbdkitVddk
   Throttle throttle_;
   Mailbox<JobEvent> events_;
 

@@ -97,6 +97,7 @@ class Fleet {
     std::uint64_t agent_limit_bytes_per_second = 0;
     int jobs_per_datastore = 8;
     int jobs_per_provider = 40;
+    int jobs_per_source_host = 8;  // an ESXi host's memory for reads is small
     RenewHandler renew;
     ChangeHandler changed;
   };

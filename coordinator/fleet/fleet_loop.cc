@@ -22,6 +22,7 @@ JobTable::Options table_options(const Fleet::Options& options, const protocol::W
   table.agent_limit_bytes_per_second = options.agent_limit_bytes_per_second;
   table.limits.jobs_per_datastore = options.jobs_per_datastore;
   table.limits.jobs_per_provider = options.jobs_per_provider;
+  table.limits.jobs_per_source_host = options.jobs_per_source_host;
   return table;
 }
 

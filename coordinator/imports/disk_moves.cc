@@ -26,7 +26,8 @@ const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
 }
 
 TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
-                            const DiskEndpoint& endpoint, const ReachableVolume& volume) {
+                            const OpenedDisk& opening, const ReachableVolume& volume) {
+  const DiskEndpoint& endpoint = opening.endpoint;
   TransferRequest request;
   request.job = pass.job_of(planned);
   request.import_key = pass.key().to_string();
@@ -35,6 +36,7 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   request.size_bytes = planned.size_bytes;
   request.datastore = disk.storage_name.empty() ? disk.storage_id : disk.storage_name;
   request.provider = pass.credentials ? pass.credentials->api_url : "";
+  request.source_host = opening.source_host;
   request.source = endpoint;
   request.target = volume.target;
   request.nodes = volume.nodes;
@@ -90,7 +92,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
         pass.job_of(planned),
         Renewal{pass.provider, *pass.memory.vm, (*opening)->disk, entry->second});
   }
-  pass.parts.fleet.submit(request_for(pass, planned, disk, (*opening)->endpoint, *volume));
+  pass.parts.fleet.submit(request_for(pass, planned, disk, **opening, *volume));
   return StepResult::done();
 }
 

@@ -105,6 +105,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   OpenedDisk made;
   made.endpoint = *std::move(opening.endpoint);
   made.description = describe(made.endpoint);
+  made.source_host = std::move(opening.source_host);
   if (!opening.why.empty()) made.description += "; " + opening.why;
   made.disk = std::move(wanted);
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;

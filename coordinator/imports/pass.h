@@ -52,6 +52,7 @@ struct OpenedDisk {
   SourceDisk disk;              // as it was opened, with the way that was asked for
   SourceIdentityText identity;  // what must not change; empty: nothing to compare
   bool identity_checked = false;
+  std::string source_host{};  // budget group
 };
 
 // What the reconciler works with; owned by the coordinator's main.

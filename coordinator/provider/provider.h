@@ -21,6 +21,7 @@ struct VmRef {
   std::string cluster_name;  // oVirt
   bool vddk = false;         // VMware: an agent has VDDK, so what only that can read is no obstacle
   bool warm = false;         // VMware: judge the VM for a warm import too
+  bool may_cut_power = false;  // VMware: the import may, so tools are not needed to stop the VM
   friend bool operator==(const VmRef&, const VmRef&) = default;
 };
 
@@ -41,6 +42,7 @@ struct DiskOpening {
   std::string handle;
   std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
   std::string why{};                     // why the disk is read in this way; for people
+  std::string source_host{};             // that serves its bytes, where known: has a budget
 };
 
 // A source of VMs. Every call is bounded in time (at most about two minutes against a peer that

@@ -9,7 +9,13 @@ inline constexpr Rule kVmwareVmRules[] = {
      "the VM is on and its tools do not run",
      "the VM is {power} and its tools status is {tools}: it must be off, or have current tools "
      "running so that it can be shut down",
-     "shut the VM down, or start VMware Tools in the guest"},
+     "shut the VM down, start VMware Tools in the guest, or let the import cut its power with the "
+     "annotation vmimport.v2v.kubevirt.io/power-off-after"},
+    {"vmware.vm.tools", "cut", kVmware, kSource, kWarn, kOverridable,
+     "the VM is on, its tools do not run, and the import may cut its power",
+     "the tools status is {tools}: the guest cannot be asked to shut down, so its power is cut as "
+     "the import allows",
+     "shut the VM down by hand before that"},
     {"vmware.vm.tools_old", "", kVmware, kSource, kWarn, kOverridable,
      "the VM is on and its tools are old", "VMware Tools in the guest are out of date",
      "the shutdown works; update the tools if it does not"},

@@ -34,10 +34,14 @@ bool is_known_card(std::string_view type) {
 }
 
 // Whether the guest can be asked to shut down (validation.md 6, "tools").
-void check_tools(const VmModel& vm, Findings& out) {
+void check_tools(const VmModel& vm, bool may_cut_power, Findings& out) {
   if (vm.power_state == "poweredOff" || vm.tools_status == "toolsOk") return;
   if (vm.power_state == "poweredOn" && vm.tools_status == "toolsOld") {
     out.add("vmware.vm.tools_old");
+    return;
+  }
+  if (vm.power_state == "poweredOn" && may_cut_power) {
+    out.add("vmware.vm.tools/cut", or_none(vm.tools_status));
     return;
   }
   out.add("vmware.vm.tools", or_none(vm.power_state), or_none(vm.tools_status));
@@ -181,9 +185,9 @@ bool tracks_changes(const VmModel& vm, const Device& disk) {
 
 }  // namespace
 
-std::vector<Finding> find_problems(const VmModel& vm, bool vddk) {
+std::vector<Finding> find_problems(const VmModel& vm, bool vddk, bool may_cut_power) {
   Findings out;
-  check_tools(vm, out);
+  check_tools(vm, may_cut_power, out);
   check_state(vm, out);
   check_encryption(vm, vddk, out);
   check_hardware(vm, out);

@@ -112,7 +112,7 @@ TEST_F(VmdkStreamSourceComponentTest, ReadsTheWholeDiskInOrder) {
   EXPECT_TRUE(*read == disk);
 }
 
-TEST_F(VmdkStreamSourceComponentTest, Rows39And42BrokenStreamsFail) {
+TEST_F(VmdkStreamSourceComponentTest, Vsrc39And42BrokenStreamsFail) {
   const Bytes disk = patterned(2u << 20);
   EXPECT_EQ(read_stream(testing::make_vmdk_stream(disk, {.end_marker = false})).error().kind(),
             ErrorKind::DataLoss);

@@ -102,7 +102,7 @@ TEST_F(HttpSourceComponentTest, Ns31LiesAreErrorsAndNeverData) {
   }
 }
 
-TEST_F(HttpSourceComponentTest, VmwareRow31ServerWithoutRangesIsReadAsOneStream) {
+TEST_F(HttpSourceComponentTest, Vsrc31ServerWithoutRangesIsReadAsOneStream) {
   const LyingServer server(workspace_, disk_);
   for (const char* mode : {"ignorerange", "ignorerange+truncate", "ignorerange+s503twice"}) {
     SCOPED_TRACE(mode);
@@ -129,7 +129,7 @@ TEST_F(HttpSourceComponentTest, VmwareRow31ServerWithoutRangesIsReadAsOneStream)
   }
 }
 
-TEST_F(HttpSourceComponentTest, VmwareRow31AStreamIsSkippedForwardAndCancelledAtOnce) {
+TEST_F(HttpSourceComponentTest, Vsrc31AStreamIsSkippedForwardAndCancelledAtOnce) {
   const LyingServer server(workspace_, disk_);
   auto source = open(endpoint_of(server.file_url("ignorerange")));
   ASSERT_TRUE(source.ok());
@@ -169,7 +169,7 @@ TEST_F(HttpSourceComponentTest, Ns32OnlyMissingBytesAreAskedForAgain) {
   EXPECT_EQ(requests[3]["range"], "bytes=524288-1048575");
 }
 
-TEST_F(HttpSourceComponentTest, VmwareRow32ExpiredCookieIsRenewedOnceForAllWorkers) {
+TEST_F(HttpSourceComponentTest, Vsrc32ExpiredCookieIsRenewedOnceForAllWorkers) {
   const LyingServer server(workspace_, disk_);
   std::atomic<int> renewals{0};
   DiskEndpoint endpoint = endpoint_of(server.file_url("cookie"));
@@ -291,7 +291,7 @@ TEST_F(HttpSourceComponentTest, FallbackUrlIsUsedWhenTheFirstCannotBeReached) {
   EXPECT_TRUE(*read_all(**source) == disk_);
 }
 
-TEST_F(HttpSourceComponentTest, VmwareRows27And30FlatVmdkIsReadThroughItsDescriptor) {
+TEST_F(HttpSourceComponentTest, Vsrc27And30FlatVmdkIsReadThroughItsDescriptor) {
   std::filesystem::create_directory(workspace_.path("vm"));
   const Bytes first = patterned(1u << 20, 1);
   const Bytes second = patterned((1u << 20) + 1024, 2);
@@ -316,7 +316,7 @@ TEST_F(HttpSourceComponentTest, VmwareRows27And30FlatVmdkIsReadThroughItsDescrip
   EXPECT_EQ(testing::all_extents(**source)->at(1).allocation, Allocation::Zero);
 }
 
-TEST_F(HttpSourceComponentTest, VmwareRow33FlatFileOfAnotherSizeIsRefused) {
+TEST_F(HttpSourceComponentTest, Vsrc33FlatFileOfAnotherSizeIsRefused) {
   std::filesystem::create_directory(workspace_.path("vm"));
   workspace_.write("vm/a-flat.vmdk", patterned(4096));
   workspace_.write("vm/a.vmdk",
