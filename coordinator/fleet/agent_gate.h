@@ -1,32 +1,32 @@
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <string>
 
 #include "common/protocol.h"
+#include "common/result.h"
 
 namespace vmferry {
 
-// Decides which processes are agents of ours; CURVE alone proves that a peer has the key that it
-// shows. Asked on the fleet's own thread: every answer comes from memory, at once; what has to be
-// looked up is looked up elsewhere meanwhile.
+// What an agent has proven with its hello: until when that counts, and who it is, for logs.
+struct AgentPass {
+  std::chrono::nanoseconds valid_for{};    // afterwards its messages are not heard any more
+  std::chrono::nanoseconds check_after{};  // earlier: it is asked to say hello again
+  std::string who;
+};
+
+// Lets agents in, or not, by what their hello says. Where agents have keys that the coordinator
+// knows (embedded mode) there is no gate: strangers do not get past the CURVE handshake.
 class AgentGate {
  public:
-  enum class Answer {
-    Admitted,
-    Refused,  // the Hello is dropped; the gate has logged why
-    NotYet,   // the Hello is dropped too: it comes again within a second
-  };
-  enum class Standing {
-    Good,
-    Renew,  // still good, but soon not: the fleet asks for a new Hello, with a fresh token
-    Ended,  // what it sends is dropped, and it is asked for a new Hello
-  };
-  virtual ~AgentGate() = default;
+  // PermissionDenied: no agent of ours. Other errors: it could not be found out.
+  using Answer = std::function<void(Result<AgentPass>)>;
 
-  // For every Hello. `key` is the sender's proven CURVE key, in Z85.
-  virtual Answer admit(const protocol::Hello& hello, const std::string& key) = 0;
-  // For every other message of a key that has been admitted.
-  virtual Standing standing(const std::string& key) = 0;
+  virtual ~AgentGate() = default;
+  // Called on the thread of the fleet's socket: does not block. `answer` is called once, from any
+  // thread, also when the gate goes away before it knows. `key`: the agent's proven CURVE key.
+  virtual void check(const protocol::Hello& hello, const std::string& key, Answer answer) = 0;
 };
 
 }  // namespace vmferry
