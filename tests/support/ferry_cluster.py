@@ -18,7 +18,7 @@ from peers import Process, compare_image, free_port
 
 OURS = "vmferry"
 IMPORTS = "/apis/v2v.kubevirt.io/v1beta1"
-FAST = ("--lease-seconds", "4", "--renew-seconds", "2.5", "--retry-seconds", "0.5")
+FAST = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5")
 PATHS = {"Secret": "/api/v1/namespaces/{}/secrets", "ConfigMap": "/api/v1/namespaces/{}/configmaps",
          "VirtualMachineImport": IMPORTS + "/namespaces/{}/virtualmachineimports",
          "ResourceMapping": IMPORTS + "/namespaces/{}/resourcemappings",
@@ -178,6 +178,7 @@ class FerryCluster:
         except AssertionError:
             raise AssertionError(f"left over: {self.leftovers(name, images, ns, vm)}\n{self.story()}") from None
         found = self.get("VirtualMachineImport", name, ns)
+        assert found["status"]["targetVmName"] == (vm or name), found["status"]
         disks = found["status"]["disks"]
         assert len(disks) == len(images), disks
         for disk, image in zip(disks, images):
