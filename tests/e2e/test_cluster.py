@@ -119,12 +119,12 @@ def test_a_frozen_leader_never_acts_again(world, tmp_path):
 
 def test_a_copy_resumes_on_another_node_after_a_takeover(world, tmp_path):
     """The new coordinator knows the journal only because the agent tells it again."""
-    images = [small_image(tmp_path / "big.raw", 60, 5)]
+    images = [small_image(tmp_path / "big.raw", 180, 5)]
     vcenter = world.vcenter(vmware_vm("web", images))
     first = world.ferry.coordinator("coordinator-a")
     agent = world.ferry.agent(limit="3M")
     world.start_import(vcenter, "web")
-    world.ferry.wait_for(lambda: world.ferry.moved("web") > 16 * MIB, 60, "16 MiB")
+    world.ferry.wait_for(lambda: world.ferry.moved("web") > 12 * MIB, 60, "12 MiB")
     first.kill()
     second = world.ferry.coordinator("coordinator-b")
     world.ferry.wait_for(lambda: metric(second, 'vmferry_transfers{state="Running"}') == 1, 40, "the agent's return")
@@ -140,7 +140,7 @@ def test_a_copy_resumes_on_another_node_after_a_takeover(world, tmp_path):
 
 
 def test_the_api_server_goes_away_and_the_history_is_compacted(world, tmp_path):
-    images = [small_image(tmp_path / "big.raw", 48, 6)]
+    images = [small_image(tmp_path / "big.raw", 200, 6)]
     vcenter = world.vcenter(vmware_vm("web", images))
     coordinator = world.ferry.coordinator()
     world.ferry.agent(limit="4M")
@@ -157,7 +157,8 @@ def test_the_api_server_goes_away_and_the_history_is_compacted(world, tmp_path):
             pass
     if not coordinator.alive():
         coordinator.start()  # as the kubelet would
-    world.ferry.wait_for(lambda: world.ferry.moved("web") > 12 * MIB, 60, "12 MiB")
+    moved = world.ferry.moved("web")
+    world.ferry.wait_for(lambda: world.ferry.moved("web") > moved + 8 * MIB, 90, "8 MiB more")
     world.bed.compact()
     world.bed.restart_apiserver()
     if not coordinator.alive():

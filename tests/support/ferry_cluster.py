@@ -5,6 +5,7 @@
         ferry.apply(secret(...), vm_import(...))
         ferry.wait_succeeded("web")
 """
+import http.client
 import json
 import os
 import pathlib
@@ -150,7 +151,7 @@ class FerryCluster:
         while True:
             try:
                 value = predicate()
-            except (OSError, RuntimeError, KeyError):
+            except (OSError, http.client.HTTPException, RuntimeError, KeyError):
                 value = None  # the API server is away
             if value:
                 return value

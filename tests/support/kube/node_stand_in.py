@@ -8,6 +8,7 @@ the coordinator must not do (two holders of one volume, a volume used while it i
     node.faults, service.address
 """
 import ctypes
+import http.client
 import os
 import pathlib
 import socket
@@ -97,7 +98,7 @@ class Node:
         while not self._stop.wait(0.05):
             try:
                 self._round()
-            except (OSError, RuntimeError, KeyError):  # the API server is away, or an object has just gone
+            except (OSError, http.client.HTTPException, RuntimeError, KeyError):  # the API server is away, or an object has just gone
                 if self._stop.wait(0.2):
                     return
 
@@ -282,7 +283,7 @@ class Service:
         try:
             port = self.endpoint()
             server = socket.create_connection(("127.0.0.1", port), 5) if port else None
-        except OSError:
+        except (OSError, http.client.HTTPException):
             server = None
         if server is None:
             client.close()
