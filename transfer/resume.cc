@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/catalogue.h"
 #include "common/id.h"
 #include "transfer/chunks.h"
 #include "transfer/digest.h"
@@ -178,12 +179,25 @@ JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
   return identity;
 }
 
+Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
+  JournalIdentity was = before;  // as far as it is about the source
+  was.job = now.job;
+  was.hash = now.hash;
+  was.target = now.target;
+  const std::string difference = identity_difference(was, now);
+  if (difference.empty()) return {};
+  return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                     "{}: what the journal describes is of another disk, or of an earlier state",
+                     difference);
+}
+
 }  // namespace
 
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               OnDurable on_durable, std::atomic<bool>* tell_all) {
+                               OnDurable on_durable, ChangedSource changed,
+                               std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
   const ResumeState remote = from_coordinator.value_or(ResumeState{});
   std::unique_ptr<JournalFile> file;
@@ -200,6 +214,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
   SinkOptions how = options;
   TargetOpen open;
   Trust trust = distrust(damage);
+  bool target_is_gone = false;
   if (local || !remote.epoch.empty()) {
     how.resume = true;
     Result<std::unique_ptr<DiskSink>> sink = open_sink(how);
@@ -208,12 +223,16 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
       open.sink = *std::move(sink);
     } else if (sink.error().kind() == ErrorKind::NotFound ||
                sink.error().kind() == ErrorKind::DataLoss) {
+      target_is_gone = sink.error().kind() == ErrorKind::NotFound;
       trust = distrust("target: " + sink.error().message());
     } else {
       return std::move(sink).error();
     }
   }
 
+  if (changed == ChangedSource::Refuse && local && !local->chunks.empty() && !target_is_gone) {
+    TRY(check_same_source(local->identity, identity));
+  }
   if (!trust.resume) {
     // The journal goes first: a crash in between must not leave one that describes lost content.
     open.sink.reset();

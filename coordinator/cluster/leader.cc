@@ -10,6 +10,7 @@ namespace {
 constexpr std::chrono::milliseconds kHeartbeat{2000};
 constexpr std::chrono::seconds kSettle{4};  // agents find the Service's new end by then
 constexpr std::chrono::seconds kHousekeeping{5};
+constexpr const char* kAudience = "vmferry-coordinator";  // of the tokens that agents show
 
 kube::Writer& first_writer(kube::Cluster& cluster, std::unique_ptr<ExitAtWrite>& exiting) {
   const auto point = ExitAtWrite::from_environment();
@@ -33,6 +34,7 @@ Leader::Leader(const ClusterOptions& options, kube::Cluster& cluster, Leadership
       clock_(clock),
       log_(log),
       writer_(first_writer(cluster, exiting_), [&leadership] { return leadership.may_act(); }),
+      events_(cluster.reader(), writer_, clock, log),
       engine_(clock, log) {}
 
 Leader::~Leader() {
@@ -63,7 +65,13 @@ Result<void> Leader::build(std::stop_token stop) {
   records_ = std::make_unique<ConfigMapJobs>(
       cluster_.reader(), writer_, options_.ns, leadership_.term(),
       [this](std::string_view why) { leadership_.give_up(why); }, log_);
+  access::TokenReviewGate::Settings rules;
+  rules.rules.ns = options_.ns;
+  rules.rules.audience = kAudience;
+  gate_ = std::make_unique<access::TokenReviewGate>(cluster_.reader(), cluster_.writer(), events_,
+                                                    std::move(rules), clock_, log_);
   Fleet::Options fleet;
+  fleet.gate = gate_.get();
   fleet.state_directory = options_.state_directory;
   fleet.bind = options_.bind;
   fleet.keys = keys;
@@ -84,7 +92,7 @@ Result<void> Leader::build(std::stop_token stop) {
           ? fmt::format("tcp://{}.{}.svc:{}", kPublished, options_.ns, port_of(started->address()))
           : options_.advertise;
   settings.holder.coordinator_key = keys.public_key;
-  settings.holder.token_audience = "vmferry-coordinator";
+  settings.holder.token_audience = kAudience;
   volumes_ = std::make_unique<volumes::ClusterVolumes>(caches_->reader(), caches_->writer(),
                                                        std::move(settings), clock_);
 
@@ -178,6 +186,7 @@ void Leader::fill(MetricsInput& input) {
   for (const auto& import : caches_->imports().all()) ++input.imports[phase_of(import->json())];
   input.agents = engine_.fleet().agents();
   input.transfers = engine_.fleet().transfers();
+  input.hellos = engine_.fleet().gate_counts();
 }
 
 }  // namespace vmferry::cluster

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/guarded.h"
 #include "common/log.h"
+#include "coordinator/access/token_review_gate.h"
 #include "coordinator/cluster/caches.h"
 #include "coordinator/cluster/cluster_coordinator.h"
 #include "coordinator/cluster/config_map_jobs.h"
@@ -48,6 +49,8 @@ class Leader {
   const Logger log_;
   std::unique_ptr<ExitAtWrite> exiting_;
   FencedWriter writer_;
+  kube::EventRecorder events_;
+  std::unique_ptr<access::TokenReviewGate> gate_;
   Engine engine_;
   std::unique_ptr<Caches> caches_;
   std::atomic<bool> ready_{false};

@@ -80,6 +80,12 @@ std::string metrics_text(const MetricsInput& input) {
   text.family("vmferry_agents", "gauge", "Agents, movers among them");
   text.value(static_cast<double>(connected[true]), "state", "connected");
   text.value(static_cast<double>(connected[false]), "state", "lost");
+  text.family(
+      "vmferry_agent_hellos_total", "counter",
+      "Agents that showed a token, by what it was worth; unanswered: it could not be found out");
+  text.value(static_cast<double>(input.hellos.admitted), "answer", "admitted");
+  text.value(static_cast<double>(input.hellos.refused), "answer", "refused");
+  text.value(static_cast<double>(input.hellos.unanswered), "answer", "unanswered");
   text.family("vmferry_slots", "gauge", "Disks that connected agents can copy at once");
   text.value(slots - free_slots, "state", "used");
   text.value(free_slots, "state", "free");

@@ -17,6 +17,7 @@ struct MetricsInput {
   std::map<std::string, std::uint64_t> imports;  // by phase
   std::vector<AgentView> agents;
   std::vector<TransferView> transfers;
+  Fleet::GateCounts hellos;
   std::map<int, std::uint64_t> api_answers;  // by HTTP status; 0: none came
 };
 

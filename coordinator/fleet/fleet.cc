@@ -64,6 +64,8 @@ std::vector<AgentView> Fleet::agents() const {
       [](const JobTable& table, SteadyTime now) { return table.agents(now); });
 }
 
+Fleet::GateCounts Fleet::gate_counts() const { return impl_->loop.gate_counts(); }
+
 void Fleet::set_agent_limit(std::uint64_t bytes_per_second) {
   impl_->loop.with_table([&](JobTable& table, SteadyTime, Effects& effects) {
     table.set_agent_limit(bytes_per_second, effects);

@@ -19,6 +19,8 @@
 
 namespace vmferry {
 
+class AgentGate;
+
 // One disk to be transferred, as the reconciler wants it. Submitting the same job again is how a
 // level-based reconciler keeps it alive; a job that is not submitted is not started.
 struct TransferRequest {
@@ -88,7 +90,9 @@ class Fleet {
     std::string bind = "tcp://127.0.0.1:*";
     CurveKeys keys;
     std::optional<std::set<std::string>> allowed_agents;  // public keys
-    JobRecords* records = nullptr;                        // null: files of state_directory
+    AgentGate* gate =
+        nullptr;  // where keys prove nothing: looks at every hello; outlives the fleet
+    JobRecords* records = nullptr;  // null: files of state_directory
     // Asked before anything is sent; false: be silent, another coordinator acts. Empty: always.
     std::function<bool()> may_act;
     std::chrono::milliseconds heartbeat_every{500};
@@ -117,6 +121,14 @@ class Fleet {
   std::optional<TransferView> transfer(const JobId& job) const;
   std::vector<TransferView> transfers() const;
   std::vector<AgentView> agents() const;
+  // What the gate said of hellos since the start; all zero without one.
+  struct GateCounts {
+    std::uint64_t admitted = 0, refused = 0;
+    std::uint64_t unanswered = 0;  // it could not be found out
+    std::uint64_t waiting = 0;     // now
+    friend bool operator==(const GateCounts&, const GateCounts&) = default;
+  };
+  GateCounts gate_counts() const;
   void set_agent_limit(std::uint64_t bytes_per_second);
 
  private:

@@ -14,9 +14,9 @@ constexpr std::size_t kMostChunksOfPart = 8192;
 constexpr std::size_t kMostHeld = 256;  // of a job whose record cannot be stored: asked for again
 constexpr std::chrono::seconds kRemoveAgain{2};
 
-JobTable::Options table_options(const Fleet::Options& options, const std::string& coordinator) {
+JobTable::Options table_options(const Fleet::Options& options, const protocol::Welcome& welcome) {
   JobTable::Options table;
-  table.coordinator = coordinator;
+  table.coordinator = welcome.coordinator;
   table.heartbeat_every = options.heartbeat_every;
   table.lease = options.lease;
   table.settle = options.settle;
@@ -56,13 +56,14 @@ FleetLoop::FleetLoop(Fleet::Options options, JournalStore journals, std::vector<
     : clock_(clock),
       log_(log),
       changed_(options.changed),
+      gate_(options.gate),
       may_act_(options.may_act),
       welcome_{protocol::kVersion, random_hex_id(), options.heartbeat_every, options.lease},
       journals_(std::move(journals)),
       records_(options.records != nullptr ? *options.records : journals_),
       channel_(std::move(channel)),
       address_(channel_->address()),
-      table_(table_options(options, welcome_.coordinator), std::move(records), clock.steady()),
+      table_(table_options(options, welcome_), std::move(records), clock.steady()),
       renewals_(options.renew, log, answers_),
       record_thread_(records_, stored_),
       thread_([this](std::stop_token stop) { run(stop); }) {}
@@ -74,7 +75,8 @@ FleetLoop::~FleetLoop() {
 
 void FleetLoop::run(std::stop_token stop) {
   SteadyTime last_tick{};
-  const std::vector<int> wake_fds{wake_.get(), answers_.wake_fd(), stored_.wake_fd()};
+  const std::vector<int> wake_fds{wake_.get(), answers_.wake_fd(), stored_.wake_fd(),
+                                  passes_->wake_fd()};
   bool late = false;
   while (!stop.stop_requested()) {
     try {
@@ -95,10 +97,12 @@ void FleetLoop::run(std::stop_token stop) {
       for (RecordThread::Answer& answer : stored_.take_all()) stored(std::move(answer));
       remove_again();
       Effects effects;
+      std::vector<Received> questions;
       {
         const std::lock_guard lock(mutex_);
         const SteadyTime now = clock_.steady();
-        for (const Received& message : *received) table_.handle(message, now, effects_);
+        for (const Received& message : *received) hear(message, now, questions);
+        if (gate_ != nullptr) hear_gate(now);
         late = now - last_tick < kLeastTick;
         if (!late) {
           last_tick = now;
@@ -106,6 +110,7 @@ void FleetLoop::run(std::stop_token stop) {
         }
         effects.swap(effects_);
       }
+      for (const Received& question : questions) ask_gate(question);
       carry_out(std::move(effects));
       for (RenewalAnswer& answer : answers_.take_all()) send(answer.peer, answer.renewed);
       tell_strangers();
@@ -113,6 +118,43 @@ void FleetLoop::run(std::stop_token stop) {
       log_.error("the fleet's loop met an exception", {{"error", error.what()}});
     }
   }
+}
+
+void FleetLoop::hear(const Received& message, SteadyTime now, std::vector<Received>& questions) {
+  if (gate_ == nullptr) return table_.handle(message, now, effects_);
+  const Admissions::Verdict verdict = admissions_.judge(message, now);
+  if (verdict.hear) table_.handle(message, now, effects_);
+  if (verdict.ask) questions.push_back(message);
+}
+
+// The gate's answers, and those whose pass runs out.
+void FleetLoop::hear_gate(SteadyTime now) {
+  for (const GateAnswer& answer : passes_->take_all()) {
+    const Admissions::Admitted admitted = admissions_.answered(answer.peer, answer.pass, now);
+    if (admitted.hello) table_.handle(*admitted.hello, now, effects_);
+    if (!admitted.news) continue;
+    LogFields fields{{"agent", admitted.agent.value}};
+    if (answer.pass) {
+      fields.push_back({"who", answer.pass->who});
+      effects_.push_back(TellLog{LogLevel::Info, "agent has proven who it is", std::move(fields)});
+      continue;
+    }
+    const bool refused = answer.pass.error().kind() == ErrorKind::PermissionDenied;
+    fields.push_back({"reason", answer.pass.error().message()});
+    effects_.push_back(TellLog{LogLevel::Warn,
+                               refused ? "agent refused" : "cannot find out who an agent is",
+                               std::move(fields)});
+  }
+  for (const std::string& peer : admissions_.to_greet(now)) {
+    effects_.push_back(SendMessage{peer, {}, welcome_});
+  }
+}
+
+void FleetLoop::ask_gate(const Received& question) {
+  gate_->check(std::get<protocol::Hello>(question.message), question.key,
+               [passes = passes_, peer = question.peer](Result<AgentPass> pass) {
+                 passes->put({peer, std::move(pass)});
+               });
 }
 
 void FleetLoop::carry_out(Effects effects) {
@@ -190,6 +232,11 @@ bool FleetLoop::done(const RemoveJob& effect) {
 // A message that does not leave is no failure of the job: all are said again.
 bool FleetLoop::send(const std::string& peer, const protocol::Message& message) {
   if (peer.empty()) return false;
+  // A welcome holds no secret, and is what makes an agent show itself. An assignment does.
+  if (gate_ != nullptr && !std::holds_alternative<protocol::Welcome>(message)) {
+    const std::lock_guard lock(mutex_);
+    if (!admissions_.may_hear_us(peer, clock_.steady())) return false;
+  }
   const Result<void> sent = channel_->send(peer, message);
   if (!sent) {
     log_.debug("message not sent",

@@ -8,11 +8,14 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mailbox.h"
+#include "coordinator/fleet/admissions.h"
+#include "coordinator/fleet/agent_gate.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/fleet/job_table.h"
 #include "coordinator/fleet/journal_store.h"
@@ -48,9 +51,21 @@ class FleetLoop {
     const std::lock_guard lock(mutex_);
     return work(table_, clock_.steady());
   }
+  Fleet::GateCounts gate_counts() const {
+    const std::lock_guard lock(mutex_);
+    return admissions_.counts();
+  }
 
  private:
+  struct GateAnswer {
+    std::string peer;
+    Result<AgentPass> pass;
+  };
   void run(std::stop_token stop);
+  // Under the lock. What is to be asked of the gate afterwards goes to `questions`.
+  void hear(const Received& message, SteadyTime now, std::vector<Received>& questions);
+  void hear_gate(SteadyTime now);
+  void ask_gate(const Received& question);
   void carry_out(Effects effects);
   // False when it failed, so that what depends on it is left out.
   bool carry_out_one(Effect& effect);
@@ -70,6 +85,7 @@ class FleetLoop {
   const Clock& clock_;
   const Logger log_;
   const ChangeHandler changed_;
+  AgentGate* const gate_;  // null: whoever passes the handshake is heard
   const std::function<bool()> may_act_;
   const protocol::Welcome welcome_;
   JournalStore journals_;
@@ -78,8 +94,9 @@ class FleetLoop {
   const std::string address_;
   WakeFd wake_;
   mutable std::mutex mutex_;
-  JobTable table_;   // guarded by mutex_
-  Effects effects_;  // guarded by mutex_: what the loop has still to do, in order
+  JobTable table_;         // guarded by mutex_
+  Effects effects_;        // guarded by mutex_: what the loop has still to do, in order
+  Admissions admissions_;  // guarded by mutex_
   std::set<std::string> changes_;
   std::uint64_t garbage_seen_ = 0;
   std::uint64_t refused_seen_ = 0;
@@ -87,6 +104,8 @@ class FleetLoop {
   std::map<JobId, Effects> held_;          // behind a record that is being stored or removed
   std::map<JobId, SteadyTime> unremoved_;  // removals that failed, and when to try again
   Mailbox<RecordThread::Answer> stored_;
+  // Shared: the gate may answer when there is no loop any more.
+  const std::shared_ptr<Mailbox<GateAnswer>> passes_ = std::make_shared<Mailbox<GateAnswer>>();
   Mailbox<RenewalAnswer> answers_;
   Renewals renewals_;
   RecordThread record_thread_;

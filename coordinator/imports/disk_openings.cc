@@ -166,7 +166,9 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
 
 void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move) {
   const auto entry = pass.ledger.openings.find(disk.id);
-  if (entry == pass.ledger.openings.end() || entry->second.empty() || to_move == 0) return;
+  if (entry == pass.ledger.openings.end() || entry->second.empty()) return;
+  pass.provider->keep_open(entry->second, pass.stop);
+  if (to_move == 0) return;  // not known yet
   const auto percent = static_cast<int>(std::min(moved, to_move) / (to_move / 100 + 1));
   pass.provider->report_progress(entry->second, percent);
 }

@@ -19,41 +19,22 @@ struct EarlyFindings {
   std::vector<Finding> findings;
   std::string_view reason;
 
-  void block(std::string_view why, std::string_view rule, std::string text, std::string remedy) {
+  void fail(std::string_view why) {
     if (reason.empty()) reason = why;
-    findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
-                        std::move(text), std::move(remedy)});
   }
 };
-
-std::string remedy_of(std::string_view code) {
-  const auto entry = find_catalogue_entry(code);
-  return std::string(entry ? entry->remedy : std::string_view());
-}
-
-// The import's mappings; without the ResourceMapping when that does not exist.
-Result<ObservedMappings> mappings_of(Pass& pass, EarlyFindings& early) {
-  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
-  if (mappings || mappings.error().code() != code::kMappingMissing) return mappings;
-  early.block("ResourceMappingNotFound", "request.resource_mapping", mappings.error().message(),
-              remedy_of(code::kMappingMissing));
-  ObservedMappings own;
-  own.merged = pass.source().mappings.value_or(api::Mappings());
-  return own;
-}
 
 // An invalid name is decide_import()'s finding.
 Result<void> check_target_name(Pass& pass, EarlyFindings& early) {
   const auto name = target_vm_name(pass.import.spec, *pass.memory.vm);
   if (!name) {
-    if (early.reason.empty()) early.reason = "InvalidTargetVMName";
+    early.fail("InvalidTargetVMName");
     return {};
   }
-  const auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
+  auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
   if (!conflict) return {};
-  const std::size_t end = conflict->find("; ");  // the remedy follows
-  early.block("DuplicateTargetVMName", "request.target_name.taken", conflict->substr(0, end),
-              end == std::string::npos ? remedy_of(code::kNameTaken) : conflict->substr(end + 2));
+  early.fail("DuplicateTargetVMName");
+  early.findings.push_back(*std::move(conflict));
   return {};
 }
 
@@ -130,7 +111,8 @@ Result<StepResult> validate_import(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
   const SourceVm& vm = *pass.memory.vm;
   EarlyFindings early;
-  ObservedMappings mappings = TRY(mappings_of(pass, early));
+  ObservedMappings mappings = TRY(observe_mappings(pass.parts.reader, pass.import, pass.stop));
+  if (mappings.missing) early.fail("ResourceMappingNotFound");
   const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
   TRY(check_target_name(pass, early));
 
@@ -143,15 +125,13 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .mapping_findings = std::move(mappings.findings),
                                                .more_findings = std::move(early.findings)}));
   pass.report_findings(decision.findings);
-  std::string texts;
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
-    if (condition.status == "False") texts += (texts.empty() ? "" : "; ") + condition.message;
   }
   if (decision.blocked()) {
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
-               fmt::format("{}/{}: {}", pass.key().ns, vm.name, texts));
+               blocked_text(fmt::format("{}/{}", pass.key().ns, vm.name), decision.findings));
     TRY(pass.save_status(true));
     return StepResult::again(kBlockedRetry);
   }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/steps.h"
@@ -25,15 +27,16 @@ Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& erro
   return StepResult::failed("ValidationFailed", "", error);
 }
 
-// The reason of Valid=False for what blocks a request (api.md 5.1).
-std::string_view reason_of(const Finding& finding, ProviderKind provider) {
-  const std::string_view rule = finding.rule;
-  if (rule == "request.target_name") return "InvalidTargetVMName";
-  if (rule == "request.source" || rule.starts_with("request.secret")) {
-    return "UninitializedProvider";
-  }
-  if (rule == "request.vm") return "SourceVMNotFound";
-  return provider == ProviderKind::Ovirt ? "IncompleteMappingRules" : "ValidationFailed";
+// Without these a source cannot, or must not, be asked.
+bool prevents_reading(const Finding& finding) {
+  return finding.level == FindingLevel::Block &&
+         (finding.rule == "request.source" || finding.rule == "request.vm" ||
+          finding.rule.starts_with("request.secret"));
+}
+
+// The reason of Valid=False for one of them (api.md 5.1).
+std::string_view reason_of(const Finding& finding) {
+  return finding.rule == "request.vm" ? "SourceVMNotFound" : "UninitializedProvider";
 }
 
 }  // namespace
@@ -49,19 +52,14 @@ Result<StepResult> check_spec(Pass& pass) {
   if (findings.empty()) return StepResult::done();
   findings = apply_overrides(std::move(findings),
                              TRY(observe_config(pass.parts.reader, pass.scope(), pass.stop)));
-  std::string text;
-  std::string_view reason;
-  for (const Finding& finding : findings) {
-    if (finding.level != FindingLevel::Block) continue;
-    if (text.empty()) reason = reason_of(finding, pass.provider_kind());
-    if (!text.empty()) text += ", ";
-    text += finding.text;
-    if (!finding.remedy.empty()) text += ": " + finding.remedy;
-  }
-  if (text.empty()) return StepResult::done();  // validate_import() tells the rest
+  const auto first = std::ranges::find_if(findings, prevents_reading);
+  // validate_import() tells all the rest at once, with what source and cluster show.
+  if (first == findings.end()) return StepResult::done();
   pass.report_findings(findings);
-  pass.set_condition("Valid", "False", reason, text);
-  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
+  const api::Condition valid = conditions_from(findings, pass.provider_kind()).front();
+  pass.set_condition("Valid", "False", reason_of(*first), valid.message);
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked",
+             blocked_text(pass.key().to_string(), findings));
   TRY(pass.save_status(true));
   return StepResult::again(kBlockedRetry);
 }
@@ -80,7 +78,11 @@ Result<StepResult> connect_source(Pass& pass) {
     if (error.kind() == ErrorKind::InvalidArgument) {
       return refuse(pass, "UninitializedProvider", error);
     }
-    return error;
+    // What does not pass by itself, such as a right that the coordinator lacks, ends a new import.
+    const bool passes = is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled;
+    if (passes || in_progress(pass)) return error;
+    pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
+    return StepResult::failed("ValidationFailed", "", error);
   }
   if (in_progress(pass)) return StepResult::done();
 

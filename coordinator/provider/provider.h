@@ -87,6 +87,9 @@ class Provider {
   // How far the transfers of an opening have come, for a source that must hear of it to keep the
   // opening alive (an export lease). Never blocks.
   virtual void report_progress(const std::string& handle, int percent);
+  // Called again and again while an opened disk waits for an agent or is copied, for a source whose
+  // permission to read ends unless it is prolonged. One short request now and then, at most.
+  virtual void keep_open(const std::string& handle, std::stop_token stop);
   // What must be as it was for a copy that has begun to be continued: names and values as in an
   // endpoint's identity. Empty where the source keeps an opened disk from changing.
   virtual Result<std::vector<std::pair<std::string, std::string>>> disk_identity(

@@ -36,6 +36,7 @@ def test_an_ovirt_import_deleted_mid_copy_leaves_no_transfer(scene):
 
 
 def test_deleted_after_success_leaves_vm_and_disks(scene):
+    """LC-107"""
     images = [scene.images["odd-size"]]
     vcenter = scene.vcenter(vmware_vm("kept", images))
     scene.base(vcenter)

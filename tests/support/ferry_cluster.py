@@ -108,14 +108,41 @@ class FerryCluster:
     def public_key(self):
         return self.wait_for(self.published, 60, "the coordinator's public key")
 
-    def agent(self, name="node-1", limit=None, *options):
+    def agent(self, name="node-1", limit=None, state=None):
+        """The agent of a node: a process, and its pod of the DaemonSet, to which its token is bound."""
         words = [program("vmferry-agent"), "--coordinator", self.service.address, "--server-key", self.public_key(),
                  "--key-file", self.directory / f"{name}.key", "--node", name, "--state",
-                 self.directory / f"agent-{name}", "--kubelet-volumes", "--kubelet-root", self.node.root, *options]
+                 state or self.directory / f"agent-{name}", "--kubelet-volumes", "--kubelet-root", self.node.root,
+                 "--token-file", self._token_of_agent(name)]
         if limit:
             words += ["--limit", limit]
         self.agents[name] = Process(words, self.directory / f"agent-{name}.log")
         return self.agents[name]
+
+    def _token_of_agent(self, node):
+        path = self.directory / f"{node}.token"
+        if path.exists():
+            return path
+        container = {"name": "agent", "image": "test"}
+        template = {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [container]}}
+        daemon_sets = f"/apis/apps/v1/namespaces/{self.ns}/daemonsets"
+        status, daemon_set = self.bed.request("GET", f"{daemon_sets}/vmferry-agent")
+        if status != 200:
+            daemon_set = self.bed.must("POST", daemon_sets, {
+                "metadata": {"name": "vmferry-agent"},
+                "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": template}})
+            self.bed.must("POST", f"/api/v1/namespaces/{self.ns}/serviceaccounts", {"metadata": {"name": "vmferry-agent"}})
+        pod = self.bed.must("POST", PATHS["Pod"].format(self.ns), {
+            "metadata": {"name": f"agent-{node}", "labels": {"app": "agent"}, "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "vmferry-agent", "controller": True,
+                 "uid": daemon_set["metadata"]["uid"]}]},
+            "spec": {"nodeName": node, "serviceAccountName": "vmferry-agent", "containers": [container]}})
+        answer = self.bed.must("POST", f"/api/v1/namespaces/{self.ns}/serviceaccounts/vmferry-agent/token", {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {
+                "audiences": ["vmferry-coordinator"], "expirationSeconds": 3600, "boundObjectRef": {
+                    "apiVersion": "v1", "kind": "Pod", "name": f"agent-{node}", "uid": pod["metadata"]["uid"]}}})
+        path.write_text(answer["status"]["token"])
+        return path
 
     def leader(self):
         """Name of the coordinator that the Lease names, by our own reading of it."""

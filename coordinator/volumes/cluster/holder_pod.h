@@ -29,7 +29,7 @@ struct HolderSettings {
   // For movers: how they find and trust the coordinator.
   std::string coordinator_address;  // tcp://host:port, reachable from the imports' namespaces
   std::string coordinator_key;      // its public CURVE key
-  std::string token_audience = "vmferry";
+  std::string token_audience = "vmferry-coordinator";
 };
 
 struct HolderSpec {

@@ -30,15 +30,17 @@ TEST(MetricsTest, EveryFamilyIsTold) {
   running.status.retries = 5;
   input.transfers = {running};
   input.api_answers = {{0, 1}, {200, 40}};
+  input.hellos.refused = 2;
   const std::string text = metrics_text(input);
   for (const char* line :
        {"vmferry_leader 1", "vmferry_queue_imports 3", "vmferry_imports{phase=\"CopyingDisks\"} 2",
         "vmferry_imports{phase=\"odd \\\"phase\\\"\\\\\"} 1",
         "vmferry_agents{state=\"connected\"} 1", "vmferry_agents{state=\"lost\"} 1",
         "vmferry_slots{state=\"used\"} 1", "vmferry_slots{state=\"free\"} 3",
-        "vmferry_bytes_moved_total 2097152", "vmferry_transfers{state=\"Running\"} 1",
-        "vmferry_transfers{state=\"Queued\"} 0", "vmferry_transfer_attempts_again 2",
-        "vmferry_transfer_request_retries 5", "vmferry_api_requests_total{status=\"0\"} 1",
+        "vmferry_bytes_moved_total 2097152", "vmferry_agent_hellos_total{answer=\"refused\"} 2",
+        "vmferry_transfers{state=\"Running\"} 1", "vmferry_transfers{state=\"Queued\"} 0",
+        "vmferry_transfer_attempts_again 2", "vmferry_transfer_request_retries 5",
+        "vmferry_api_requests_total{status=\"0\"} 1",
         "vmferry_api_requests_total{status=\"200\"} 40",
         "# TYPE vmferry_bytes_moved_total counter"}) {
     EXPECT_TRUE(has_line(text, line)) << line << " in\n" << text;

@@ -140,6 +140,13 @@ TEST(BuildVmTest, MapsOvirtAttributes) {
           {"serial console", [](Scene& s) { s.vm.serial_console = false; },
            "/domain/devices/autoattachSerialConsole", "false"},
           {"host name", [](Scene& s) { s.vm.host_name = "a.b.com"; }, "/hostname", R"("a-b-com")"},
+          {"no host name", [](Scene& s) { s.vm.host_name = "localhost.localdomain"; }, "/hostname",
+           "null"},
+          {"no host name, v4", [](Scene& s) { s.vm.host_name = "LOCALHOST4.localdomain4"; },
+           "/hostname", "null"},
+          {"none at all", [](Scene& s) { s.vm.host_name = "(none)"; }, "/hostname", "null"},
+          {"a host of that name", [](Scene& s) { s.vm.host_name = "localhosts.lab"; }, "/hostname",
+           R"("localhosts-lab")"},
           {"CPU model", [](Scene& s) { s.vm.cpu_model = "Haswell"; }, "/domain/cpu/model",
            R"("Haswell")"},
       });

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "coordinator/kube/rest/cluster.h"
 #include "tests/support/kube_fixture.h"
@@ -29,6 +31,17 @@ inline std::unique_ptr<Cluster> open_cluster(const std::string& kubeconfig, cons
       Cluster::open({.kubeconfig = kubeconfig, .context = "", .api = {}}, clock, Logger());
   EXPECT_TRUE(cluster.ok()) << to_string(cluster.error());
   return cluster ? *std::move(cluster) : nullptr;
+}
+
+// Whether that comes true, on a machine that may be busy.
+template <typename Condition>
+bool eventually(Condition condition, std::chrono::seconds patience = std::chrono::seconds(60)) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return true;
 }
 
 // A test on the shared control plane, as administrator, in a namespace of its own.

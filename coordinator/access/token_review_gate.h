@@ -1,0 +1,57 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "coordinator/access/agent_identity.h"
+#include "coordinator/fleet/agent_gate.h"
+#include "coordinator/kube/events.h"
+#include "coordinator/kube/reader.h"
+#include "coordinator/kube/writer.h"
+
+namespace vmferry::access {
+
+// Asks the API server whose token an agent shows (TokenReview), and looks at the pod that the token
+// is bound to, on a thread of its own, one question at a time: strangers cannot make us ask faster.
+// A pod that is refused gets an event.
+class TokenReviewGate final : public AgentGate {
+ public:
+  struct Settings {
+    AgentRules rules;
+    // An agent is asked for its token again so often: a pod that was deleted meanwhile is noticed.
+    std::chrono::nanoseconds check_every = std::chrono::minutes(5);
+  };
+  // `reader` asks the server itself, not a cache, which may not know a new pod yet.
+  TokenReviewGate(kube::Reader& reader, kube::Writer& writer, kube::EventRecorder& events,
+                  Settings settings, const Clock& clock, const Logger& log);
+  ~TokenReviewGate() override;
+
+  void check(const protocol::Hello& hello, const std::string& key, Answer answer) override;
+
+ private:
+  struct Question {
+    protocol::Hello hello;
+    Answer answer;
+  };
+  void run(std::stop_token stop);
+  Result<AgentPass> judge(const protocol::Hello& hello, std::stop_token stop);
+  Result<Evidence> evidence_of(const TokenOwner& owner, std::stop_token stop);
+
+  kube::Reader& reader_;
+  kube::Writer& writer_;
+  kube::EventRecorder& events_;
+  const Settings settings_;
+  const Clock& clock_;
+  const Logger log_;
+  std::mutex mutex_;
+  std::condition_variable_any asked_;
+  std::deque<Question> questions_;
+  std::jthread thread_;
+};
+
+}  // namespace vmferry::access
