@@ -70,7 +70,7 @@ class OneJobCoordinator {
       accepted_ = true;
       return;
     } else if (const auto* journal = std::get_if<protocol::JournalUpdate>(&received.message)) {
-      reply = protocol::JournalAck{journal->job, journal->attempt, journal->sequence};
+      reply = protocol::JournalAck{journal->job, journal->attempt, journal->sequence, false};
     } else if (const auto* failed = std::get_if<protocol::Failed>(&received.message)) {
       *failure_.lock() = failed->error;
       return;
