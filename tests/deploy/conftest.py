@@ -10,7 +10,7 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEPLOY = ROOT / "deploy/daemonset"
-sys.path[:0] = [str(ROOT / "tests/support"), str(HERE)]
+sys.path[:0] = [str(HERE), str(ROOT / "tests/support"), str(ROOT / "tests/e2e")]
 
 from kube import bed as kube  # noqa: E402
 

@@ -3,7 +3,7 @@ import pytest
 
 from conftest import OVERLAYS
 
-POWERS = {"CHOWN", "DAC_OVERRIDE", "FOWNER"}  # what an agent was seen to need (test_real_node.py)
+POWERS = {"CHOWN"}  # see VolumeOnANodeTest.ThePowersThatTheDaemonSetGives..., and test_real_node.py
 
 
 def kinds(objects, *names):

@@ -28,7 +28,7 @@ import time
 
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent))  # last: other folders have a bed.py too
 from pki import ISSUER, Authority  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

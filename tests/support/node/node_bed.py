@@ -135,6 +135,12 @@ class NodeBed(kube.KubeBed):
 
     # ---- how it is started
 
+    def _make_keys(self):
+        super()._make_keys()
+        pair = self.authority.issue("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client")
+        self.network_flags += (f"--kubelet-certificate-authority={self.authority.certificate}",
+                               f"--kubelet-client-certificate={pair[0]}", f"--kubelet-client-key={pair[1]}")
+
     def _start_node(self):
         self._start_init()
         self._build_pause()
