@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from kube import bed as kube
 from node import node_bed
-from world import NS, World, programs_missing
+from world import MIB, NODE, NS, World, programs_missing
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,9 @@ def world(tmp_path_factory):
         pytest.skip(f"no node comes up on this machine: {failure}")
     try:
         made.wait_for_agents()
-        made.vcenter(("web", [images["bootable"], images["sparse-data"]]), ("database", [images["sparse-data"]]),
-                     ("edge", [images["odd-size"]]))
+        made.vcenter = made.start_vcenter(
+            ("web", [images["bootable"], images["sparse-data"]]), ("database", [images["sparse-data"]]),
+            ("edge", [images["odd-size"]]), ("slow", [images["bootable"]]))
         yield made
     finally:
         made.close()
@@ -82,7 +83,7 @@ def test_disks_reach_file_system_claims_through_the_kubelets_path(world):
     disks = []
     for disk, volume, modes in disks_of(world, "web", sources):
         assert modes == {"hold"}, "an agent of the node copies, not the holder"
-        assert disk["agent"] == "node1"
+        assert disk["node"] == NODE
         assert owner(world.paths[volume]) == (107, 107, 0o660)
         disks.append(disk)
     check_vm(world, "web", disks)
@@ -104,9 +105,37 @@ def test_a_disk_reaches_a_host_path_claim_by_a_mover(world):
     world.wait_for_import("edge")
     (disk, volume, modes), = disks_of(world, "edge", [world.images["odd-size"]])
     assert volume == "directory-1" and "move" in modes
-    assert disk["agent"].startswith("mover-")
+    assert disk["node"] != NODE
     assert owner(world.paths[volume])[:2] == (107, 107)
     check_vm(world, "edge", [disk])
+
+
+def test_an_update_of_the_agents_lets_a_copy_end(world):
+    world.file_system("fs-3")
+    world.vcenter.control("/fault", {"rate_bytes_per_second": MIB // 2})
+    world.start_import("slow", "local", "Filesystem")
+
+    def moved():
+        return sum(disk.get("movedBytes", 0) for disk in world.import_("slow").get("status", {}).get("disks", []))
+    world.wait(moved, "the beginning of the copy")
+    old, = world.pods("vmferry", "app.kubernetes.io/component=agent")
+    world.bed.kubectl("-n", "vmferry", "rollout", "restart", "daemonset/vmferry-agent")
+
+    def leaving():
+        found = [pod for pod in world.pods("vmferry", "app.kubernetes.io/component=agent")
+                 if pod["metadata"]["uid"] == old["metadata"]["uid"]]
+        return found and found[0]["metadata"].get("deletionTimestamp")
+    world.wait(leaving, "the order to the old agent to end")
+    before = moved()
+    world.wait(lambda: moved() > before, "more bytes from an agent that is told to end")
+    assert leaving(), "it stays for its copy"
+    world.vcenter.control("/fault", {"rate_bytes_per_second": 0})
+    world.wait_for_import("slow")
+    (disk, _, modes), = disks_of(world, "slow", [world.images["bootable"]])
+    assert modes == {"hold"} and disk["attempt"] == 1, "no attempt was lost"
+    world.wait_for_agents()
+    new, = world.pods("vmferry", "app.kubernetes.io/component=agent")
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
 
 
 def test_nothing_of_the_imports_was_refused_by_the_api_server(world):

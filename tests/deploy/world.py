@@ -93,7 +93,7 @@ class World:
         self.apply(claim_volume(name, "Filesystem", "directories", {"hostPath": {"path": str(path)}}, bytes_))
         self.paths[name] = path / "disk.img"
 
-    def vcenter(self, *vms):
+    def start_vcenter(self, *vms):
         pki = peers.make_pki(self.folder / "pki", "vcenter")
         peer = peers.Vcenter(self.folder / "vcenter", pki, [vmware_vm(name, disks) for name, disks in vms],
                              listen=f"{self.bed.network.outside}:0", datacenter="DC0", datastore="LocalDS_0")

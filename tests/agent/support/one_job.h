@@ -79,7 +79,11 @@ class OneJobCoordinator {
       accepted_ = true;
       return;
     } else if (const auto* journal = std::get_if<protocol::JournalUpdate>(&received.message)) {
-      reply = protocol::JournalAck{journal->job, journal->attempt, journal->sequence};
+      protocol::JournalAck acknowledged;
+      acknowledged.job = journal->job;
+      acknowledged.attempt = journal->attempt;
+      acknowledged.sequence = journal->sequence;
+      reply = acknowledged;
     } else if (const auto* refused = std::get_if<protocol::Refused>(&received.message)) {
       *refusal_.lock() = refused->error.kind;
       return;
