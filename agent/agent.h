@@ -75,6 +75,7 @@ class Agent {
     std::unique_ptr<Job> job;  // nothing once it has ended
     StopReason reason = StopReason::None;
     JournalOutbox outbox;
+    bool journal_known = false;  // some coordinator has had chunks of this target
     protocol::JobStatus status;
     std::optional<NextAttempt> next;           // waits until this attempt is closed
     std::optional<protocol::Message> outcome;  // Done or Failed, told until forgotten

@@ -127,12 +127,14 @@ Trust decide(const JournalIdentity& now, const std::optional<LocalState>& local,
 // Records locally, then tells the coordinator.
 class TeeJournal final : public Journal {
  public:
-  TeeJournal(std::unique_ptr<JournalFile> file, Trust trust, OnDurable on_durable)
+  TeeJournal(std::unique_ptr<JournalFile> file, Trust trust, OnDurable on_durable,
+             std::atomic<bool>* tell_all)
       : file_(std::move(file)),
         resumed_(trust.resume),
         durable_(std::move(trust.chunks)),
         backlog_(std::move(trust.backlog)),
-        on_durable_(std::move(on_durable)) {}
+        on_durable_(std::move(on_durable)),
+        tell_all_(tell_all) {}
 
   std::vector<DurableChunk> durable() const override { return durable_; }
   bool resumed() const override { return resumed_; }
@@ -152,6 +154,10 @@ class TeeJournal final : public Journal {
  private:
   void report(const std::vector<DurableChunk>& chunks) {
     if (!on_durable_) return;
+    if (file_ != nullptr && tell_all_ != nullptr && tell_all_->exchange(false)) {
+      backlog_ = {};
+      return on_durable_(file_->durable());  // `chunks` among them
+    }
     if (!backlog_.empty()) {
       on_durable_(backlog_);
       backlog_ = {};
@@ -164,6 +170,7 @@ class TeeJournal final : public Journal {
   std::vector<DurableChunk> durable_;
   std::vector<DurableChunk> backlog_;
   OnDurable on_durable_;
+  std::atomic<bool>* tell_all_;
 };
 
 JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
@@ -176,7 +183,7 @@ JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               OnDurable on_durable) {
+                               OnDurable on_durable, std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
   const ResumeState remote = from_coordinator.value_or(ResumeState{});
   std::unique_ptr<JournalFile> file;
@@ -227,8 +234,8 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     TRY(file->create(stored));
   }
   if (file != nullptr) TRY(file->record(trust.adopted));
-  open.journal =
-      std::make_unique<TeeJournal>(std::move(file), std::move(trust), std::move(on_durable));
+  open.journal = std::make_unique<TeeJournal>(std::move(file), std::move(trust),
+                                              std::move(on_durable), tell_all);
   return open;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,13 +51,15 @@ struct TargetOpen {
 //
 // `on_durable` (may be empty) gets every chunk that the coordinator does not have yet, from the
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
-// the first call also carries those that only the local journal knew.
+// the first call also carries those that only the local journal knew. `tell_all` (may be null) set
+// to true by anybody: the next call carries all that are durable, and resets it.
 //
 // Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               std::function<void(const std::vector<DurableChunk>&)> on_durable);
+                               std::function<void(const std::vector<DurableChunk>&)> on_durable,
+                               std::atomic<bool>* tell_all = nullptr);
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);

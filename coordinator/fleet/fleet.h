@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/protocol.h"
 #include "common/result.h"
+#include "coordinator/fleet/job_records.h"
 
 namespace vmferry {
 
@@ -76,9 +77,10 @@ using RenewHandler = std::function<Result<DiskEndpoint>(const JobId& job, std::s
 // Called when a job's state changed, so that its import is reconciled: must not block.
 using ChangeHandler = std::function<void(const std::string& import_key)>;
 
-// All agents and all transfers: owns the channel's thread. What it needs to survive a restart
-// (attempts, epochs, journals, outcomes not yet collected) is in `state_directory`; what runs it
-// learns from the agents' hellos before it assigns anything. Thread-safe.
+// All agents and all transfers: owns the channel's thread. What it needs to survive a restart is
+// in records (attempts, epochs, outcomes not yet collected), and in `state_directory`, journals,
+// without which agents are asked for theirs; what runs it learns from the agents' hellos before it
+// assigns anything. Thread-safe.
 class Fleet {
  public:
   struct Options {
@@ -86,6 +88,9 @@ class Fleet {
     std::string bind = "tcp://127.0.0.1:*";
     CurveKeys keys;
     std::optional<std::set<std::string>> allowed_agents;  // public keys
+    JobRecords* records = nullptr;                        // null: files of state_directory
+    // Asked before anything is sent; false: be silent, another coordinator acts. Empty: always.
+    std::function<bool()> may_act;
     std::chrono::milliseconds heartbeat_every{500};
     std::chrono::milliseconds lease{5000};
     std::chrono::milliseconds settle{2000};  // after start: wait for hellos before assigning
@@ -97,7 +102,7 @@ class Fleet {
     ChangeHandler changed;
   };
   static Result<std::unique_ptr<Fleet>> start(Options options, const Clock& clock,
-                                              const Logger& log);
+                                              const Logger& log, std::stop_token stop = {});
   ~Fleet();
 
   std::string address() const;

@@ -45,8 +45,6 @@ class JobTableTest : public testing::Test {
         word = "remove";
       } else if (std::holds_alternative<StoreJournal>(effect)) {
         word = "journal";
-      } else if (std::holds_alternative<DistrustTarget>(effect)) {
-        word = "distrust";
       }
       if (!word.empty()) kinds += (kinds.empty() ? "" : " ") + word;
     }
@@ -237,8 +235,10 @@ TEST_F(JobTableTest, AResumedTargetThatDoesNotVerifyIsStartedOver) {
   run_on_a();
   protocol::Failed message = failed(1, ErrorKind::DataLoss, code::kVerifyFailed);
   message.status.resumed_bytes = 1;
-  EXPECT_EQ(say("a", message), "distrust save forget");
+  EXPECT_EQ(say("a", message), "save forget");
   EXPECT_EQ(view().state, TransferState::Queued);
+  EXPECT_FALSE(stored->epoch.empty()) << "an epoch that no journal is of";
+  EXPECT_TRUE(stored->identity.empty());
 }
 
 TEST_F(JobTableTest, ARefusedJobGoesElsewhereAtOnce) {
