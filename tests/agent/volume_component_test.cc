@@ -270,6 +270,42 @@ TEST_F(MoverTest, WritesToTheClaimsOfItsOwnPod) {
   EXPECT_TRUE(find_own("b", true));
 }
 
+// A mover's container: no power, user 107, and of the node's groups only those of its pod.
+TEST_F(MoverTest, OpensADeviceAsAMemberOfItsGroupAndElseSaysWhatToDo) {
+  const std::string device = loop_device(8);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  bind(device, touch(at("dev/b")));
+  std::filesystem::permissions(at("."), std::filesystem::perms(0755));
+  ASSERT_EQ(::chown(device.c_str(), 0, 6), 0);
+  ASSERT_EQ(::chmod(device.c_str(), 0660), 0);
+  const auto code_as = [&](const std::vector<gid_t>& groups) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(107, 107, 107) != 0 ||
+          ::setresuid(107, 107, 107) != 0) {
+        ::_exit(9);
+      }
+      const auto found = find_own("b", true);
+      if (!found) ::_exit(8);
+      SinkOptions options;
+      options.path = found->path;
+      options.name = found->name;
+      options.size_bytes = kDisk;
+      const auto sink = open_sink(options);
+      if (sink) ::_exit(0);
+      ::_exit(sink.error().code() == code::kTargetDenied &&
+                      sink.error().kind() == ErrorKind::Unavailable
+                  ? 1
+                  : 7);
+    }
+    int status = 0;
+    return ::waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  EXPECT_EQ(code_as({}), 1);
+  EXPECT_EQ(code_as({6}), 0);
+  EXPECT_TRUE(find_catalogue_entry(code::kTargetDenied));
+}
+
 TEST_F(MoverTest, RefusesItsOwnContainersFileSystem) {
   make(at("target/a"));
   expect_code(find_own("a"), code::kTargetNotMounted);

@@ -118,7 +118,11 @@ class NodeBed(kube.KubeBed):
         path.parent.mkdir(exist_ok=True)
         with open(path, "wb") as file:
             file.truncate(size)
-        return run("losetup", "--find", "--show", path).strip()
+        device = run("losetup", "--find", "--show", path).strip()
+        # As udev leaves block devices, which not every test machine runs.
+        shutil.chown(device, "root", "disk")
+        os.chmod(device, 0o660)
+        return device
 
     def mounted_file_system(self, name, size):
         """A directory of the node with a new ext4 of its own."""
