@@ -88,6 +88,13 @@ std::vector<api::DiskStatus> initial_disks(const ImportPlan& plan) {
   return disks;
 }
 
+// Also of a plan that was kept just before a crash, and never shown.
+void show_plan(Pass& pass) {
+  const ImportPlan& plan = *pass.memory.plan;
+  pass.import.status.target_vm_name = plan.vm_name;
+  if (pass.import.status.disks.empty()) pass.import.status.disks = initial_disks(plan);
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
@@ -153,7 +160,10 @@ Result<StepResult> validate_import(Pass& pass) {
 }
 
 Result<StepResult> decide_plan(Pass& pass) {
-  if (pass.memory.plan) return StepResult::done();
+  if (pass.memory.plan) {
+    show_plan(pass);
+    return StepResult::done();
+  }
   const SourceVm& vm = *pass.memory.vm;
   const ProgressProfile profile = design_profile(false);
   pass.set_processing("VMTemplateMatching",
@@ -183,10 +193,13 @@ Result<StepResult> decide_plan(Pass& pass) {
   const auto kept = pass.parts.writer.create(kube::types::kConfigMap,
                                              kube::Object(plan_object(pass, plan)), {}, pass.stop);
   if (!kept && kept.error().kind() != ErrorKind::AlreadyExists) return kept.error();
-  if (!kept) return load_plan(pass);  // made just before a crash
-  pass.memory.plan = std::move(plan);
-  pass.import.status.target_vm_name = pass.memory.plan->vm_name;
-  pass.import.status.disks = initial_disks(*pass.memory.plan);
+  if (kept) {
+    pass.memory.plan = std::move(plan);
+  } else {
+    TRY(load_plan(pass));  // made just before a crash
+    if (!pass.memory.plan) return Error(ErrorKind::Aborted, "the plan has just been removed");
+  }
+  show_plan(pass);
   pass.set_processing("CreatingTargetVM",
                       fmt::format("Virtual machine '{}' is planned; {}", pass.memory.plan->vm_name,
                                   pass.memory.plan->template_note));

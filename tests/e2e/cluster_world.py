@@ -84,10 +84,14 @@ class World:
         """For imports; pods there must be of the restricted profile."""
         return self.bed.namespace(name, labels={"pod-security.kubernetes.io/enforce": "restricted"})
 
-    def start_import(self, vcenter, name, ns="default", mappings=VMWARE_MAPPINGS, **options):
-        if self.ferry.get("Secret", "source", ns) is None:
-            self.ferry.apply(secret("source", "vmware", vcenter.secret()), ns=ns)
-        self.ferry.apply(vm_import(name, "vmware", {"name": name}, "source", mappings=mappings, **options), ns=ns)
+    def start_import(self, vcenter, name, ns="default", **options):
+        self.start_import_in(self.ferry, vcenter, name, ns, **options)
+
+    @staticmethod
+    def start_import_in(ferry, vcenter, name, ns, mappings=VMWARE_MAPPINGS, **options):
+        if ferry.get("Secret", "source", ns) is None:
+            ferry.apply(secret("source", "vmware", vcenter.secret()), ns=ns)
+        ferry.apply(vm_import(name, "vmware", {"name": name}, "source", mappings=mappings, **options), ns=ns)
 
     def close(self):
         if hasattr(self, "ferry"):

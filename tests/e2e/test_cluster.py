@@ -192,3 +192,44 @@ def test_a_deleted_import_leaves_nothing_foreground_or_background(world, tmp_pat
         world.ferry.wait_for(nothing, 60, f"nothing left ({policy})")
         world.ferry.wait_for(lambda: vcenter.power("web") == "on", 30, "the source running again")
     assert world.node.faults == []
+
+
+def test_a_foreground_deletion_whose_coordinator_died_still_restores_the_source(world, tmp_path):
+    """The collector takes the plan with everything else that the import owns, before anybody undoes anything."""
+    images = [small_image(tmp_path / "big.raw", 30, 8)]
+    vcenter = world.vcenter(vmware_vm("web", images, power="on"))
+    coordinator = world.ferry.coordinator()
+    world.ferry.agent(limit="3M")
+    world.start_import(vcenter, "web")
+    world.ferry.wait_for(lambda: world.ferry.moved("web") > 4 * MIB, 60, "4 MiB")
+    coordinator.kill()
+    world.ferry.delete("VirtualMachineImport", "web", policy="Foreground")
+    world.ferry.wait_for(lambda: not world.ferry.list("ConfigMap", selector="vmimport.v2v.kubevirt.io/import-uid"), 30,
+                         "the collection of the plan")
+    assert vcenter.power("web") == "off"
+    coordinator.start()
+    world.ferry.wait_for(lambda: world.ferry.get("VirtualMachineImport", "web") is None, 90, "the end")
+    assert vcenter.power("web") == "on"
+    world.ferry.wait_for(lambda: not (world.ferry.list("PersistentVolumeClaim") or world.ferry.list("Pod")), 60, "no claim")
+    assert world.node.faults == []
+
+
+def test_kinds_that_are_installed_later_are_found(world, tmp_path):
+    images = [small_image(tmp_path / "one.raw", 3, 9)]
+    vcenter = world.vcenter(vmware_vm("web", images))
+    coordinator = world.ferry.coordinator()
+    world.ferry.agent()
+    mappings = {"networkMappings": [{"source": {"name": "VM Network"}, "target": {"name": "late/net"}, "type": "multus"}],
+                "storageMappings": [{"source": {"name": "LocalDS_0"}, "target": {"name": "late"}}]}
+    world.start_import(vcenter, "web", mappings=mappings)
+    blocked = world.ferry.wait_for(lambda: world.ferry.conditions("web").get("MappingRulesVerified"), 60, "the verdict")
+    assert blocked["status"] == "False", blocked
+    world.bed.must("POST", "/apis/storage.k8s.io/v1/storageclasses", {
+        "metadata": {"name": "late"}, "provisioner": "stand-in.vmferry.io", "volumeBindingMode": "Immediate"})
+    world.bed.namespace("late")
+    world.bed.must("POST", "/apis/k8s.cni.cncf.io/v1/namespaces/late/network-attachment-definitions", {
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "net"},
+        "spec": {"config": "{}"}})
+    world.ferry.wait_succeeded("web")
+    world.ferry.check_end("web", images)
+    assert coordinator.alive()

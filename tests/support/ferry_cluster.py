@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
 import time
 
 from bed import secret as plain_secret
@@ -19,7 +18,7 @@ from peers import Process, compare_image, free_port
 
 OURS = "vmferry"
 IMPORTS = "/apis/v2v.kubevirt.io/v1beta1"
-FAST = ("--lease-seconds", "4", "--renew-seconds", "2.5", "--retry-seconds", "0.5")
+FAST = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5")
 PATHS = {"Secret": "/api/v1/namespaces/{}/secrets", "ConfigMap": "/api/v1/namespaces/{}/configmaps",
          "VirtualMachineImport": IMPORTS + "/namespaces/{}/virtualmachineimports",
          "ResourceMapping": IMPORTS + "/namespaces/{}/resourcemappings",
@@ -48,11 +47,13 @@ class Coordinator:
         self.start()
 
     def start(self, environment=None):
+        """Again: as it was, or in another environment from now on."""
+        self.environment = environment or self.environment
         words = [program("vmferry-coordinator"), "--cluster", "--kubeconfig", self.ferry.kubeconfig, "--namespace",
                  self.ferry.ns, "--identity", self.name, "--bind", f"tcp://127.0.0.1:{self.port}", "--http",
                  f"127.0.0.1:{self.http}", "--state", self.state, "--agent-image", "vmferry:test", "--advertise",
                  self.ferry.service.address, "--lease-ms", "20000", *FAST, *self.options]
-        self.process = Process(words, self.log, env=environment or self.environment)
+        self.process = Process(words, self.log, env=self.environment)
         return self
 
     def alive(self):
@@ -100,11 +101,13 @@ class FerryCluster:
         self.coordinators[name] = Coordinator(self, name, options, environment)
         return self.coordinators[name]
 
+    def published(self):
+        """The coordinator's public key, where agents find it; None: not yet."""
+        status, answer = self.bed.request("GET", PATHS["ConfigMap"].format(self.ns) + "/vmferry-coordinator")
+        return answer["data"]["public-key"] if status == 200 else None
+
     def public_key(self):
-        def published():
-            status, answer = self.bed.request("GET", PATHS["ConfigMap"].format(self.ns) + "/vmferry-coordinator")
-            return answer["data"]["public-key"] if status == 200 else None
-        return self.wait_for(published, 60, "the coordinator's public key")
+        return self.wait_for(self.published, 60, "the coordinator's public key")
 
     def agent(self, name="node-1", limit=None, *options):
         words = [program("vmferry-agent"), "--coordinator", self.service.address, "--server-key", self.public_key(),
@@ -177,6 +180,7 @@ class FerryCluster:
         except AssertionError:
             raise AssertionError(f"left over: {self.leftovers(name, images, ns, vm)}\n{self.story()}") from None
         found = self.get("VirtualMachineImport", name, ns)
+        assert found["status"]["targetVmName"] == (vm or name), found["status"]
         disks = found["status"]["disks"]
         assert len(disks) == len(images), disks
         for disk, image in zip(disks, images):
@@ -223,4 +227,4 @@ def secret(name, provider, text):
     return plain_secret(name, provider, text)
 
 
-__all__ = ["FerryCluster", "Coordinator", "secret", "vm_import", "subprocess"]
+__all__ = ["FerryCluster", "Coordinator", "secret", "vm_import"]
