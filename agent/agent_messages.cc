@@ -70,7 +70,7 @@ void Agent::on(const protocol::AssignJournal& message) {
 
 // Why this assignment cannot be taken; nothing when it can.
 std::optional<Error> Agent::refusal(const protocol::Assign& assign) const {
-  if (stopping_ || draining_) {
+  if (leaving_ || draining_) {
     return Error(ErrorKind::Unavailable, "the agent takes no new jobs");
   }
   if (const Result<void> allowed = check_target(assign.target, options_.volumes); !allowed) {

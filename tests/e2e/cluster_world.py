@@ -49,10 +49,14 @@ class World:
         self.pki = peers.make_pki(directory / "pki", "vcenter")
         self.closing = []
         try:
-            self.bed = module.KubeBed()
+            # As OpenShift has it: what an owner reference takes is asked for.
+            self.bed = module.KubeBed(["--enable-admission-plugins=OwnerReferencesPermissionEnforcement"])
             self.closing.append(self.bed)
             self.bed.apply(peers.ROOT / "deploy/daemonset/crds", *[peers.ROOT / "tests/data/crds" / name for name in crds])
             self.bed.namespace(OURS)
+            base = peers.ROOT / "deploy/daemonset/base"
+            self.bed.apply(base / "service-accounts.yaml", base / "rbac-coordinator.yaml")
+            account = self.bed.write_kubeconfig("vmferry-coordinator", token=self.bed.token(OURS, "vmferry-coordinator"))
             self.bed.must("POST", f"/api/v1/namespaces/{OURS}/configmaps", {
                 "metadata": {"name": "vm-import-controller-config"}, "data": {"importWithoutTemplate": "true"}})
             self.bed.wait_for(lambda: self.bed.request("GET", "/api/v1/namespaces/default/serviceaccounts/default")[0] == 200,
@@ -61,7 +65,8 @@ class World:
             self.closing.append(self.node)
             self.service = Service(self.bed, OURS, "vmferry.io/leader=true")
             self.closing.append(self.service)
-            self.ferry = FerryCluster(directory / "ferry", self.bed, self.node, self.service)
+            # Coordinators run with the rights of the manifests and no others.
+            self.ferry = FerryCluster(directory / "ferry", self.bed, self.node, self.service, kubeconfig=account)
         except BaseException:
             self.close()
             raise

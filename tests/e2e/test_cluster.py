@@ -58,6 +58,7 @@ def test_an_import_runs_on_a_cluster(world, tmp_path):
     assert metric(coordinator, 'vmferry_agent_hellos_total{answer="admitted"}') >= 1
     assert metric(coordinator, "vmferry_bytes_moved_total") > 0
     assert metric(coordinator, 'vmferry_api_requests_total{status="201"}') > 5
+    assert metric(coordinator, 'vmferry_api_requests_total{status="403"}') is None, "its rights were enough"
     assert coordinator.stop() == 0, coordinator.text()
     assert world.ferry.leader() == "", "the lease was given up"
 

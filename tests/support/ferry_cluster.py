@@ -50,7 +50,7 @@ class Coordinator:
     def start(self, environment=None):
         """Again: as it was, or in another environment from now on."""
         self.environment = environment or self.environment
-        words = [program("vmferry-coordinator"), "--cluster", "--kubeconfig", self.ferry.bed.kubeconfig, "--namespace",
+        words = [program("vmferry-coordinator"), "--cluster", "--kubeconfig", self.ferry.kubeconfig, "--namespace",
                  self.ferry.ns, "--identity", self.name, "--bind", f"tcp://127.0.0.1:{self.port}", "--http",
                  f"127.0.0.1:{self.http}", "--state", self.state, "--agent-image", "vmferry:test", "--advertise",
                  self.ferry.service.address, "--lease-ms", "20000", *FAST, *self.options]
@@ -82,8 +82,10 @@ class Coordinator:
 
 
 class FerryCluster:
-    def __init__(self, directory, bed, node, service, ns=OURS):
+    def __init__(self, directory, bed, node, service, ns=OURS, kubeconfig=None):
+        """kubeconfig: whom coordinators act as; else the administrator."""
         self.directory, self.bed, self.node, self.service, self.ns = pathlib.Path(directory), bed, node, service, ns
+        self.kubeconfig = kubeconfig or bed.kubeconfig
         self.directory.mkdir(parents=True, exist_ok=True)
         self.coordinators, self.agents = {}, {}
 
