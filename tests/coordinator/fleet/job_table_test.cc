@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 const JobId kJob{"uid/disk"};
 
 // A table, a clock, and agents that say what the test wants.
-class JobTableTest : public testing::Test {
+class JobTableTest : public ::testing::Test {
  protected:
   void make_table(std::vector<JobRecord> records = {}) {
     JobTable::Options options;

@@ -15,10 +15,10 @@ namespace fs = std::filesystem;
 
 const JobId kJob{"uid-1/disk 1"};
 
-class JournalStoreTest : public testing::Test {
+class JournalStoreTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string path = testing::TempDir() + "vmferry-store-XXXXXX";
+    std::string path = ::testing::TempDir() + "vmferry-store-XXXXXX";
     ASSERT_NE(::mkdtemp(path.data()), nullptr);
     directory = path;
   }
