@@ -41,6 +41,13 @@ void check_cpu(const Vm& vm, Findings& out) {
     out.warn("vm.cpu.cpu_tune", fmt::format("the CPU pinning '{}' is not one to one", sets),
              "pin each virtual CPU to a host CPU of its own to get dedicated CPUs");
   }
+  const std::string policy = vm.cpu_pinning_policy.value_or("none");
+  if (!is_one_of(policy, {"none", "manual", ""})) {
+    out.warn("vm.cpu_pinning_policy",
+             fmt::format("the CPU pinning policy '{}' is not kept: the VM gets no CPUs of its own",
+                         policy),
+             "give the new VM dedicated CPUs (dedicatedCpuPlacement) if it needs them");
+  }
   const std::string model = vm.custom_cpu_model.value_or("");
   if (const std::string known = known_cpu_model(model); known != model) {
     out.warn("vm.custom_cpu_model",
@@ -231,6 +238,13 @@ void check_more(const Vm& vm, Findings& out) {
   if (is_true(vm.tpm)) {
     out.warn("vm.tpm", "the VM has a TPM: the new VM gets an empty one, keys in it are lost",
              "have recovery keys at hand for what the TPM unlocks, disks for example");
+  }
+  if (!vm.kernel.value_or("").empty()) {
+    out.warn("vm.os.kernel",
+             fmt::format("the VM boots the kernel '{}' of its host, which is not kept: the new VM "
+                         "boots from its disks",
+                         *vm.kernel),
+             "install a boot loader in the VM before the import");
   }
   if (is_true(vm.stateless)) {
     out.warn("vm.stateless",
