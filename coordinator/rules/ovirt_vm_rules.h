@@ -131,6 +131,15 @@ inline constexpr Rule kOvirtVmRules[] = {
     {"vm.tpm", "", kOvirt, kSource, kWarn, kOverridable, "a TPM, whose state is not migrated",
      "the VM has a TPM: the new VM gets an empty one, keys in it are lost",
      "have recovery keys at hand for what the TPM unlocks, disks for example"},
+    {"vm.cpu_pinning_policy", "", kOvirt, kSource, kWarn, kOverridable,
+     "a policy that pins CPUs by itself, which is not kept",
+     "the CPU pinning policy '{policy}' is not kept: the VM gets no CPUs of its own",
+     "give the new VM dedicated CPUs (dedicatedCpuPlacement) if it needs them"},
+    {"vm.os.kernel", "", kOvirt, kSource, kWarn, kOverridable,
+     "the VM boots a kernel of its host, which is not kept",
+     "the VM boots the kernel '{kernel}' of its host, which is not kept: the new VM boots from its "
+     "disks",
+     "install a boot loader in the VM before the import"},
     {"vm.stateless", "", kOvirt, kSource, kWarn, kOverridable,
      "stateless: what it wrote since its start is dropped when it is shut down",
      "the VM is stateless: what it wrote since its start is dropped when it is shut down for the "

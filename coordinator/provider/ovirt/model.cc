@@ -131,6 +131,7 @@ void parse_hardware(const Element& vm, Vm& result) {
   }
   result.cpu_shares = vm.integer("cpu_shares");
   result.custom_cpu_model = vm.text("custom_cpu_model");
+  result.cpu_pinning_policy = vm.text("cpu_pinning_policy");
   result.custom_emulated_machine = vm.text("custom_emulated_machine");
   result.has_bios = static_cast<bool>(vm.child("bios"));
   result.bios_type = vm.text("bios.type");
@@ -171,6 +172,7 @@ void parse_behaviour(const Element& vm, Vm& result) {
 
 void parse_guest(const Element& vm, Vm& result) {
   result.os_type = vm.text("os.type");
+  result.kernel = vm.text("os.kernel");
   for (const Element& device : vm.child("os.boot.devices").children("device")) {
     result.boot_devices.push_back(device.own_text());
   }

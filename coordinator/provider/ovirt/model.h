@@ -118,11 +118,11 @@ struct Vm {
   MemoryPolicy memory_policy;
   Cpu cpu;
   Number cpu_shares;
-  Text custom_cpu_model, custom_emulated_machine;
+  Text custom_cpu_model, custom_emulated_machine, cpu_pinning_policy;
   bool has_bios = false;
   Text bios_type;
   Flag boot_menu;
-  Text os_type;
+  Text os_type, kernel;                   // a kernel of the host's that it boots directly
   std::vector<std::string> boot_devices;  // hd, cdrom, network
   Text guest_distribution, guest_version;
   Text time_zone_name, utc_offset;

@@ -31,6 +31,10 @@ void check_cpu(const Vm& vm, Findings& out) {
     for (const CpuPin& pin : *vm.cpu.pins) sets += (sets.empty() ? "" : "; ") + pin.cpu_set;
     out.add("vm.cpu.cpu_tune", sets);
   }
+  const std::string policy = vm.cpu_pinning_policy.value_or("none");
+  if (!is_one_of(policy, {"none", "manual", ""})) {
+    out.add("vm.cpu_pinning_policy", policy);
+  }
   const std::string model = vm.custom_cpu_model.value_or("");
   if (const std::string known = known_cpu_model(model); known.empty() && !model.empty()) {
     out.add("vm.custom_cpu_model", model);
@@ -171,6 +175,7 @@ void check_machine_and_clock(const Vm& vm, const RuleContext& context, Findings&
 // Rules that the predecessor does not have.
 void check_more(const Vm& vm, Findings& out) {
   if (is_true(vm.tpm)) out.add("vm.tpm");
+  if (!vm.kernel.value_or("").empty()) out.add("vm.os.kernel", *vm.kernel);
   if (is_true(vm.stateless)) out.add("vm.stateless");
   if (is_true(vm.has_next_run)) out.add("vm.next_run_configuration_exists");
   if (vm.lease_domain_id) out.add("vm.lease", *vm.lease_domain_id);
