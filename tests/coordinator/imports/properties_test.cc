@@ -139,7 +139,9 @@ TEST(PropertiesTest, NamesAreAlwaysValidAndTellThingsApart) {
       EXPECT_TRUE(is_dns1123_subdomain(disk.claim)) << disk.claim;
       EXPECT_TRUE(claims.insert(disk.claim).second) << disk.claim;
     }
-    if (decision.base) EXPECT_EQ(decision.vm_name.empty(), !decision.vm.has_value());
+    if (decision.base) {
+      EXPECT_EQ(decision.vm_name.empty(), !decision.vm.has_value());
+    }
     if (!decision.vm) continue;
     ++built;
     const json& vm = decision.vm->json();
