@@ -165,18 +165,24 @@ void Leader::keep_house(std::stop_token stop) {
 // Transfers whose import is gone without us (somebody removed its finalizers), or has ended: a
 // predecessor died before it forgot them.
 void Leader::settle_orphans() {
-  std::map<std::string, bool> over;  // by uid, of imports that are there
-  for (const auto& import : caches_->imports().all()) {
-    const auto parsed = api::parse_import(*import);
-    over[import->uid()] =
-        parsed && api::find_condition(parsed->status.conditions, "Succeeded") != nullptr;
-  }
+  std::map<std::string, std::vector<JobId>> jobs;  // by the uid of their import
   for (const TransferView& transfer : engine_.fleet().transfers()) {
-    const std::string uid = transfer.job.value.substr(0, transfer.job.value.find('/'));
-    const auto import = over.find(uid);
-    if (import != over.end() && !import->second) continue;
-    if (engine_.fleet().cancel(transfer.job)) {
-      log_.info("transfer of an import that is over is forgotten", {{"job", transfer.job.value}});
+    jobs[transfer.job.value.substr(0, transfer.job.value.find('/'))].push_back(transfer.job);
+  }
+  if (jobs.empty()) return;
+  for (const auto& import : caches_->imports().all()) {
+    const auto known = jobs.find(import->uid());
+    if (known == jobs.end()) continue;
+    const auto parsed = api::parse_import(*import);
+    const bool is_over =
+        parsed && api::find_condition(parsed->status.conditions, "Succeeded") != nullptr;
+    if (!is_over) jobs.erase(known);
+  }
+  for (const auto& [uid, orphans] : jobs) {
+    for (const JobId& job : orphans) {
+      if (engine_.fleet().cancel(job)) {
+        log_.info("transfer of an import that is over is forgotten", {{"job", job.value}});
+      }
     }
   }
 }

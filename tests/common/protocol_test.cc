@@ -88,7 +88,7 @@ std::vector<Message> one_of_each() {
       HeartbeatAck{"coordinator", 77},
       assign,
       AssignJournal{kJob, 3, 1, {std::string("\0a", 2), "b", ""}},
-      JournalAck{kJob, 3, 9},
+      JournalAck{kJob, 3, 9, true},
       Forget{kJob, 3},
       Cancel{kJob, 3},
       Renewed{kJob, 3, 4, endpoint(), std::nullopt},
