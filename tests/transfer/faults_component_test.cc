@@ -60,7 +60,7 @@ TEST_F(FaultsComponentTest, NbdServersThatFailAtRandomGiveAnEqualTargetOrACleanE
 }
 
 TEST_F(FaultsComponentTest, Ns24AFullExt4EndsCleanlyAndEveryRecordedChunkIsThere) {
-  const auto small = testing::SmallExt4::create(24u << 20);
+  const auto small = testing::SmallFilesystem::create("ext4", 24u << 20);
   if (small == nullptr) GTEST_SKIP() << "needs a loop device, mkfs.ext4 and mount (root)";
   const Deadline deadline(kDeadline);
   const Bytes disk = testing::random_bytes(40u << 20, 1);

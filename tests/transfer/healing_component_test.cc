@@ -2,23 +2,25 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <thread>
+#include <vector>
 
+#include "common/catalogue.h"
 #include "tests/transfer/support/fault_fixture.h"
+#include "transfer/sources/fingerprint.h"
 
 namespace vmferry {
 namespace {
 
 using namespace std::chrono_literals;
 using testing::Bytes;
-using testing::copy_to;
 using testing::Deadline;
-using testing::expect_clean;
 using testing::FaultsComponentTest;
 using testing::kDeadline;
-using testing::kSizes;
 using testing::open_nbd;
 
 class HealingComponentTest : public FaultsComponentTest {
@@ -95,6 +97,49 @@ TEST_F(HealingComponentTest, AServerThatIsSlowForAWhileIsWaitedFor) {
     ::kill(server->pid(), SIGCONT);
   });
   EXPECT_EQ(result.progress.source.reconnects, 0u);
+}
+
+// Of the same size, but with another disk: what it says must not be written.
+TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
+  for (const bool other : {false, true}) {
+    SCOPED_TRACE(other);
+    workspace_.write("served.img", disk_);
+    auto server = start();
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::Nbd;
+    endpoint.url = "nbd+unix:///?socket=" + socket_;
+    auto opened = open_nbd(endpoint.url);
+    ASSERT_TRUE(opened.ok()) << to_string(opened.error());
+    const auto source = with_fingerprint(*std::move(opened), {});
+    ASSERT_TRUE(source.ok()) << to_string(source.error());
+    std::uint64_t next = 0;
+    Bytes chunk(kChunkBytes);
+    for (; next < 4 * kChunkBytes; next += kChunkBytes) {
+      ASSERT_TRUE((*source)->read(next, chunk, {}).ok());
+    }
+    server.reset();
+    if (other) workspace_.write("served.img", testing::patterned(disk_.size(), 99));
+    server = start();
+    // All readers at once, over each of its connections.
+    std::atomic<int> believed{0};
+    {
+      std::vector<std::jthread> readers;
+      for (; next < 12 * kChunkBytes; next += kChunkBytes) {
+        readers.emplace_back([&, next] {
+          Bytes into(kChunkBytes);
+          const Result<void> read = (*source)->read(next, into, {});
+          if (read) {
+            ++believed;
+            EXPECT_TRUE(std::ranges::equal(into, std::span(disk_).subspan(next, kChunkBytes)));
+          } else {
+            EXPECT_EQ(read.error().code(), code::kSourceChanged) << to_string(read.error());
+          }
+        });
+      }
+    }
+    EXPECT_EQ(believed, other ? 0 : 8);
+    EXPECT_GE((*source)->counters().reconnects, 1u);
+  }
 }
 
 // The copier's own watch is the last resort: it must not end what the source is about to heal.

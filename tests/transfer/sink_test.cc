@@ -59,6 +59,12 @@ class SinkConformanceTest : public ::testing::TestWithParam<Target> {
       if (fuse == nullptr) return nullptr;
       options.path = fuse->target();
     }
+    if (target.name.starts_with("FileOnExt4") || target.name.starts_with("FileOnXfs")) {
+      const bool xfs = target.name.starts_with("FileOnXfs");
+      filesystem = testing::SmallFilesystem::create(xfs ? "xfs" : "ext4", (xfs ? 320u : 32u) << 20);
+      if (filesystem == nullptr) return nullptr;
+      options.path = filesystem->target();
+    }
     if (target.name.find("Tmpfs") != std::string::npos) {
       tmpfs = testing::SmallTmpfs::create(16 * kChunkBytes);
       if (tmpfs == nullptr) return nullptr;
@@ -79,11 +85,12 @@ class SinkConformanceTest : public ::testing::TestWithParam<Target> {
   std::unique_ptr<LoopDevice> loop;
   std::unique_ptr<testing::FaultFilesystem> fuse;
   std::unique_ptr<testing::SmallTmpfs> tmpfs;
+  std::unique_ptr<testing::SmallFilesystem> filesystem;
 };
 
 #define OPEN_OR_SKIP()                           \
   const std::unique_ptr<DiskSink> sink = open(); \
-  if (sink == nullptr) GTEST_SKIP() << "needs a loop device, or to mount FUSE or a tmpfs (root)"
+  if (sink == nullptr) GTEST_SKIP() << "needs a loop device, mkfs, or to mount (root)"
 
 TEST_P(SinkConformanceTest, RandomWritesAndZeroesReadBack) {
   OPEN_OR_SKIP();
@@ -174,6 +181,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Target{"FileBuffered", kOddSize, false, false}, Target{"FileOnFuse"},
                       Target{"FileOnFusePreallocated", kOddSize, true},
                       Target{"FileOnFuseBuffered", kOddSize, false, false}, Target{"FileOnTmpfs"},
+                      Target{"FileOnExt4"}, Target{"FileOnExt4Preallocated", kOddSize, true},
+                      Target{"FileOnXfs"}, Target{"FileOnXfsPreallocated", kOddSize, true},
                       Target{"BlockDevice"}, Target{"BlockDeviceBuffered", kOddSize, false, false},
                       Target{"BlockDevice4096", 3 * kChunkBytes + 512 * 3}),
     [](const auto& parameter) { return parameter.param.name; });

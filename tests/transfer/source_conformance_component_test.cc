@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "common/fd.h"
@@ -30,12 +31,16 @@ enum class Kind {
   File,
   Nbd,
   NbdOneConnection,
+  NbdTls,
+  NbdPsk,
   QemuNbd,
   NbdkitChild,
   HttpRange,
+  HttpsRange,
   HttpWithoutRanges,
   FlatVmdk,
   Imageio,
+  ImageioTls,
   VmdkStream,
 };
 
@@ -48,17 +53,32 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     const Kind kind = GetParam().kind;
-    const bool nbdkit =
-        kind == Kind::Nbd || kind == Kind::NbdOneConnection || kind == Kind::NbdkitChild;
-    const bool python = kind == Kind::HttpRange || kind == Kind::HttpWithoutRanges ||
-                        kind == Kind::FlatVmdk || kind == Kind::Imageio || kind == Kind::VmdkStream;
+    const bool nbdkit = kind == Kind::Nbd || kind == Kind::NbdOneConnection ||
+                        kind == Kind::NbdTls || kind == Kind::NbdPsk || kind == Kind::NbdkitChild;
+    const bool python = kind == Kind::HttpRange || kind == Kind::HttpsRange ||
+                        kind == Kind::HttpWithoutRanges || kind == Kind::FlatVmdk || is_imageio() ||
+                        kind == Kind::VmdkStream;
     if (nbdkit && !testing::has_program("nbdkit")) GTEST_SKIP() << "needs nbdkit";
     if (python && !testing::has_program("python3")) GTEST_SKIP() << "needs python3";
+    if (kind == Kind::NbdPsk && !testing::has_program("psktool")) GTEST_SKIP() << "needs psktool";
     if (kind == Kind::QemuNbd && !testing::has_program("qemu-nbd")) {
       GTEST_SKIP() << "needs qemu-nbd";
     }
     std::filesystem::create_directory(workspace_.path("scratch"));
     environment_.scratch_directory = workspace_.path("scratch");
+  }
+
+  static bool is_imageio() {
+    return GetParam().kind == Kind::Imageio || GetParam().kind == Kind::ImageioTls;
+  }
+  // nbdkit on a port, with TLS.
+  std::string nbds(const std::string& image, const std::string& user, const std::string& keys) {
+    const int port = testing::free_tcp_port();
+    peer_ = std::make_unique<testing::Peer>(std::vector<std::string>{
+        "nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--ipaddr=127.0.0.1",
+        "--port=" + std::to_string(port), "--tls=require", keys, "file", image});
+    EXPECT_TRUE(testing::wait_for_port(port)) << peer_->stderr_text();
+    return fmt::format("nbds://{}localhost:{}/", user, port);
   }
 
   // A source of `disk`; peers live as long as the test.
@@ -82,6 +102,18 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
         endpoint.url = nbdkit_->uri();
         if (kind == Kind::NbdOneConnection) endpoint.max_connections = 1;
         break;
+      case Kind::NbdTls:
+        pki_.emplace(workspace_);
+        endpoint.kind = SourceKind::Nbd;
+        endpoint.url = nbds(image, "", "--tls-certificates=" + pki_->directory);
+        break;
+      case Kind::NbdPsk: {
+        const std::string keys = workspace_.path("keys.psk");
+        EXPECT_EQ(testing::run({"psktool", "-u", "alice", "-p", keys}), 0);
+        endpoint.kind = SourceKind::Nbd;
+        endpoint.url = nbds(image, "alice@", "--tls-psk=" + keys) + "?tls-psk-file=" + keys;
+        break;
+      }
       case Kind::QemuNbd: {
         const std::string socket = workspace_.path("qemu.sock");
         peer_ = std::make_unique<testing::Peer>(
@@ -97,11 +129,14 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
         endpoint.kind = SourceKind::NbdkitVddk;
         endpoint.vddk.file = "[store] disk.img";
         break;
+      case Kind::HttpsRange:
+        pki_.emplace(workspace_);
+        [[fallthrough]];
       case Kind::HttpRange:
       case Kind::HttpWithoutRanges:
-        server_ = std::make_unique<LyingServer>(workspace_, disk);
+        server_ = std::make_unique<LyingServer>(workspace_, disk, pki_ ? &*pki_ : nullptr);
         endpoint.kind = SourceKind::HttpRange;
-        endpoint.url = server_->file_url(kind == Kind::HttpRange ? "ok" : "ignorerange");
+        endpoint.url = server_->file_url(kind == Kind::HttpWithoutRanges ? "ignorerange" : "ok");
         break;
       case Kind::FlatVmdk:
         std::filesystem::create_directories(workspace_.path("vm"));
@@ -114,8 +149,11 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
         endpoint.kind = SourceKind::HttpRange;
         endpoint.url = server_->file_url("ok", "d.vmdk");
         break;
+      case Kind::ImageioTls:
+        pki_.emplace(workspace_);
+        [[fallthrough]];
       case Kind::Imageio:
-        server_ = std::make_unique<LyingServer>(workspace_, disk);
+        server_ = std::make_unique<LyingServer>(workspace_, disk, pki_ ? &*pki_ : nullptr);
         endpoint.kind = SourceKind::Imageio;
         endpoint.url = server_->image_url("ok");
         break;
@@ -125,6 +163,7 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
         endpoint.url = server_->file_url("ok");
         break;
     }
+    if (pki_) endpoint.trust.ca_pem = *read_file(pki_->ca());
     Result<std::unique_ptr<DiskSource>> source = open_source(endpoint, environment_, {});
     EXPECT_TRUE(source.ok()) << to_string(source.error());
     return source ? *std::move(source) : nullptr;
@@ -132,6 +171,7 @@ class SourceConformanceTest : public ::testing::TestWithParam<Case> {
 
   Workspace workspace_;
   SourceEnvironment environment_;
+  std::optional<testing::TestPki> pki_;
   std::unique_ptr<Nbdkit> nbdkit_;
   std::unique_ptr<testing::Peer> peer_;
   std::unique_ptr<LyingServer> server_;
@@ -224,7 +264,7 @@ TEST_P(SourceConformanceTest, IdentityIsNamedOnceEachAndTheSameTheNextTime) {
     EXPECT_TRUE(names.insert(name).second) << name;
     EXPECT_FALSE(value.empty()) << name;
   }
-  if (GetParam().kind != Kind::Imageio && GetParam().kind != Kind::VmdkStream) {
+  if (!is_imageio() && GetParam().kind != Kind::VmdkStream) {
     EXPECT_FALSE(identity.empty());  // those two have what their provider knows, and here is none
   }
 }
@@ -249,7 +289,7 @@ TEST_P(SourceConformanceTest, ADigestOfTheServerIsTheLeafRoot) {
   ASSERT_NE(source, nullptr);
   const auto digest = source->server_digest("sha256", {});
   ASSERT_TRUE(digest.ok()) << to_string(digest.error());
-  EXPECT_EQ(digest->has_value(), GetParam().kind == Kind::Imageio);
+  EXPECT_EQ(digest->has_value(), is_imageio());
   if (*digest) {
     EXPECT_EQ("sha256:" + (*digest)->hex, testing::reference_digest(disk, HashAlgorithm::Sha256));
   }
@@ -259,11 +299,12 @@ INSTANTIATE_TEST_SUITE_P(
     Sources, SourceConformanceTest,
     ::testing::Values(Case{"Memory", Kind::Memory}, Case{"File", Kind::File},
                       Case{"Nbd", Kind::Nbd}, Case{"NbdOneConnection", Kind::NbdOneConnection},
+                      Case{"NbdTls", Kind::NbdTls}, Case{"NbdPsk", Kind::NbdPsk},
                       Case{"QemuNbd", Kind::QemuNbd}, Case{"NbdkitChild", Kind::NbdkitChild},
-                      Case{"HttpRange", Kind::HttpRange},
+                      Case{"HttpRange", Kind::HttpRange}, Case{"HttpsRange", Kind::HttpsRange},
                       Case{"HttpWithoutRanges", Kind::HttpWithoutRanges},
                       Case{"FlatVmdk", Kind::FlatVmdk}, Case{"Imageio", Kind::Imageio},
-                      Case{"VmdkStream", Kind::VmdkStream}),
+                      Case{"ImageioTls", Kind::ImageioTls}, Case{"VmdkStream", Kind::VmdkStream}),
     [](const auto& parameter) { return std::string(parameter.param.name); });
 
 // ---- what tells a changed source ----

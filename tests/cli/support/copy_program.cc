@@ -73,25 +73,6 @@ CopyOutcome run_copy(const Workspace& workspace, const std::vector<std::string>&
   return CopyProgram(workspace, words).wait();
 }
 
-TestPki::TestPki(const Workspace& workspace, const std::string& name)
-    : directory(workspace.path(name)) {
-  EXPECT_EQ(run({source_dir() + "/tests/support/pki.sh", directory, "server"}), 0);
-  std::filesystem::copy_file(ca(), directory + "/ca-cert.pem");
-  std::filesystem::copy_file(certificate(), directory + "/server-cert.pem");
-  std::filesystem::copy_file(key(), directory + "/server-key.pem");
-}
-
-std::string TestPki::thumbprint() const {
-  const std::string command =
-      "openssl x509 -noout -fingerprint -sha256 -in '" + certificate() + "'";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  std::string line(256, '\0');
-  line.resize(std::fread(line.data(), 1, line.size(), pipe));
-  ::pclose(pipe);
-  const std::size_t equals = line.find('=');
-  return equals == std::string::npos ? "" : line.substr(equals + 1, 95);
-}
-
 TlsFileServer::TlsFileServer(const Workspace& workspace, const TestPki& pki,
                              const std::string& disk_path) {
   const std::string port_file = workspace.path("https.port");

@@ -43,16 +43,6 @@ class CopyProgram {
 bool has_copy_program();
 CopyOutcome run_copy(const Workspace& workspace, const std::vector<std::string>& words);
 
-// A certificate authority and a server's certificate, named as each server wants them.
-struct TestPki {
-  explicit TestPki(const Workspace& workspace, const std::string& name = "pki");
-  std::string directory;  // for nbdkit: ca-cert.pem, server-cert.pem, server-key.pem
-  std::string ca() const { return directory + "/ca.pem"; }
-  std::string certificate() const { return directory + "/server.pem"; }
-  std::string key() const { return directory + "/server.key"; }
-  std::string thumbprint() const;  // SHA-256 of the server's certificate
-};
-
 // tests/support/lying_http_server.py over TLS.
 class TlsFileServer {
  public:

@@ -8,7 +8,6 @@
 
 #include "common/catalogue.h"
 #include "common/fd.h"
-#include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbd.h"
 
@@ -391,27 +390,22 @@ TEST_F(NbdSourceComponentTest, ThumbprintIsRefusedAndNotIgnored) {
 }
 
 TEST_F(NbdSourceComponentTest, Ns15CertificateIsCheckedAgainstTheGivenAuthority) {
-  const std::string script = testing::source_dir() + "/tests/support/pki.sh";
-  const std::string right = workspace_.path("pki");
-  const std::string wrong = workspace_.path("other");
-  ASSERT_EQ(testing::run({script, right, "server"}), 0);
-  ASSERT_EQ(testing::run({script, wrong, "server"}), 0);
-  ASSERT_EQ(testing::run({"cp", right + "/server.pem", right + "/server-cert.pem"}), 0);
-  ASSERT_EQ(testing::run({"cp", right + "/server.key", right + "/server-key.pem"}), 0);
-  ASSERT_EQ(testing::run({"cp", right + "/ca.pem", right + "/ca-cert.pem"}), 0);
+  const testing::TestPki right(workspace_);
+  const testing::TestPki wrong(workspace_, "other");
   const Bytes disk = patterned(3u << 20);
   const int port = testing::free_tcp_port();
   testing::Peer server({"nbdkit", "--foreground", "--readonly", "--exit-with-parent",
                         "--ipaddr=127.0.0.1", "--port=" + std::to_string(port), "--tls=require",
-                        "--tls-certificates=" + right, "file", workspace_.write("disk.img", disk)});
+                        "--tls-certificates=" + right.directory, "file",
+                        workspace_.write("disk.img", disk)});
   ASSERT_TRUE(testing::wait_for_port(port)) << server.stderr_text();
   const std::string uri = "nbds://localhost:" + std::to_string(port) + "/";
 
-  auto trusted = open(uri, quick(), {.ca_pem = *read_file(right + "/ca.pem"), .thumbprint = {}});
+  auto trusted = open(uri, quick(), {.ca_pem = *read_file(right.ca()), .thumbprint = {}});
   ASSERT_TRUE(trusted.ok()) << trusted.error().message();
   EXPECT_TRUE(*read_all(**trusted) == disk);
 
-  auto refused = open(uri, quick(), {.ca_pem = *read_file(wrong + "/ca.pem"), .thumbprint = {}});
+  auto refused = open(uri, quick(), {.ca_pem = *read_file(wrong.ca()), .thumbprint = {}});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), code::kSourceTls) << refused.error().message();
   EXPECT_FALSE(open("nbd://localhost:" + std::to_string(port) + "/").ok()) << "plain text";

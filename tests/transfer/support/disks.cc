@@ -163,6 +163,27 @@ void LoopDevice::fill(std::byte value, std::uint64_t size_bytes) const {
   EXPECT_EQ(::fsync(fd.get()), 0);
 }
 
+std::unique_ptr<SmallFilesystem> SmallFilesystem::create(const std::string& type,
+                                                         std::uint64_t size_bytes) {
+  std::unique_ptr<SmallFilesystem> small(new SmallFilesystem());
+  small->device_ = LoopDevice::create(size_bytes);
+  if (small->device_ == nullptr) return nullptr;
+  const std::string options = type == "ext4" ? "-q -F -m 0" : "-q -f";
+  const std::string make = fmt::format("PATH=$PATH:/usr/sbin:/sbin mkfs.{} {} '{}' >/dev/null 2>&1",
+                                       type, options, small->device_->device());
+  if (std::system(make.c_str()) != 0) return nullptr;
+  if (::mount(small->device_->device().c_str(), small->directory_.path().c_str(), type.c_str(), 0,
+              "") != 0) {
+    return nullptr;
+  }
+  small->mounted_ = true;
+  return small;
+}
+
+SmallFilesystem::~SmallFilesystem() {
+  if (mounted_) ::umount2(directory_.path().c_str(), 0);
+}
+
 std::unique_ptr<SmallTmpfs> SmallTmpfs::create(std::uint64_t size_bytes) {
   std::unique_ptr<SmallTmpfs> small(new SmallTmpfs());
   const std::string options = fmt::format("size={}", size_bytes);

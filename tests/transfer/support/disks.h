@@ -74,6 +74,23 @@ class LoopDevice {
   std::string device_;
 };
 
+// A freshly made file system on a loop device, mounted; needs root, a loop driver and mkfs.TYPE.
+class SmallFilesystem {
+ public:
+  // `type`: ext4, xfs (not below 300 MiB, which stay sparse).
+  static std::unique_ptr<SmallFilesystem> create(const std::string& type, std::uint64_t size_bytes);
+  ~SmallFilesystem();
+  SmallFilesystem(const SmallFilesystem&) = delete;
+  SmallFilesystem& operator=(const SmallFilesystem&) = delete;
+  std::string target() const { return directory_.path("disk.img"); }
+
+ private:
+  SmallFilesystem() = default;
+  std::unique_ptr<LoopDevice> device_;
+  TemporaryDirectory directory_;
+  bool mounted_ = false;
+};
+
 // A tmpfs of limited size, mounted; needs root.
 class SmallTmpfs {
  public:

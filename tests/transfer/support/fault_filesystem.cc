@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 namespace vmferry::testing {
@@ -216,26 +215,6 @@ void FaultFilesystem::write(const Request& request) {
   fuse_write_out out{};
   out.size = length;
   reply_with(request, out);
-}
-
-std::unique_ptr<SmallExt4> SmallExt4::create(std::uint64_t size_bytes) {
-  std::unique_ptr<SmallExt4> small(new SmallExt4());
-  small->device_ = LoopDevice::create(size_bytes);
-  if (small->device_ == nullptr) return nullptr;
-  const std::string make =
-      fmt::format("PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -F -m 0 '{}' >/dev/null 2>&1",
-                  small->device_->device());
-  if (std::system(make.c_str()) != 0) return nullptr;
-  if (::mount(small->device_->device().c_str(), small->directory_.path().c_str(), "ext4", 0, "") !=
-      0) {
-    return nullptr;
-  }
-  small->mounted_ = true;
-  return small;
-}
-
-SmallExt4::~SmallExt4() {
-  if (mounted_) ::umount2(directory_.path().c_str(), 0);
 }
 
 }  // namespace vmferry::testing

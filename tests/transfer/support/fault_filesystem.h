@@ -61,20 +61,4 @@ class FaultFilesystem {
   std::jthread thread_;
 };
 
-// A freshly made ext4 on a loop device, mounted; needs root, a loop driver and mkfs.ext4.
-class SmallExt4 {
- public:
-  static std::unique_ptr<SmallExt4> create(std::uint64_t size_bytes);
-  ~SmallExt4();
-  SmallExt4(const SmallExt4&) = delete;
-  SmallExt4& operator=(const SmallExt4&) = delete;
-  std::string target() const { return directory_.path("disk.img"); }
-
- private:
-  SmallExt4() = default;
-  std::unique_ptr<LoopDevice> device_;
-  TemporaryDirectory directory_;
-  bool mounted_ = false;
-};
-
 }  // namespace vmferry::testing

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -143,8 +144,31 @@ void Nbdkit::launch(const std::vector<std::string>& arguments) {
   ASSERT_TRUE(wait_for_file(pidfile_)) << peer_->stderr_text();
 }
 
-LyingServer::LyingServer(const Workspace& workspace, const Bytes& disk) {
-  launch(workspace, {"--file", workspace.write("served.img", disk)});
+TestPki::TestPki(const Workspace& workspace, const std::string& name)
+    : directory(workspace.path(name)) {
+  EXPECT_EQ(run({source_dir() + "/tests/support/pki.sh", directory, "server"}), 0);
+  std::filesystem::copy_file(ca(), directory + "/ca-cert.pem");
+  std::filesystem::copy_file(certificate(), directory + "/server-cert.pem");
+  std::filesystem::copy_file(key(), directory + "/server-key.pem");
+}
+
+std::string TestPki::thumbprint() const {
+  const std::string command =
+      "openssl x509 -noout -fingerprint -sha256 -in '" + certificate() + "'";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  std::string line(256, '\0');
+  line.resize(std::fread(line.data(), 1, line.size(), pipe));
+  ::pclose(pipe);
+  const std::size_t equals = line.find('=');
+  return equals == std::string::npos ? "" : line.substr(equals + 1, 95);
+}
+
+LyingServer::LyingServer(const Workspace& workspace, const Bytes& disk, const TestPki* pki) {
+  std::vector<std::string> arguments{"--file", workspace.write("served.img", disk)};
+  if (pki != nullptr) arguments.insert(arguments.end(), {"--tls", pki->certificate(), pki->key()});
+  launch(workspace, arguments);
+  if (pki != nullptr)
+    origin_.replace(0, std::string("http://127.0.0.1").size(), "https://localhost");
 }
 
 LyingServer::LyingServer(const Workspace& workspace, const std::string& directory) {

@@ -73,10 +73,21 @@ class Nbdkit {
   std::unique_ptr<Peer> peer_;
 };
 
+// A certificate authority and a server's certificate, named as each server wants them.
+struct TestPki {
+  explicit TestPki(const Workspace& workspace, const std::string& name = "pki");
+  std::string directory;  // for nbdkit: ca-cert.pem, server-cert.pem, server-key.pem
+  std::string ca() const { return directory + "/ca.pem"; }
+  std::string certificate() const { return directory + "/server.pem"; }
+  std::string key() const { return directory + "/server.key"; }
+  std::string thumbprint() const;  // SHA-256 of the server's certificate
+};
+
 // tests/support/lying_http_server.py.
 class LyingServer {
  public:
-  LyingServer(const Workspace& workspace, const Bytes& disk);
+  // Over TLS when it gets certificates.
+  LyingServer(const Workspace& workspace, const Bytes& disk, const TestPki* pki = nullptr);
   // Serves the files of `directory` under /files/.
   LyingServer(const Workspace& workspace, const std::string& directory);
   std::string file_url(const std::string& mode, const std::string& name = "disk") const;
