@@ -17,8 +17,9 @@ constexpr Rule kRules[] = {
      "a VirtualMachine or another unfinished import has the target's name (ADM-17)"},
     {"request.secret", "both", Block, false,
      "spec.providerCredentialsSecret.name is empty (ADM-4)"},
-    {"request.secret.namespace", "both", Block, true,
-     "the secret is in another namespace than the import (ADM-4)"},
+    {"request.secret.namespace", "both", Block, false,
+     "the secret is in another namespace than the import, whose authors may not read it there "
+     "(ADM-4)"},
     {"request.mapping.selector", "both", Block, false,
      "a mapping item has no source.id or source.name, or an empty one (ADM-6)"},
     {"request.mapping.duplicate", "both", Block, true,
@@ -46,7 +47,8 @@ constexpr Rule kRules[] = {
      "spec.resourceMapping has no name; the ResourceMapping does not exist, or has a field of a "
      "wrong type"},
     {"request.resource_mapping.namespace", "both", Log, true,
-     "the ResourceMapping is in another namespace than the import (ADM-5)"},
+     "the ResourceMapping is in another namespace than the import (ADM-5); blocks on a cluster "
+     "whose access review says that the import's authors may not read it"},
     {"request.finalize_date", "both", Block, true, "finalizeDate without warm (ADM-15)"},
     {"request.disk_sources", "both", Block, false,
      "the disk-sources annotation is no JSON object, or has a source that is none"},

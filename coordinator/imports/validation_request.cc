@@ -182,8 +182,18 @@ void check_section(const api::SourceSection& section, ProviderKind provider, Rep
   if (section.mappings) check_items(*section.mappings, provider, report);
 }
 
+// What to do about a reference that the namespace's authors have no right to.
+std::string grant(const std::string& author, const char* resource, const std::string& ns,
+                  const std::string& name) {
+  return fmt::format(
+      "or let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
+      "--resource-name={}, and a role binding of it to that account",
+      author, ns, name, resource, name);
+}
+
 // ADM-3, ADM-4.
-void check_names(const api::VirtualMachineImport& import, Report& report) {
+void check_names(const api::VirtualMachineImport& import, const ReferenceRights& rights,
+                 Report& report) {
   const api::ImportSpec& spec = import.spec;
   if (spec.target_vm_name && !is_dns1123_label(*spec.target_vm_name)) {
     report.block(
@@ -196,12 +206,16 @@ void check_names(const api::VirtualMachineImport& import, Report& report) {
   if (secret.name.empty()) {
     report.block("request.secret", "spec.providerCredentialsSecret.name is empty",
                  "name the Secret that holds the source's credentials");
-  } else if (given(secret.ns) && *secret.ns != import.object.ns()) {
+  } else if (given(secret.ns) && *secret.ns != import.object.ns() &&
+             rights.secret != Right::Granted) {
     // Else whoever may create an import could use every secret of the cluster.
-    report.block("request.secret.namespace",
-                 fmt::format("secret '{}/{}' is in another namespace than the import", *secret.ns,
-                             secret.name),
-                 fmt::format("create the secret in namespace '{}'", import.object.ns()));
+    const bool denied = rights.secret == Right::Denied;
+    const std::string move = fmt::format("create the secret in namespace '{}'", import.object.ns());
+    report.block(
+        "request.secret.namespace",
+        fmt::format("secret '{}/{}' is in another namespace than the import{}", *secret.ns,
+                    secret.name, denied ? ", whose authors may not read it" : ""),
+        denied ? move + ", " + grant(rights.author, "secrets", *secret.ns, secret.name) : move);
   }
 }
 
@@ -220,14 +234,26 @@ void check_warm(const api::ImportSpec& spec, Report& report) {
   }
 }
 
-// ADM-5: who may create imports here could read mappings elsewhere. There are no secrets in them.
-void check_resource_mapping_reference(const api::VirtualMachineImport& import, Report& report) {
+// ADM-5: else who may create imports here could read mappings elsewhere. Without a cluster there is
+// nobody to keep them from.
+void check_resource_mapping_reference(const api::VirtualMachineImport& import,
+                                      const ReferenceRights& rights, Report& report) {
   const auto& reference = import.spec.resource_mapping;
   if (!reference) return;
   if (reference->name.empty()) {
     report.block("request.resource_mapping", "spec.resourceMapping.name is empty",
                  "name a ResourceMapping, or remove spec.resourceMapping");
-  } else if (given(reference->ns) && *reference->ns != import.object.ns()) {
+  } else if (!given(reference->ns) || *reference->ns == import.object.ns()) {
+    return;
+  } else if (rights.mapping == Right::Denied) {
+    report.block("request.resource_mapping.namespace",
+                 fmt::format("ResourceMapping '{}/{}' is in another namespace than the import, "
+                             "whose authors may not read it",
+                             *reference->ns, reference->name),
+                 fmt::format("copy it to namespace '{}', ", import.object.ns()) +
+                     grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns,
+                           reference->name));
+  } else {
     report.log("request.resource_mapping.namespace",
                fmt::format("ResourceMapping '{}/{}' is in another namespace than the import",
                            *reference->ns, reference->name));
@@ -252,7 +278,8 @@ void check_annotations(const kube::Object& import, Report& report) {
 
 }  // namespace
 
-std::vector<Finding> check_request(const api::VirtualMachineImport& import) {
+std::vector<Finding> check_request(const api::VirtualMachineImport& import,
+                                   const ReferenceRights& rights) {
   Report report;
   const api::ImportSpec& spec = import.spec;
   if (spec.ovirt.has_value() == spec.vmware.has_value()) {
@@ -263,8 +290,8 @@ std::vector<Finding> check_request(const api::VirtualMachineImport& import) {
   }
   if (spec.ovirt) check_section(*spec.ovirt, ProviderKind::Ovirt, report);
   if (spec.vmware) check_section(*spec.vmware, ProviderKind::Vmware, report);
-  check_names(import, report);
-  check_resource_mapping_reference(import, report);
+  check_names(import, rights, report);
+  check_resource_mapping_reference(import, rights, report);
   check_warm(spec, report);
   check_annotations(import.object, report);
   return report.take();
