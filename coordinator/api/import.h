@@ -18,6 +18,8 @@ namespace vmferry::api {
 struct ObjectIdentifier {
   std::string name;
   std::optional<std::string> ns;
+  // Where it is, for an import or mapping of `own`: an empty namespace is as good as none.
+  const std::string& ns_or(const std::string& own) const { return ns && !ns->empty() ? *ns : own; }
   friend bool operator==(const ObjectIdentifier&, const ObjectIdentifier&) = default;
 };
 

@@ -7,7 +7,7 @@ namespace vmferry {
 Admissions::Verdict Admissions::judge(const Received& received, SteadyTime now) {
   forget_strangers(now);
   const auto found = guests_.find(received.peer);
-  if (found == guests_.end() && guests_.size() >= kMostStrangers) return {};
+  if (found == guests_.end() && guests_.size() - placed_ >= kMostStrangers) return {};
   Guest& guest = found == guests_.end() ? guests_[received.peer] : found->second;
   guest.seen = now;
   const bool in = is_in(guest, now);
@@ -45,6 +45,7 @@ Admissions::Admitted Admissions::answered(const std::string& peer, const Result<
   if (pass) {
     ++counts_.admitted;
     admitted.news = !is_in(guest, now);
+    if (!guest.place) ++placed_;
     guest.place = Place{hello.agent, hello.node, now + pass->valid_for, now + pass->check_after};
     guest.last_refusal.clear();
     if (!guest.was_heard) admitted.hello = std::move(received);

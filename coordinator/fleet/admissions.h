@@ -70,6 +70,7 @@ class Admissions {
   void forget_strangers(SteadyTime now);
 
   std::map<std::string, Guest> guests_;  // by peer: a process of an agent
+  std::size_t placed_ = 0;               // of them, those that have or had a place
   Fleet::GateCounts counts_;
   SteadyTime swept_{};
 };

@@ -69,7 +69,7 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   }
 
   std::vector<Finding>& findings = decision.findings;
-  findings = check_request(input.import);
+  findings = check_request(input.import, input.rights);
   append(findings, check_name(input, name));
   append(findings, input.more_findings);
   append(findings, input.mapping_findings);

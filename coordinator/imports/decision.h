@@ -21,6 +21,7 @@ struct DecisionInput {
   std::vector<Finding> mapping_findings;  // of the ResourceMapping, from observe_mappings()
   // What asking the cluster about this import showed: no such ResourceMapping, a name taken.
   std::vector<Finding> more_findings = {};
+  ReferenceRights rights = {};
 };
 
 struct ImportDecision {

@@ -78,7 +78,16 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     return StepResult::again(kPoll);
   }
   const kube::ObjectKey claim{pass.key().ns, planned.claim};
-  const auto volume = TRY(pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop));
+  const auto reached = pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop);
+  if (!reached) {
+    const Error error = reached.error().with_context(fmt::format("disk '{}'", planned.name));
+    if (error.kind() == ErrorKind::DataLoss) return copy_failed(error);
+    if (!pass.waits_for(error)) return error;
+    status.last_error = error.message();
+    waiting_for = text_with_remedy(error);
+    return StepResult::again(kPoll);
+  }
+  const std::optional<ReachableVolume>& volume = *reached;
   if (!volume) return StepResult::again(kPoll);
 
   if (const StepResult checked = TRY(check_identity(pass, planned, disk, (*opening)->identity));
@@ -169,6 +178,7 @@ void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& to
   totals.bytes_per_second += static_cast<double>(status.bytes_per_second);
   totals.done += status.phase == "Done" ? 1 : 0;
   totals.verifying += status.phase == "Verifying" ? 1 : 0;
+  totals.active += status.phase == "Copying" || status.phase == "Verifying" ? 1 : 0;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ namespace vmferry::imports {
 // What the disks of one import add up to.
 struct MoveTotals {
   std::size_t disks = 0, done = 0, verifying = 0, waiting = 0;
+  std::size_t active = 0;  // being copied or verified
   std::uint64_t moved_bytes = 0, to_move_bytes = 0;
   double bytes_per_second = 0;
   std::string waiting_for;  // why the first waiting disk waits

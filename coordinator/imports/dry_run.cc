@@ -22,10 +22,10 @@ std::string item_text(const Item& item, const std::optional<std::vector<Item>>& 
                       std::string_view list, const api::VirtualMachineImport& import) {
   const bool is_own = own && std::ranges::find(*own, item) != own->end();
   const auto& external = import.spec.resource_mapping;
-  const std::string where =
-      is_own || !external ? std::string("the import's")
-                          : fmt::format("ResourceMapping {}/{}'s",
-                                        external->ns.value_or(import.object.ns()), external->name);
+  const std::string where = is_own || !external
+                                ? std::string("the import's")
+                                : fmt::format("ResourceMapping {}/{}'s",
+                                              external->ns_or(import.object.ns()), external->name);
   return fmt::format("{} {}, {}", where, list, selector_text(item.source));
 }
 

@@ -29,9 +29,16 @@ constexpr Step kSteps[] = {
 // An error that will be tried again must still be visible to whoever looks (W10).
 Result<void> show_error(Pass& pass, const Error& error) {
   if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return {};
-  const std::string text = text_with_remedy(error);
-  if (pass.import.object.annotation(api::kProgress))
-    pass.set_processing("Pending", "Trying again: " + text);
+  // What goes by itself is no news before anything was done; what asks for a person is.
+  const bool has_begun = pass.import.object.annotation(api::kProgress).has_value();
+  if (has_begun || !is_retryable(error.kind()) || !error.code().empty()) pass.show_trouble(error);
+  return pass.save_status(true);
+}
+
+// It went well for once: what was in the way is gone.
+Result<void> forget_error(Pass& pass) {
+  if (pass.import.object.annotation(api::kProgress)) return {};  // the next step has its own words
+  pass.clear_trouble();
   return pass.save_status(true);
 }
 
@@ -76,10 +83,16 @@ Result<kube::Outcome> ImportReconciler::go_on(Pass& pass) {
     auto result = step.run(pass);
     if (!result) {
       Error error = std::move(result).error();
-      TRY(show_error(pass, error));
+      if (const auto shown = show_error(pass, error); !shown) {
+        // Also when it is the status itself that cannot be written.
+        pass.log.warn("an error could not be shown", shown.error());
+      }
       return std::move(error).with_context(step.name);
     }
-    if (result->kind == StepResult::Kind::Again) return kube::Outcome{result->after};
+    if (result->kind == StepResult::Kind::Again) {
+      TRY(forget_error(pass));
+      return kube::Outcome{result->after};
+    }
     if (result->kind == StepResult::Kind::Failed) return fail(pass, *result);
   }
   TRY(clean_up_finished(pass));

@@ -243,7 +243,7 @@ Result<ObservedMappings> observe_mappings(kube::Reader& reader,
   std::optional<api::Mappings> external;
   // check_request() tells of an empty name.
   if (const auto& reference = import.spec.resource_mapping; reference && !reference->name.empty()) {
-    const kube::ObjectKey key{reference->ns.value_or(import.object.ns()), reference->name};
+    const kube::ObjectKey key{reference->ns_or(import.object.ns()), reference->name};
     const auto object = TRY(kube::get_if_exists(reader, kube::types::kResourceMapping, key, stop));
     if (object) {
       const auto mapping = api::parse_resource_mapping(*object);
@@ -269,7 +269,7 @@ Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
                                                 const api::VirtualMachineImport& import,
                                                 std::stop_token stop) {
   const api::ObjectIdentifier& id = import.spec.credentials_secret;
-  const kube::ObjectKey key{id.ns.value_or(import.object.ns()), id.name};
+  const kube::ObjectKey key{id.ns_or(import.object.ns()), id.name};
   const auto secret = TRY(kube::get_if_exists(reader, kube::types::kSecret, key, stop));
   if (!secret) {
     return coded_error(ErrorKind::NotFound, code::kSecretMissing, "secret '{}' does not exist",

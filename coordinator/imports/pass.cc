@@ -6,6 +6,7 @@
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
+#include "coordinator/volumes/cluster/refusals.h"
 
 namespace vmferry::imports {
 namespace {
@@ -19,9 +20,28 @@ nlohmann::json without_counters(nlohmann::json status) {
   }
   for (auto& condition : status["conditions"]) {
     condition.erase("lastHeartbeatTime");
-    if (condition.value("reason", "") == "CopyingDisks") condition.erase("message");
+    const std::string reason = condition.value("reason", "");
+    if (reason == "CopyingDisks" || reason == "Pending") condition.erase("message");
   }
   return status;
+}
+
+constexpr std::string_view kTrouble = "Trying again: ";
+
+// What the server kept of a status tells whether its CRD knows all of it: what it does not know it
+// drops without a word, disks and what was copied of them included.
+Result<void> check_kept(const nlohmann::json& wanted, const kube::Object& kept) {
+  const nlohmann::json status = kept.json().value("status", nlohmann::json::object());
+  std::string lost;
+  for (const auto& [name, value] : wanted.items()) {
+    if (value.is_null() || status.contains(name)) continue;
+    lost += (lost.empty() ? "" : ", ") + name;
+  }
+  if (lost.empty()) return {};
+  return coded_error(ErrorKind::InvalidArgument, code::kSchema,
+                     "CustomResourceDefinition virtualmachineimports.v2v.kubevirt.io does not know "
+                     "these fields of the status, and the API server dropped them: {}",
+                     lost);
 }
 
 // An object is at most about a MiB, and a VM may have hundreds of disks.
@@ -125,6 +145,26 @@ void Pass::event(kube::EventSeverity severity, std::string_view reason, std::str
   parts.events.record(import.object, severity, reason, message, stop);
 }
 
+bool Pass::waits_for(const Error& error) const {
+  return !parts.settings.embedded && volumes::is_mendable(error);
+}
+
+void Pass::show_trouble(const Error& error) {
+  set_processing("Pending", std::string(kTrouble) + text_with_remedy(error));
+}
+
+void Pass::clear_trouble() {
+  std::erase_if(import.status.conditions, [](const api::Condition& condition) {
+    return condition.type == "Processing" && condition.message.starts_with(kTrouble);
+  });
+}
+
+void Pass::clear_pending() {
+  std::erase_if(import.status.conditions, [](const api::Condition& condition) {
+    return condition.type == "Processing" && condition.reason == "Pending";
+  });
+}
+
 Result<void> Pass::save_status(bool urgent) {
   const nlohmann::json status = api::status_to_json(import.status);
   if (status == written_status_) return {};
@@ -139,7 +179,7 @@ Result<void> Pass::save_status(bool urgent) {
                                                 stop));
   written_status_ = status;
   memory.status_written = now;
-  return {};
+  return check_kept(status, import.object);
 }
 
 Result<void> Pass::patch(const nlohmann::json& merge_patch) {

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/guarded.h"
 #include "common/log.h"
+#include "coordinator/access/subject_access_reviews.h"
 #include "coordinator/api/config.h"
 #include "coordinator/api/import.h"
 #include "coordinator/fleet/fleet.h"
@@ -67,6 +68,7 @@ struct ReconcilerParts {
   Logger log;
   ReconcilerSettings settings;
   Guarded<std::map<JobId, Renewal>>& renewals;
+  access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.
@@ -120,6 +122,7 @@ class Pass {
   // Filled by the early steps.
   std::shared_ptr<Provider> provider;
   std::optional<ProviderCredentials> credentials;
+  ReferenceRights rights;
   std::optional<ImportDecision> decision;  // validated and not blocked
 
   const kube::ObjectKey& key() const { return key_; }
@@ -141,7 +144,16 @@ class Pass {
   }
   void event(kube::EventSeverity severity, std::string_view reason, std::string_view message);
 
+  // A person can mend it, and the import goes on by itself. Without a cluster such errors end the
+  // import: who runs vmferry there sees it at once.
+  bool waits_for(const Error& error) const;
+  // An error that will be tried again, before or after the import has begun; and that it is over.
+  void show_trouble(const Error& error);
+  void clear_trouble();
+  void clear_pending();
+
   // Writes the status if it changed; a mere change of counters not more often than settings allow.
+  // InvalidArgument with VMF-K8S-CRD when the server drops what its CRD does not know.
   Result<void> save_status(bool urgent);
   Result<void> raise_progress(int percent);
   Result<void> save_ledger();

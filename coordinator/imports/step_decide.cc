@@ -125,13 +125,15 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .config = seen.config,
                                                .os_maps = seen.os_maps,
                                                .mapping_findings = std::move(mappings.findings),
-                                               .more_findings = std::move(early.findings)}));
+                                               .more_findings = std::move(early.findings),
+                                               .rights = pass.rights}));
   pass.report_findings(decision.findings);
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
   }
   if (decision.blocked()) {
+    pass.clear_pending();  // what was in the way before is not what is now
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
                blocked_text(fmt::format("{}/{}", pass.key().ns, vm.name), decision.findings));
     TRY(pass.save_status(true));
@@ -167,7 +169,23 @@ Result<StepResult> decide_plan(Pass& pass) {
   const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, *decision.vm,
                                                  {.dry_run = true}, pass.stop);
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
-    if (is_retryable(accepted.error().kind())) return accepted.error();
+    const Error error = accepted.error().with_context(
+        fmt::format("VirtualMachine '{}/{}'", pass.key().ns, decision.vm_name));
+    if (is_retryable(error.kind())) return error;
+    // Nothing was done yet, so that whatever the cluster has against it may still be mended:
+    // KubeVirt installed or upgraded, a policy changed. The next pass decides anew.
+    const bool other_fields = error.code() == code::kManifest && !pass.parts.settings.embedded;
+    if (pass.waits_for(error) || other_fields) {
+      const std::string text =
+          other_fields ? error.message() +
+                             "; this KubeVirt takes other fields than VMFerry makes: upgrade the "
+                             "older of the two; the import goes on by itself"
+                       : text_with_remedy(error);
+      pass.set_processing("Pending", text);
+      pass.event(kube::EventSeverity::Warning, "VMCreationFailed", text);
+      TRY(pass.save_status(true));
+      return StepResult::again(kBlockedRetry);
+    }
     return StepResult::failed("VMCreationFailed", "VMCreationFailed", accepted.error());
   }
 

@@ -37,6 +37,14 @@ Result<StepResult> create_vm(Pass& pass) {
     if (!created) {
       const ErrorKind kind = created.error().kind();
       if (kind == ErrorKind::AlreadyExists || is_retryable(kind)) return created.error();
+      if (pass.waits_for(created.error())) {
+        // Everything is copied and verified: not worth losing.
+        const Error error = std::move(created).error().with_context(vm_key(pass).to_string());
+        pass.set_processing("Pending", text_with_remedy(error));
+        pass.event(kube::EventSeverity::Warning, "VMCreationFailed", text_with_remedy(error));
+        TRY(pass.save_status(true));
+        return StepResult::again(kNameRetry);
+      }
       return StepResult::failed("VMCreationFailed", "VMCreationFailed",
                                 std::move(created).error().with_context(vm_key(pass).to_string()));
     }

@@ -6,7 +6,6 @@
 #include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
-#include "coordinator/volumes/cluster/refusals.h"
 
 namespace vmferry::imports {
 namespace {
@@ -56,12 +55,6 @@ nlohmann::json scheduling_of(const ImportPlan& plan) {
     if (spec.contains(field)) scheduling[field] = spec.at(field);
   }
   return scheduling;
-}
-
-// A person can mend it, and the import goes on. Without a cluster these end the import, as ever:
-// who runs vmferry there sees it at once.
-bool is_waited_for(const Pass& pass, const Error& error) {
-  return !pass.parts.settings.embedded && volumes::is_mendable(error);
 }
 
 ClaimSpec claim_spec(const Pass& pass, const PlannedDisk& disk) {
@@ -230,7 +223,7 @@ Result<StepResult> make_claims(Pass& pass) {
       const Error error = std::move(made).error().with_context(
           fmt::format("disk '{}', claim '{}/{}'", disk.name, pass.key().ns, disk.claim));
       if (is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled) return error;
-      if (is_waited_for(pass, error)) {
+      if (pass.waits_for(error)) {
         pass.set_processing("Pending", text_with_remedy(error));
         TRY(pass.save_status(true));
         return StepResult::again(kClaimRetry);
@@ -252,7 +245,10 @@ Result<StepResult> move_disks(Pass& pass) {
     if (moved.kind == StepResult::Kind::Failed) return moved;
   }
   TRY(pass.raise_progress(copy_progress(profile, totals.moved_bytes, totals.to_move_bytes)));
-  pass.set_processing("CopyingDisks", describe(totals));
+  // On a cluster it may take long until a holder stands.
+  const bool only_waits = !pass.parts.settings.embedded && totals.active == 0 && totals.done == 0 &&
+                          !totals.waiting_for.empty();
+  pass.set_processing(only_waits ? "Pending" : "CopyingDisks", describe(totals));
   TRY(pass.save_status(totals.done == totals.disks));
   if (totals.done == totals.disks) return StepResult::done();
   return StepResult::again(kDiskPoll);

@@ -9,7 +9,8 @@ namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kBlockedRetry{5};  // lifecycle.md 11
-constexpr int kConnectionTries = 3;               // a blip must not end a new import
+constexpr std::chrono::seconds kClockRetry{15};
+constexpr int kConnectionTries = 3;  // a blip must not end a new import
 
 bool in_progress(const Pass& pass) {
   return pass.import.object.annotation(api::kProgress).has_value();
@@ -39,6 +40,30 @@ std::string_view reason_of(const Finding& finding) {
   return finding.rule == "request.vm" ? "SourceVMNotFound" : "UninitializedProvider";
 }
 
+// A clock that is behind sees certificates of the future. It is set right without our import.
+bool is_of_clocks(const Error& error) {
+  return error.code() == code::kSourceTls &&
+         error.message().find("not yet valid") != std::string::npos;
+}
+
+// Whether the namespace's authors may read what is named in other namespaces.
+Result<void> learn_rights(Pass& pass) {
+  if (pass.parts.access == nullptr) return {};
+  const std::string& ns = pass.key().ns;
+  pass.rights.author = access::author_of(ns);
+  const auto ask = [&](const kube::ResourceType& type, const api::ObjectIdentifier& id,
+                       Right& right) -> Result<void> {
+    if (!id.ns || id.ns->empty() || *id.ns == ns || id.name.empty()) return {};
+    const bool may = TRY(pass.parts.access->may_read(ns, type, {*id.ns, id.name}, pass.stop));
+    right = may ? Right::Granted : Right::Denied;
+    return {};
+  };
+  const api::ImportSpec& spec = pass.import.spec;
+  TRY(ask(kube::types::kSecret, spec.credentials_secret, pass.rights.secret));
+  if (!spec.resource_mapping) return {};
+  return ask(kube::types::kResourceMapping, *spec.resource_mapping, pass.rights.mapping);
+}
+
 }  // namespace
 
 Result<StepResult> claim_import(Pass& pass) {
@@ -48,7 +73,8 @@ Result<StepResult> claim_import(Pass& pass) {
 }
 
 Result<StepResult> check_spec(Pass& pass) {
-  std::vector<Finding> findings = check_request(pass.import);
+  TRY(learn_rights(pass));
+  std::vector<Finding> findings = check_request(pass.import, pass.rights);
   if (findings.empty()) return StepResult::done();
   findings = apply_overrides(std::move(findings),
                              TRY(observe_config(pass.parts.reader, pass.scope(), pass.stop)));
@@ -94,6 +120,15 @@ Result<StepResult> connect_source(Pass& pass) {
   }
   const Error error = std::move(connected).error();
   if (error.kind() == ErrorKind::Canceled) return error;
+  if (is_of_clocks(error)) {
+    pass.set_condition("Valid", "False", "UnreachableProvider",
+                       text_with_remedy(error) +
+                           "; the clocks of this cluster's nodes and of the source must agree: "
+                           "once they do, the import goes on by itself");
+    pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
+    TRY(pass.save_status(true));
+    return StepResult::again(kClockRetry);
+  }
   if (is_retryable(error.kind()) && ++pass.memory.connection_failures < kConnectionTries) {
     pass.set_condition("Valid", "False", "UnreachableProvider", text_with_remedy(error));
     TRY(pass.save_status(true));

@@ -11,9 +11,19 @@
 // Checks of an import, all pure (validation.md). Every finding is reported at once.
 namespace vmferry::imports {
 
+// Whether what an import names in another namespace may be read by whoever stands for its authors.
+// Unknown: there is nobody to ask (no cluster).
+enum class Right { Unknown, Granted, Denied };
+struct ReferenceRights {
+  std::string author = {};  // whose right it would be
+  Right secret = Right::Unknown;
+  Right mapping = Right::Unknown;
+};
+
 // What is wrong with the request alone: no source or two, no id or name, bad targetVmName, mapping
 // items without selector, types and modes outside their enums, ... (validation.md 8). Empty: fine.
-std::vector<Finding> check_request(const api::VirtualMachineImport& import);
+std::vector<Finding> check_request(const api::VirtualMachineImport& import,
+                                   const ReferenceRights& rights = {});
 
 // The same of the external mapping's section that the import uses (ADM-6 to ADM-13, ADM-20).
 std::vector<Finding> check_resource_mapping(const api::ResourceMapping& mapping,

@@ -131,8 +131,18 @@ void check_section(const api::SourceSection& section, ProviderKind provider, Fin
   if (section.mappings) check_items(*section.mappings, provider, findings);
 }
 
+// What to do about a reference that the namespace's authors have no right to.
+std::string grant(const std::string& author, const char* resource, const std::string& ns,
+                  const std::string& name) {
+  return fmt::format(
+      "or let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
+      "--resource-name={}, and a role binding of it to that account",
+      author, ns, name, resource, name);
+}
+
 // ADM-3, ADM-4.
-void check_names(const api::VirtualMachineImport& import, Findings& findings) {
+void check_names(const api::VirtualMachineImport& import, const ReferenceRights& rights,
+                 Findings& findings) {
   const api::ImportSpec& spec = import.spec;
   if (spec.target_vm_name && !is_dns1123_label(*spec.target_vm_name)) {
     findings.add("request.target_name", *spec.target_vm_name);
@@ -140,9 +150,16 @@ void check_names(const api::VirtualMachineImport& import, Findings& findings) {
   const api::ObjectIdentifier& secret = spec.credentials_secret;
   if (secret.name.empty()) {
     findings.add("request.secret");
-  } else if (given(secret.ns) && *secret.ns != import.object.ns()) {
+  } else if (given(secret.ns) && *secret.ns != import.object.ns() &&
+             rights.secret != Right::Granted) {
     // Else whoever may create an import could use every secret of the cluster.
-    findings.add("request.secret.namespace", *secret.ns + "/" + secret.name, import.object.ns());
+    const std::string named = *secret.ns + "/" + secret.name;
+    if (rights.secret == Right::Denied) {
+      findings.add("request.secret.namespace/denied", named, import.object.ns(),
+                   grant(rights.author, "secrets", *secret.ns, secret.name));
+    } else {
+      findings.add("request.secret.namespace", named, import.object.ns());
+    }
   }
 }
 
@@ -156,14 +173,24 @@ void check_warm(const api::ImportSpec& spec, Findings& findings) {
   if (spec.finalize_date && !spec.warm) findings.add("request.finalize_date");
 }
 
-// ADM-5: who may create imports here could read mappings elsewhere. There are no secrets in them.
-void check_resource_mapping_reference(const api::VirtualMachineImport& import, Findings& findings) {
+// ADM-5: else who may create imports here could read mappings elsewhere. Without a cluster there is
+// nobody to keep them from.
+void check_resource_mapping_reference(const api::VirtualMachineImport& import,
+                                      const ReferenceRights& rights, Findings& findings) {
   const auto& reference = import.spec.resource_mapping;
   if (!reference) return;
   if (reference->name.empty()) {
     findings.add("request.resource_mapping");
-  } else if (given(reference->ns) && *reference->ns != import.object.ns()) {
-    findings.add("request.resource_mapping.namespace", *reference->ns + "/" + reference->name);
+    return;
+  }
+  if (!given(reference->ns) || *reference->ns == import.object.ns()) return;
+  const std::string named = *reference->ns + "/" + reference->name;
+  if (rights.mapping == Right::Denied) {
+    findings.add(
+        "request.resource_mapping.namespace/denied", named, import.object.ns(),
+        grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns, reference->name));
+  } else {
+    findings.add("request.resource_mapping.namespace", named);
   }
 }
 
@@ -181,7 +208,8 @@ void check_annotations(const kube::Object& import, Findings& findings) {
 
 }  // namespace
 
-std::vector<Finding> check_request(const api::VirtualMachineImport& import) {
+std::vector<Finding> check_request(const api::VirtualMachineImport& import,
+                                   const ReferenceRights& rights) {
   Findings findings;
   const api::ImportSpec& spec = import.spec;
   if (spec.ovirt.has_value() == spec.vmware.has_value()) {
@@ -190,8 +218,8 @@ std::vector<Finding> check_request(const api::VirtualMachineImport& import) {
   }
   if (spec.ovirt) check_section(*spec.ovirt, ProviderKind::Ovirt, findings);
   if (spec.vmware) check_section(*spec.vmware, ProviderKind::Vmware, findings);
-  check_names(import, findings);
-  check_resource_mapping_reference(import, findings);
+  check_names(import, rights, findings);
+  check_resource_mapping_reference(import, rights, findings);
   check_warm(spec, findings);
   check_annotations(import.object, findings);
   return findings.take();

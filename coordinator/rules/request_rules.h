@@ -29,10 +29,16 @@ inline constexpr Rule kRequestRules[] = {
      "spec.providerCredentialsSecret.name is empty (ADM-4)",
      "spec.providerCredentialsSecret.name is empty",
      "name the Secret that holds the source's credentials"},
-    {"request.secret.namespace", "", kBoth, kMapping, kBlock, kOverridable,
-     "the secret is in another namespace than the import (ADM-4)",
+    {"request.secret.namespace", "", kBoth, kMapping, kBlock, kFixed,
+     "the secret is in another namespace than the import, and nobody can tell whether the import's "
+     "authors may read it (ADM-4)",
      "secret '{secret}' is in another namespace than the import",
      "create the secret in namespace '{namespace}'"},
+    {"request.secret.namespace", "denied", kBoth, kMapping, kBlock, kFixed,
+     "the secret is in another namespace than the import, whose authors may not read it there "
+     "(ADM-4)",
+     "secret '{secret}' is in another namespace than the import, whose authors may not read it",
+     "create the secret in namespace '{namespace}', {grant}"},
     {"request.mapping.selector", "", kBoth, kMapping, kBlock, kFixed,
      "a mapping item has no source.id or source.name, or an empty one (ADM-6)",
      "{item} has {none} source", "give source.id or source.name of what is mapped"},
@@ -86,6 +92,12 @@ inline constexpr Rule kRequestRules[] = {
     {"request.resource_mapping.namespace", "", kBoth, kMapping, kLog, kOverridable,
      "the ResourceMapping is in another namespace than the import (ADM-5)",
      "ResourceMapping '{mapping}' is in another namespace than the import", ""},
+    {"request.resource_mapping.namespace", "denied", kBoth, kMapping, kBlock, kFixed,
+     "the ResourceMapping is in another namespace than the import, whose authors may not read it "
+     "there (ADM-5)",
+     "ResourceMapping '{mapping}' is in another namespace than the import, whose authors may not "
+     "read it",
+     "copy it to namespace '{namespace}', {grant}"},
     {"request.finalize_date", "", kBoth, kMapping, kBlock, kOverridable,
      "finalizeDate without warm (ADM-15)", "spec.finalizeDate is set without spec.warm",
      "remove it, or set warm: true"},

@@ -35,7 +35,6 @@ ROWS = {
 WITHOUT_TEST = {
     "VW-55": "a cold import takes no snapshot",
     "API-55": "a finished conversion pod: no guest is converted yet",
-    "ADM-5": "an access review is admission's; a foreign ResourceMapping is a finding at level log",
     "NS-29": "there is no io_uring: blocking workers with direct I/O reach the same rate",
     "SRC-17": "of warm copies: a cold import asks for no dirty extents, and a warm one of oVirt is refused (request.warm)",
     "SRC-18": "as SRC-17",

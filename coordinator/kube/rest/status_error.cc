@@ -33,12 +33,22 @@ std::string one_line(std::string_view text) {
   return line.substr(0, end == std::string::npos ? 0 : end + 1);
 }
 
+// The whole kind is not served, rather than one object of it.
+bool is_of_no_kind(std::string_view message) {
+  return has(message, "the server could not find the requested resource") ||
+         message.starts_with("404 page not found");
+}
+
 struct Meaning {
   ErrorKind kind = ErrorKind::Internal;
   std::string_view code;
 };
 
 Meaning meaning(int status, std::string_view reason, std::string_view message) {
+  // A policy's refusal may carry any status, 422 unless it says otherwise.
+  const bool by_policy =
+      has(message, "ValidatingAdmissionPolicy '") && has(message, " denied request");
+  if (by_policy && status < 500) return {ErrorKind::PermissionDenied, code::kWebhook};
   const bool by_webhook = message.starts_with("admission webhook ") && has(message, "denied");
   switch (status) {
     case 401:
@@ -51,7 +61,7 @@ Meaning meaning(int status, std::string_view reason, std::string_view message) {
       }
       return {ErrorKind::PermissionDenied, code::kForbidden};
     case 404:
-      return {ErrorKind::NotFound, ""};
+      return {ErrorKind::NotFound, is_of_no_kind(message) ? code::kApiMissing : std::string_view()};
     case 405:
     case 406:
     case 415:
@@ -101,7 +111,7 @@ Error error_of_status(int http_status, std::string_view body, std::string_view r
     status["code"] = http_status;
     return error_of_status(status);
   }
-  const Meaning means = meaning(http_status, "", "");
+  const Meaning means = meaning(http_status, "", body);
   return {means.kind, means.code,
           fmt::format("{}: the API server answered {}: {}", request, http_status,
                       one_line(body.substr(0, 200)))};

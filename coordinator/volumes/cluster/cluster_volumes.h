@@ -42,8 +42,9 @@ class ClusterVolumes final : public Volumes {
       : reader_(reader), writer_(writer), settings_(std::move(settings)), clock_(clock) {}
 
   Result<void> ensure_claim(const ClaimSpec& spec, std::stop_token stop) override;
-  // Errors that end the disk: DataLoss (the claim is lost or being removed), ResourceExhausted with
-  // VMF-DST-TOO-SMALL. What a person can mend (quota, refused pod, no node, image) is waited for.
+  // DataLoss ends the disk: the claim is lost or being removed. What a person can mend is waited
+  // for (quota, refused pod, no node, image), or an error that is_mendable(): VMF-DST-TOO-SMALL,
+  // VMF-DST-NAME-TAKEN.
   Result<std::optional<ReachableVolume>> make_reachable(const kube::ObjectKey& claim,
                                                         std::string& waiting_for,
                                                         std::stop_token stop) override;

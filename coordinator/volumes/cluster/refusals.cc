@@ -43,9 +43,10 @@ Error explained(const Error& error, std::string_view otherwise) {
 }
 
 bool is_mendable(const Error& error) {
-  constexpr std::array<std::string_view, 6> kMendable{code::kQuota,        code::kHolderRefused,
-                                                      code::kStorageClass, code::kWebhook,
-                                                      code::kPodSecurity,  code::kForbidden};
+  constexpr std::array<std::string_view, 9> kMendable{
+      code::kQuota,     code::kHolderRefused, code::kStorageClass,
+      code::kWebhook,   code::kPodSecurity,   code::kForbidden,
+      code::kNameTaken, code::kApiMissing,    code::kTargetTooSmall};
   return std::ranges::find(kMendable, error.code()) != kMendable.end();
 }
 

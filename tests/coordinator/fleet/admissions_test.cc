@@ -150,6 +150,11 @@ TEST_F(AdmissionsTest, OnlySoManyWaitAtOnceAndStrangersAreForgotten) {
   EXPECT_TRUE(judge(hello("late")).ask);
 }
 
+TEST_F(AdmissionsTest, WhoWasInOnceIsNoStranger) {
+  for (std::size_t i = 0; i < Admissions::kMostStrangers; ++i) enter("mover" + std::to_string(i));
+  EXPECT_TRUE(judge(hello("one-more")).ask);
+}
+
 TEST_F(AdmissionsTest, AnAnswerNobodyWaitsForChangesNothing) {
   EXPECT_FALSE(let_in("nobody").hello);
   EXPECT_EQ(admissions_.counts(), Fleet::GateCounts{});

@@ -308,6 +308,43 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
   EXPECT_TRUE(check_request(good(false)).empty());
 }
 
+TEST(CheckRequestTest, Adm4AndAdm5AndApi42WhatIsElsewhereNeedsARight) {
+  const auto refer = [](bool secret) {
+    Import import = good();
+    if (secret) import.spec.credentials_secret.ns = "other";
+    if (!secret) import.spec.resource_mapping = api::ObjectIdentifier{"m", "other"};
+    return import;
+  };
+  const struct {
+    const char* id;
+    bool secret;
+    Right right;
+    std::optional<FindingLevel> level;
+  } cases[] = {
+      {"API-42 denied", true, Right::Denied, FindingLevel::Block},
+      {"ADM-4 nobody to ask", true, Right::Unknown, FindingLevel::Block},
+      {"ADM-4 granted", true, Right::Granted, {}},
+      {"ADM-5 denied", false, Right::Denied, FindingLevel::Block},
+      {"ADM-5 nobody to ask", false, Right::Unknown, FindingLevel::Log},
+      {"ADM-5 granted", false, Right::Granted, FindingLevel::Log},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.id);
+    const ReferenceRights rights{.author = "system:serviceaccount:ns:vmferry-import",
+                                 .secret = c.secret ? c.right : Right::Granted,
+                                 .mapping = c.secret ? Right::Granted : c.right};
+    const Findings findings = check_request(refer(c.secret), rights);
+    ASSERT_EQ(findings.size(), c.level ? 1U : 0U);
+    if (!c.level) continue;
+    EXPECT_EQ(findings[0].level, *c.level);
+    if (c.right != Right::Denied) continue;
+    EXPECT_NE(findings[0].remedy.find("vmferry-import"), std::string::npos) << findings[0].remedy;
+  }
+  Import own = good();
+  own.spec.credentials_secret.ns = "";  // as good as none
+  EXPECT_TRUE(check_request(own).empty());
+}
+
 TEST(CheckResourceMappingTest, Adm13AndAdm20Warn) {
   EXPECT_EQ(check_resource_mapping({}, ProviderKind::Ovirt).at(0).rule,
             "request.resource_mapping.empty");

@@ -32,6 +32,14 @@ TEST(StatusErrorTest, ReadsWhatTheServerMeans) {
        ErrorKind::ResourceExhausted, code::kQuota},
       {"webhook that forbids", 403, "Forbidden", "admission webhook \"x\" denied the request: no",
        ErrorKind::PermissionDenied, code::kWebhook},
+      {"policy", 422, "Invalid",
+       "pods \"h\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+       ErrorKind::PermissionDenied, code::kWebhook},
+      {"policy that forbids", 403, "Forbidden",
+       "pods \"h\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+       ErrorKind::PermissionDenied, code::kWebhook},
+      {"no such kind", 404, "NotFound", "the server could not find the requested resource",
+       ErrorKind::NotFound, code::kApiMissing},
       {"pod security", 403, "Forbidden",
        "pods \"h\" is forbidden: violates PodSecurity \"restricted:latest\"",
        ErrorKind::PermissionDenied, code::kPodSecurity},
@@ -68,6 +76,7 @@ TEST(StatusErrorTest, TellsTheRequestWhenTheBodyIsNoStatus) {
   const Error error = error_of_status(404, "404 page\nnot found\n", "GET /apis/x");
   EXPECT_EQ(error.kind(), ErrorKind::NotFound);
   EXPECT_EQ(error.message(), "GET /apis/x: the API server answered 404: 404 page not found");
+  EXPECT_EQ(error_of_status(404, "404 page not found\n", "POST /apis/x").code(), code::kApiMissing);
   for (const char* body : {"", "{}", "[]", "null", "{\"kind\":\"Status\",\"message\":7}"}) {
     EXPECT_EQ(error_of_status(503, body, "GET /x").kind(), ErrorKind::Unavailable) << body;
   }
