@@ -83,7 +83,7 @@ class World:
     def device(self, name, bytes_=160 * MIB):
         path = self.bed.loop_device(name, bytes_)
         self.apply(claim_volume(name, "Block", "local", {"local": {"path": path}}, bytes_))
-        self.paths[name] = pathlib.Path(path)
+        self.paths[name] = self.bed.folder / "disks" / name  # the file behind it
 
     def directory(self, name, bytes_=256 * MIB):
         """As local-path-provisioner makes them: a directory of the node, for everybody."""
