@@ -40,7 +40,8 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
                                .clock = clock_,
                                .log = log_,
                                .settings = parts.settings,
-                               .renewals = renewals_});
+                               .renewals = renewals_,
+                               .access = parts.access});
   controller_ = std::make_unique<kube::Controller>(
       queue_,
       [this](const kube::ObjectKey& key, std::stop_token stop) {

@@ -28,6 +28,7 @@ class Engine {
     Volumes& volumes;
     imports::ReconcilerSettings settings;
     int workers = 4;  // imports reconciled at once
+    access::SubjectAccessReviews* access = nullptr;  // on a cluster
   };
 
   Engine(const Clock& clock, const Logger& log);

@@ -35,6 +35,7 @@ Leader::Leader(const ClusterOptions& options, kube::Cluster& cluster, Leadership
       log_(log),
       writer_(first_writer(cluster, exiting_), [&leadership] { return leadership.may_act(); }),
       events_(cluster.reader(), writer_, clock, log),
+      access_(cluster.writer(), clock),
       engine_(clock, log) {}
 
 Leader::~Leader() {
@@ -103,7 +104,8 @@ Result<void> Leader::build(std::stop_token stop) {
        .writer = caches_->writer(),
        .volumes = *volumes_,
        .settings = {.embedded = false, .config_namespace = options_.ns, .vddk = options_.vddk},
-       .workers = options_.workers});
+       .workers = options_.workers,
+       .access = &access_});
   TRY(point_service(stop));
   housekeeping_ = std::jthread([this](std::stop_token token) { keep_house(token); });
   log_.info("coordinator acts", {{"address", address}, {"namespace", options_.ns}});

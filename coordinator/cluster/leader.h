@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/guarded.h"
 #include "common/log.h"
+#include "coordinator/access/subject_access_reviews.h"
 #include "coordinator/access/token_review_gate.h"
 #include "coordinator/cluster/caches.h"
 #include "coordinator/cluster/cluster_coordinator.h"
@@ -51,6 +52,7 @@ class Leader {
   FencedWriter writer_;
   kube::EventRecorder events_;
   std::unique_ptr<access::TokenReviewGate> gate_;
+  access::SubjectAccessReviews access_;
   Engine engine_;
   std::unique_ptr<Caches> caches_;
   std::atomic<bool> ready_{false};
