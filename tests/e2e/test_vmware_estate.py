@@ -166,6 +166,7 @@ def test_vsrc50_stopping_in_the_middle_of_an_export_leaves_no_lease_and_no_sessi
     scene.ferry.up(1, "6M")
     scene.vmware_import("big")
     under_way(scene, "big", 8 << 20)
+    scene.ferry.down()
     nothing_left(scene, vcenter)
     assert vcenter.power("big") == "off", "the import is not over"
     scene.ferry.up(1)
