@@ -51,7 +51,7 @@ kube::Object build_vm(const BuildInput& input) {
   build_devices(input.vm, input.os, domain);
   build_networks(input, spec);
   build_disks(input, spec);
-  build_boot_order(input.vm, domain["devices"]);
+  build_boot_order(input, domain["devices"]);
 
   if (!input.vm.eviction.empty()) {
     spec["evictionStrategy"] = input.vm.eviction;

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "common/check.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/vm_parts.h"
@@ -27,23 +25,6 @@ std::string_view disk_bus(const BuildInput& input, const SourceDisk& disk) {
   return "virtio";
 }
 
-// Indexes of the disks to boot from, in order.
-std::vector<std::size_t> boot_disks(const SourceVm& vm) {
-  std::vector<std::size_t> indexes;
-  for (std::size_t i = 0; i < vm.disks.size(); ++i) {
-    const SourceDisk& disk = vm.disks[i];
-    if (!disk.cdrom && (disk.boot_order || disk.bootable)) indexes.push_back(i);
-  }
-  // vSphere boots from the first disk unless told otherwise; oVirt marks its disk.
-  if (indexes.empty() && vm.provider == ProviderKind::Vmware && !vm.disks.empty()) {
-    indexes.push_back(0);
-  }
-  std::ranges::stable_sort(indexes, {}, [&vm](std::size_t i) {
-    return vm.disks[i].boot_order.value_or(vm.disks[i].bootable ? 1 : 0);
-  });
-  return indexes;
-}
-
 }  // namespace
 
 void build_disks(const BuildInput& input, json& spec) {
@@ -67,30 +48,6 @@ void build_disks(const BuildInput& input, json& spec) {
   }
   spec["volumes"] = std::move(volumes);
   spec["domain"]["devices"]["disks"] = std::move(disks);
-}
-
-void build_boot_order(const SourceVm& vm, json& devices) {
-  json& disks = devices["disks"];
-  json& interfaces = devices["interfaces"];
-  std::vector<std::string> sequence = vm.boot_devices;
-  // A bootable disk has its place even where the source's sequence forgets disks.
-  if (std::ranges::find(sequence, "disk") == sequence.end()) sequence.emplace_back("disk");
-
-  int order = 1;
-  const auto number = [&order](json& device) {
-    if (!device.contains("bootOrder")) device["bootOrder"] = order++;  // unique over all devices
-  };
-  for (const std::string& device : sequence) {
-    if (device == "disk") {
-      for (const std::size_t index : boot_disks(vm)) number(disks[index]);
-    } else if (device == "network" && !interfaces.empty()) {
-      number(interfaces.front());
-    } else if (device == "cdrom") {
-      for (std::size_t i = 0; i < vm.disks.size(); ++i) {
-        if (vm.disks[i].cdrom) number(disks[i]);
-      }
-    }
-  }
 }
 
 }  // namespace vmferry::imports

@@ -45,6 +45,15 @@ json make_interface(const BuildInput& input, const SourceNic& nic, const Network
   return entry;
 }
 
+std::optional<NetworkChoice> choice_for(const BuildInput& input, const SourceNic& nic) {
+  if (!nic.plugged || !nic.has_network) return std::nullopt;  // DECISION-M4, with a finding each
+  std::optional<NetworkChoice> choice =
+      resolve_network(input.mappings, nic, input.import.object.ns());
+  if (!choice) return std::nullopt;  // blocked by validation, as is an unknown type
+  if (!choice->multus && !choice->type.empty() && choice->type != "pod") return std::nullopt;
+  return choice;
+}
+
 }  // namespace
 
 std::vector<std::string> interface_names(ProviderKind provider,
@@ -64,31 +73,29 @@ std::vector<std::string> interface_names(ProviderKind provider,
   return names;
 }
 
-void build_networks(const BuildInput& input, json& spec) {
+std::vector<const SourceNic*> target_nics(const BuildInput& input) {
   std::vector<const SourceNic*> nics;
-  std::vector<NetworkChoice> choices;
   for (const SourceNic& nic : input.vm.nics) {
-    if (!nic.plugged || !nic.has_network) continue;  // DECISION-M4, with a finding each
-    const std::optional<NetworkChoice> choice =
-        resolve_network(input.mappings, nic, input.import.object.ns());
-    if (!choice) continue;  // blocked by validation, as is an unknown type
-    if (!choice->multus && !choice->type.empty() && choice->type != "pod") continue;
-    nics.push_back(&nic);
-    choices.push_back(*choice);
+    if (choice_for(input, nic)) nics.push_back(&nic);
   }
+  return nics;
+}
 
+void build_networks(const BuildInput& input, json& spec) {
+  const std::vector<const SourceNic*> nics = target_nics(input);
   const std::vector<std::string> names = interface_names(input.vm.provider, nics);
   json networks = json::array();
   json interfaces = json::array();
   for (std::size_t i = 0; i < nics.size(); ++i) {
+    const NetworkChoice choice = *choice_for(input, *nics[i]);
     json network = {{"name", names[i]}};
-    if (choices[i].multus) {
-      network["multus"] = {{"networkName", choices[i].network_name}};
+    if (choice.multus) {
+      network["multus"] = {{"networkName", choice.network_name}};
     } else {
       network["pod"] = json::object();
     }
     networks.push_back(std::move(network));
-    interfaces.push_back(make_interface(input, *nics[i], choices[i], names[i]));
+    interfaces.push_back(make_interface(input, *nics[i], choice, names[i]));
   }
 
   json& devices = spec["domain"]["devices"];

@@ -31,9 +31,11 @@ void build_devices(const SourceVm& vm, const std::string& os,
 // mapping-vmware.md 2.3).
 std::vector<std::string> interface_names(ProviderKind provider,
                                          const std::vector<const SourceNic*>& nics);
+// The NICs that the target gets, in the order of its interfaces.
+std::vector<const SourceNic*> target_nics(const BuildInput& input);  // vm_network.cc
 void build_networks(const BuildInput& input, nlohmann::json& spec);  // vm_network.cc
 void build_disks(const BuildInput& input, nlohmann::json& spec);     // vm_disks.cc
 // After networks and disks, whose entries it numbers.
-void build_boot_order(const SourceVm& vm, nlohmann::json& devices);  // vm_disks.cc
+void build_boot_order(const BuildInput& input, nlohmann::json& devices);  // vm_boot_order.cc
 
 }  // namespace vmferry::imports

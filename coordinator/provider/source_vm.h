@@ -81,6 +81,7 @@ struct SourceNic {
   std::vector<std::string> network_ids;
   bool has_network = true;  // oVirt: it has a vNIC profile; VMware: it has a backing
   bool sriov = false;
+  std::optional<int> boot_order;  // among NICs that the source's boot sequence names, 1 first
   friend bool operator==(const SourceNic&, const SourceNic&) = default;
 };
 

@@ -108,6 +108,7 @@ def test_the_whole_hardware_of_a_vm_is_in_the_target(scene):
     assert [nic["macAddress"] for nic in nics] == ["00:50:56:00:00:01", "00:50:56:00:00:02", "00:50:56:00:00:03"]
     assert "masquerade" in nics[0] and "bridge" in nics[1] and "bridge" in nics[2]
     assert [nic.get("state") for nic in nics] == [None, None, "down"]
+    assert [nic.get("bootOrder") for nic in nics] == [None, 1, None]
     assert [network.get("multus", {}).get("networkName") for network in spec["networks"]] == [None, "default/blue", "nsx"]
     assert len({nic["name"] for nic in nics}) == 3
     nothing_left(scene, vcenter)

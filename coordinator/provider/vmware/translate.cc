@@ -177,6 +177,12 @@ std::vector<SourceNic> translate_nics(const VmModel& vm, const Surroundings& aro
     attach(nic, device, around);
     nics.push_back(std::move(nic));
   }
+  int place = 0;
+  for (const BootEntry& entry : vm.boot_order) {
+    if (entry.kind != BootEntry::Kind::Network) continue;
+    const auto nic = std::ranges::find(nics, std::to_string(entry.device_key), &SourceNic::id);
+    if (nic != nics.end() && !nic->boot_order) nic->boot_order = ++place;
+  }
   return nics;
 }
 

@@ -333,6 +333,20 @@ TEST(BuildVmTest, MapsOvirtDisks) {
                   x.vm.boot_devices = {"network", "cdrom", "disk"};
                 },
                 "/domain/devices/disks/0/bootOrder", "2"},
+               {"the NIC that the source boots from",
+                [](Scene& x) {
+                  x.vm.nics.push_back(nic("p1", "nic2"));
+                  x.vm.nics[1].boot_order = 1;
+                  x.vm.boot_devices = {"network", "disk"};
+                },
+                "/domain/devices/interfaces/1/bootOrder", "1"},
+               {"the NIC that the source boots from",
+                [](Scene& x) {
+                  x.vm.nics.push_back(nic("p1", "nic2"));
+                  x.vm.nics[1].boot_order = 1;
+                  x.vm.boot_devices = {"network", "disk"};
+                },
+                "/domain/devices/interfaces/0/bootOrder", "null"},
                {"a CD is one", [](Scene& x) { x.vm.disks[2].cdrom = true; },
                 "/domain/devices/disks/2/cdrom", R"({"bus":"sata"})"},
                {"a CD is one", [](Scene& x) { x.vm.disks[2].cdrom = true; },

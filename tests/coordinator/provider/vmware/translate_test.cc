@@ -163,6 +163,20 @@ TEST(TranslateTest, VW35DisksFollowTheControllersAndNotTheTextOfTheirKeys) {
   EXPECT_FALSE(reordered.disks[1].bootable);
 }
 
+TEST(TranslateTest, NicsHaveTheirPlaceInTheBootOrder) {
+  VmModel vm = recorded_vm("vm_vcenter.xml");
+  const std::vector<SourceNic> nics = translate(vm, {}).nics;
+  ASSERT_EQ(nics.size(), 3u);
+  vm.boot_order = {{BootEntry::Kind::Network, std::stoi(nics[2].id)},
+                   {BootEntry::Kind::Disk, 2000},
+                   {BootEntry::Kind::Network, std::stoi(nics[0].id)},
+                   {BootEntry::Kind::Network, 4999}};
+  const SourceVm ordered = translate(vm, {});
+  EXPECT_EQ(ordered.nics[2].boot_order, 1);
+  EXPECT_EQ(ordered.nics[0].boot_order, 2);
+  EXPECT_EQ(ordered.nics[1].boot_order, std::nullopt);
+}
+
 TEST(TranslateTest, VW36DatastoreNameEndsAtTheFirstBracket) {
   const struct {
     std::string file, datastore, path;
