@@ -30,14 +30,16 @@ class HealingComponentTest : public FaultsComponentTest {
     disk_ = make_disk(24 * kChunkBytes);
     socket_ = workspace_.path("nbd.sock");
     // Slow enough for something to happen in the middle.
-    command_ = {"nbdkit", "--foreground", "--readonly",      "--exit-with-parent",
-                "--unix", socket_,        "--filter=delay",  "--filter=noextents",
-                "file",   image_,         "delay-read=100ms"};
+    command_ = {"nbdkit",          "--pidfile",          socket_ + ".pid", "--foreground",
+                "--readonly",      "--exit-with-parent", "--unix",         socket_,
+                "--filter=delay",  "--filter=noextents", "file",           image_,
+                "delay-read=100ms"};
   }
   std::unique_ptr<testing::Peer> start() {
     std::filesystem::remove(socket_);
+    std::filesystem::remove(socket_ + ".pid");  // written once it listens
     auto peer = std::make_unique<testing::Peer>(command_);
-    EXPECT_TRUE(testing::wait_for_file(socket_)) << peer->stderr_text();
+    EXPECT_TRUE(testing::wait_for_file(socket_ + ".pid")) << peer->stderr_text();
     return peer;
   }
   // Copies while `trouble` happens; the target must be equal.
