@@ -72,13 +72,14 @@ bool repeats(const api::Selector& a, const api::Selector& b) {
   return a.name && b.name && *a.name == *b.name;
 }
 
-// The source of an item that is to take the place of `served`: its own; where another item, which
-// may stand in the import while `served` is its ResourceMapping's, has the same name, the id.
+// The source of an item that is to take the place of `served`: its own; where an item before it has
+// the same name, the id. That one is the import's then, and `served` its ResourceMapping's: no list
+// has a source twice, and the import's items come first.
 template <typename Item>
 api::Selector replacing(const Item& served, const std::optional<std::vector<Item>>& items,
                         const std::string& id) {
   const bool ambiguous = std::ranges::any_of(*items, [&](const Item& other) {
-    return &other != &served && repeats(other.source, served.source);
+    return &other < &served && repeats(other.source, served.source);
   });
   return ambiguous && !id.empty() ? api::Selector{.id = id, .name = {}} : served.source;
 }
