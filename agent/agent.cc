@@ -8,7 +8,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/fd.h"
-#include "transfer/sources/nbdkit_command.h"
+#include "transfer/sources/nbdkit_probe.h"
 
 // The loop and what it sends. What it does with messages and events: agent_messages.cc,
 // agent_jobs.cc.
@@ -35,6 +35,18 @@ double load_average() {
   return ::getloadavg(load.data(), 1) == 1 ? load[0] : 0;
 }
 
+// Asked once: whoever installs VDDK or nbdkit later starts the agent again.
+bool can_read_vddk(const AgentOptions& options, const Logger& log) {
+  if (options.vddk_libdir.empty() && options.vddk_stand_in.empty()) return false;
+  SourceEnvironment environment;
+  environment.nbdkit_program = options.nbdkit_program;
+  environment.vddk_libdir = options.vddk_libdir;
+  environment.vddk_stand_in = options.vddk_stand_in;
+  const Result<void> usable = check_vddk(environment, {});
+  if (!usable) log.error("VDDK cannot be used; disks are read in other ways", usable.error());
+  return usable.ok();
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options, JobStore store, std::unique_ptr<AgentChannel> channel,
@@ -45,7 +57,9 @@ Agent::Agent(AgentOptions options, JobStore store, std::unique_ptr<AgentChannel>
       clock_(clock),
       log_(log.with({{"agent", options_.id.value}})),
       incarnation_(random_hex_id()),
-      throttle_(clock, options_.limit_bytes_per_second) {}
+      vddk_(can_read_vddk(options_, log_)),
+      throttle_(clock, options_.limit_bytes_per_second),
+      health_(options_.health_file) {}
 
 Result<std::unique_ptr<Agent>> Agent::create(AgentOptions options, const Clock& clock,
                                              const Logger& log) {
@@ -68,7 +82,7 @@ Result<void> Agent::run(std::stop_token stop) {
   log_.info("agent started", {{"node", options_.node}});
   while (true) {
     const std::vector<protocol::Message> messages =
-        TRY(channel_->receive(timeout(), stopping_ ? leaving : always));
+        TRY(channel_->receive(timeout(), leaving_ ? leaving : always));
     for (const protocol::Message& message : messages) handle(message);
     for (JobEvent& event : events_.take_all()) {
       std::visit([this](auto&& e) { on(std::move(e)); }, std::move(event));
@@ -77,18 +91,38 @@ Result<void> Agent::run(std::stop_token stop) {
       garbage_seen_ = channel_->garbage_count();
       log_.warn("unreadable message dropped", {{"reason", channel_->last_garbage()}});
     }
-    if (stop.stop_requested() && !stopping_) {
-      stopping_ = clock_.steady();
-      log_.info("agent stops", {{"jobs", static_cast<int>(busy_slots())}});
-      for (auto& [job, task] : tasks_) {
-        task.next.reset();
-        stop_task(task, StopReason::AgentStops);
-      }
-    }
+    if (stop.stop_requested()) leave();
     TRY(check_server_key(clock_.steady()));
     tick();
+    tell_health();
     if (stopping_ && farewell_done()) return {};
   }
+}
+
+// First what runs may end, and nothing new begins; then what is left stops.
+void Agent::leave() {
+  const SteadyTime now = clock_.steady();
+  if (stopping_) return;
+  if (!leaving_) {
+    leaving_ = now;
+    next_heartbeat_ = now;  // the coordinator hears at once that there are no free slots
+    log_.info("agent leaves", {{"jobs", static_cast<int>(busy_slots())}});
+  }
+  if (busy_slots() > 0 && now - *leaving_ < options_.drain_time) return;
+  stopping_ = now;
+  log_.info("agent stops", {{"jobs", static_cast<int>(busy_slots())}});
+  for (auto& [job, task] : tasks_) {
+    task.next.reset();
+    stop_task(task, StopReason::AgentStops);
+  }
+}
+
+void Agent::tell_health() {
+  const SteadyTime boot = clock_.boot();
+  const bool connected = !coordinator_.empty() && lease_.valid(boot);
+  const Result<void> told = health_.tell(connected, boot);
+  if (!told && !health_failed_) log_.error("the probes will not find us well", told.error());
+  health_failed_ = !told;
 }
 
 std::chrono::milliseconds Agent::timeout() const {
@@ -97,7 +131,7 @@ std::chrono::milliseconds Agent::timeout() const {
   if (lease_.end() && busy_slots() > 0 && !fenced_) {
     next = std::min(next, now + (*lease_.end() - clock_.boot()));  // the lease is in boot time
   }
-  if (stopping_) next = std::min(next, now + std::chrono::milliseconds(50));
+  if (leaving_) next = std::min(next, now + std::chrono::milliseconds(50));
   const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - now);
   return std::clamp(wait, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
 }
@@ -156,7 +190,7 @@ void Agent::say_hello() {
   hello.slots = options_.slots;
   hello.jobs = statuses();
   hello.build = kBuild;
-  hello.vddk = has_vddk(options_.vddk_libdir, options_.vddk_stand_in);
+  hello.vddk = vddk_;
   send(hello);
 }
 
@@ -183,7 +217,7 @@ void Agent::say_heartbeat() {
   protocol::Heartbeat heartbeat;
   heartbeat.agent = options_.id;
   heartbeat.incarnation = incarnation_;
-  const bool full = draining_ || stopping_ || busy_slots() >= options_.slots;
+  const bool full = draining_ || leaving_ || busy_slots() >= options_.slots;
   heartbeat.free_slots = full ? 0 : options_.slots - busy_slots();
   heartbeat.load = load_average();
   heartbeat.jobs = statuses();

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/health.h"
 #include "agent/job.h"
 #include "agent/job_store.h"
 #include "agent/journal_outbox.h"
@@ -38,6 +39,9 @@ struct AgentOptions {
   // File that server_key was read from; empty: none. When the coordinator does not answer and the
   // file holds another key, run() ends with Unavailable, to be started again with that.
   std::string server_key_file;
+  std::string health_file;  // for the kubelet's probes (health.h); empty: none
+  // How long jobs may go on after `stop`, before they are stopped at their journals.
+  std::chrono::milliseconds drain_time{0};
   VolumeRules volumes;
   std::string nbdkit_program = "nbdkit";
   std::string vddk_libdir;
@@ -54,7 +58,8 @@ class Agent {
   // Takes the state directory (Unavailable when another agent has it) and connects.
   static Result<std::unique_ptr<Agent>> create(AgentOptions options, const Clock& clock,
                                                const Logger& log);
-  // Until `stop`; then jobs are stopped, journals saved, the coordinator told; within 3 s.
+  // Until `stop`; then takes no new jobs, and lets those that run end for `drain_time`. What runs
+  // still is stopped, journals are saved, the coordinator is told; within 3 s.
   Result<void> run(std::stop_token stop);
 
  private:
@@ -70,6 +75,7 @@ class Agent {
     std::unique_ptr<Job> job;  // nothing once it has ended
     StopReason reason = StopReason::None;
     JournalOutbox outbox;
+    bool journal_known = false;  // some coordinator has had chunks of this target
     protocol::JobStatus status;
     std::optional<NextAttempt> next;           // waits until this attempt is closed
     std::optional<protocol::Message> outcome;  // Done or Failed, told until forgotten
@@ -111,6 +117,8 @@ class Agent {
   Task* running(const JobId& job, protocol::Attempt attempt);
 
   void tick();
+  void leave();
+  void tell_health();
   void check_lease();
   std::string token() const;
   Result<void> check_server_key(SteadyTime now);
@@ -130,6 +138,7 @@ class Agent {
   const Clock& clock_;
   Logger log_;
   const std::string incarnation_;
+  const bool vddk_;  // it can read disks of kind NbdkitVddk
   Throttle throttle_;
   Mailbox<JobEvent> events_;
 
@@ -143,7 +152,10 @@ class Agent {
   Lease lease_;
   bool fenced_ = false;
   bool draining_ = false;
-  std::optional<SteadyTime> stopping_;
+  std::optional<SteadyTime> leaving_;   // asked to stop
+  std::optional<SteadyTime> stopping_;  // and nothing may run any more
+  HealthFile health_;
+  bool health_failed_ = false;
   std::uint64_t garbage_seen_ = 0;
   std::map<JobId, JournalParts> parts_;
   std::map<JobId, Task> tasks_;  // last: jobs end before what they use

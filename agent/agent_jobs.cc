@@ -20,6 +20,7 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   task = Task{};
   task.attempt = assign.attempt;
   task.outbox = JournalOutbox(job, assign.attempt);
+  task.journal_known = !journal.empty();
   task.log = log_.with({{"job", job.value},
                         {"import", assign.import_key},
                         {"disk", assign.disk},

@@ -27,6 +27,10 @@ void Agent::handle(const protocol::Message& message) {
 void Agent::on(const protocol::Welcome& message) {
   if (message.coordinator != coordinator_) {
     log_.info("connected to the coordinator", {{"coordinator", message.coordinator}});
+    // It may know nothing of our journals. Its acknowledgement tells.
+    for (auto& [job, task] : tasks_) {
+      if (task.job) task.outbox.tell_epoch_again();
+    }
   }
   coordinator_ = message.coordinator;
   heartbeat_every_ = std::clamp(message.heartbeat_every, std::chrono::milliseconds(20),
@@ -66,7 +70,7 @@ void Agent::on(const protocol::AssignJournal& message) {
 
 // Why this assignment cannot be taken; nothing when it can.
 std::optional<Error> Agent::refusal(const protocol::Assign& assign) const {
-  if (stopping_ || draining_) {
+  if (leaving_ || draining_) {
     return Error(ErrorKind::Unavailable, "the agent takes no new jobs");
   }
   if (const Result<void> allowed = check_target(assign.target, options_.volumes); !allowed) {
@@ -127,7 +131,10 @@ void Agent::on(const protocol::JournalAck& message) {
   const auto task = tasks_.find(message.job);
   if (task == tasks_.end() || task->second.attempt != message.attempt) return;
   task->second.outbox.acknowledged(message.sequence);
-  if (task->second.job) report(task->second);  // the window has room again
+  if (!task->second.job) return;
+  const bool known = std::exchange(task->second.journal_known, true);
+  if (message.is_first && known) task->second.job->tell_whole_journal();
+  report(task->second);  // the window has room again
 }
 
 void Agent::on(const protocol::Forget& message) {

@@ -137,12 +137,13 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
   sink_options.fence = &fence_;
-  const TargetOpen target =
-      TRY(open_target(sink_options, std::move(identity), environment_.journal_path,
-                      resume ? *std::move(resume) : std::optional<ResumeState>(),
-                      [&events, job, attempt](const std::vector<DurableChunk>& chunks) {
-                        events.put(JobDurable{job, attempt, chunks});
-                      }));
+  const TargetOpen target = TRY(open_target(
+      sink_options, std::move(identity), environment_.journal_path,
+      resume ? *std::move(resume) : std::optional<ResumeState>(),
+      [&events, job, attempt](const std::vector<DurableChunk>& chunks) {
+        events.put(JobDurable{job, attempt, chunks});
+      },
+      ChangedSource::StartOver, &tell_all_));
   if (target.started_over) {
     environment_.log.warn("target is started over", {{"reason", target.reason}});
   }

@@ -77,6 +77,9 @@ class Job {
   // ended: this attempt writes nothing more then, whatever comes.
   void extend_lease(SteadyTime end) { fence_.extend_until(end); }
   Renewal& renewal() { return renewal_; }
+  // The coordinator has lost what it was told: JobDurable comes with all chunks at the next
+  // checkpoint.
+  void tell_whole_journal() { tell_all_ = true; }
   // Absolute counters, the smoothed rate, and a note on what holds it up. Call about once per
   // heartbeat: the rate is measured between calls.
   protocol::JobStatus status();
@@ -96,6 +99,7 @@ class Job {
   Renewal renewal_;
   CopyMonitor monitor_;
   std::atomic<bool> opening_{true};
+  std::atomic<bool> tell_all_{false};
 
   RateMeter moved_rate_;
   RateMeter verified_rate_;

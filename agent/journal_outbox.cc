@@ -28,6 +28,10 @@ void JournalOutbox::add(const std::vector<DurableChunk>& chunks) {
   }
 }
 
+void JournalOutbox::tell_epoch_again() {
+  if (!epoch_.empty()) push(false, encode_chunks({}));
+}
+
 void JournalOutbox::push(bool reset, std::string chunks) {
   protocol::JournalUpdate update;
   update.job = job_;

@@ -23,6 +23,8 @@ class JournalOutbox {
   // The target is open. Queues a message without chunks, so that the coordinator learns the epoch.
   void opened(std::string epoch, std::string identity, bool started_over);
   void add(const std::vector<DurableChunk>& chunks);
+  // To a coordinator that may not know it. Nothing before opened().
+  void tell_epoch_again();
   void acknowledged(std::uint64_t sequence);
 
   // What is to be sent now: not sent yet or not acknowledged for two seconds, oldest first, a few

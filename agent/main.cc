@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/agent.h"
+#include "agent/health.h"
 #include "agent/hold.h"
 #include "common/bytes.h"
 #include "common/clock.h"
@@ -29,6 +30,7 @@ constexpr const char* kExample = R"text(Example:
       --key-file /var/lib/vmferry/agent.key --id agent-1 --node node-1 \
       --state /var/lib/vmferry/agent-1 --slots 4 --limit 200M
   vmferry-agent hold      in a holder pod: keeps its claims mounted until it is told to end
+  vmferry-agent healthy   for probes: is the agent well that was started with this --health?
   vmferry-agent move      in a holder pod: copies into its own claims and nothing else)text";
 
 struct Arguments {
@@ -38,6 +40,7 @@ struct Arguments {
   std::string limit;
   std::string pod_uid;
   bool kubelet_volumes = false;
+  double drain_seconds = 0;
 };
 
 void describe(CLI::App& app, Arguments& arguments) {
@@ -51,9 +54,10 @@ void describe(CLI::App& app, Arguments& arguments) {
       ->required();
   app.add_option("--server-key", options.server_key, "Coordinator's public CURVE key (Z85)")
       ->envname("VMFERRY_SERVER_KEY");
-  app.add_option("--server-key-file", options.server_key_file,
-                 "File with that key instead; when it changes and the coordinator is silent, the "
-                 "agent ends, to be started again");
+  app.add_option(
+      "--server-key-file", options.server_key_file,
+      "File with that key instead, waited for until it is there; when it changes and the "
+      "coordinator is silent, the agent ends, to be started again");
   app.add_option("--key-file", arguments.key_file,
                  "Own secret CURVE key (mode 0600); made with FILE.pub when absent")
       ->required();
@@ -81,6 +85,12 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--limit", arguments.limit, "Bytes per second of all disks together, e.g. 200M");
   app.add_option("--token-file", options.token_file,
                  "Projected service-account token (Kubernetes); read again whenever it is shown");
+  app.add_option("--drain", arguments.drain_seconds,
+                 "Seconds that running jobs get to end after SIGTERM, while no new ones are taken; "
+                 "what runs still is stopped at its journal")
+      ->check(CLI::Range(0.0, 86'400.0));
+  app.add_option("--health", options.health_file,
+                 "File that tells `vmferry-agent healthy` how this agent is; best on a tmpfs");
   app.add_option("--nbdkit", options.nbdkit_program, "nbdkit program")->capture_default_str();
   app.add_option("--vddk-libdir", options.vddk_libdir, "Directory of VDDK, with lib64/ inside");
   app.add_option("--vddk-stand-in", options.vddk_stand_in,
@@ -88,15 +98,30 @@ void describe(CLI::App& app, Arguments& arguments) {
                  "or one JSON array");
 }
 
-Result<void> complete_identity(Arguments& arguments) {
-  AgentOptions& options = arguments.options;
-  if (!options.server_key_file.empty()) {
-    options.server_key = TRY(read_file(options.server_key_file, 256));
-    while (!options.server_key.empty() && options.server_key.back() <= ' ') {
-      options.server_key.pop_back();
+// On Kubernetes the leader publishes its key when it first runs; the kubelet brings it here.
+Result<std::string> wait_for_server_key(const std::string& path, const Logger& log,
+                                        std::stop_token stop) {
+  const SystemClock clock;
+  bool told = false;
+  while (true) {
+    Result<std::string> key = read_file(path, 256);
+    if (key) {
+      while (!key->empty() && static_cast<unsigned char>(key->back()) <= ' ') key->pop_back();
+      if (!key->empty()) return key;
+    } else if (key.error().kind() != ErrorKind::NotFound) {
+      return key;
+    }
+    if (!told) log.info("waiting for the coordinator's public key", {{"file", path}});
+    told = true;
+    if (!clock.sleep(std::chrono::seconds(1), stop)) {
+      return Error(ErrorKind::Canceled, "stopped before there was a coordinator");
     }
   }
-  if (options.server_key.empty()) {
+}
+
+Result<void> complete_identity(Arguments& arguments) {
+  AgentOptions& options = arguments.options;
+  if (options.server_key.empty() && options.server_key_file.empty()) {
     return Error(ErrorKind::InvalidArgument, "give --server-key or --server-key-file");
   }
   if (arguments.kubelet_volumes) options.volumes.mode = VolumeRules::Mode::Kubelet;
@@ -113,11 +138,13 @@ Result<void> complete_identity(Arguments& arguments) {
   return {};
 }
 
-Result<void> complete(Arguments& arguments) {
+Result<void> complete(Arguments& arguments, const Logger& log, std::stop_token stop) {
   AgentOptions& options = arguments.options;
   if (!arguments.limit.empty()) {
     options.limit_bytes_per_second = TRY(parse_size(arguments.limit));
   }
+  options.drain_time = std::chrono::milliseconds(
+      static_cast<std::chrono::milliseconds::rep>(arguments.drain_seconds * 1000));
   TRY(complete_identity(arguments));
   if (options.vddk_stand_in.size() == 1) {
     const std::string text = options.vddk_stand_in.front();
@@ -140,6 +167,9 @@ Result<void> complete(Arguments& arguments) {
     }
   }
   options.keys = TRY(CurveKeys::load_or_create(arguments.key_file));
+  if (!options.server_key_file.empty()) {
+    options.server_key = TRY(wait_for_server_key(options.server_key_file, log, stop));
+  }
   return {};
 }
 
@@ -153,11 +183,16 @@ void leave_word(int) {
   errno = saved;
 }
 
-Result<void> run(Arguments& arguments, const Logger& log) {
-  TRY(complete(arguments));
+// Until the agent has ended by itself or a signal has asked it to.
+Result<void> work(Arguments& arguments, const Logger& log, std::stop_token stop) {
+  TRY(complete(arguments, log, stop));
   const SystemClock clock;
   const std::unique_ptr<Agent> agent = TRY(Agent::create(std::move(arguments.options), clock, log));
+  return agent->run(stop);
+}
 
+// Signals first: a container's first process gets only those that it asks for.
+Result<void> run(Arguments& arguments, const Logger& log) {
   static const WakeFd word;  // a late signal may still write to it
   stop_word = &word;
   struct sigaction action {};
@@ -179,9 +214,10 @@ Result<void> run(Arguments& arguments, const Logger& log) {
     }
     if (!over) stop.request_stop();
   });
-  const Result<void> ended = agent->run(stop.get_token());
+  Result<void> ended = work(arguments, log, stop.get_token());
   over = true;
   word.signal();
+  if (!ended && ended.error().kind() == ErrorKind::Canceled) return {};
   return ended;
 }
 
@@ -191,6 +227,7 @@ Result<void> run(Arguments& arguments, const Logger& log) {
 int main(int argc, char** argv) {
   // Before anything else: a holder costs next to nothing.
   if (argc == 2 && std::string_view(argv[1]) == "hold") return vmferry::hold();
+  if (argc >= 2 && std::string_view(argv[1]) == "healthy") return vmferry::healthy(argc, argv);
   vmferry::Arguments arguments;
   CLI::App app("Copies virtual disks as a VMFerry coordinator tells it to.", "vmferry-agent");
   vmferry::describe(app, arguments);

@@ -310,17 +310,21 @@ Result<void> hand_over(const FoundVolume& volume) {
       ::openat(volume.fd.get(), kDiskImage, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!disk) return errno_error(errno, fmt::format("cannot open the disk of '{}'", volume.name));
   const struct stat state = TRY(stat_of(disk.get(), volume.name));
-  mode_t mode = 0660;
+  const auto set_mode = [&](mode_t mode) -> Result<void> {
+    if ((state.st_mode & 07777) == mode || ::fchmod(disk.get(), mode) == 0 || errno == EPERM) {
+      return {};
+    }
+    return errno_error(errno, fmt::format("cannot set the mode of the disk of '{}'", volume.name));
+  };
+  // While it is ours: the mode of somebody else's file takes CAP_FOWNER.
+  TRY(set_mode(0660));
   if ((state.st_uid != kQemuUser || state.st_gid != kQemuGroup) &&
       ::fchown(disk.get(), kQemuUser, kQemuGroup) != 0) {
     if (errno != EPERM && errno != EINVAL && errno != EOPNOTSUPP) {
       return errno_error(
           errno, fmt::format("cannot give the disk of '{}' to user {}", volume.name, kQemuUser));
     }
-    if (state.st_uid != kQemuUser) mode = 0666;
-  }
-  if (::fchmod(disk.get(), mode) != 0 && errno != EPERM) {
-    return errno_error(errno, fmt::format("cannot set the mode of the disk of '{}'", volume.name));
+    if (state.st_uid != kQemuUser) TRY(set_mode(0666));
   }
   if (::fsync(disk.get()) != 0) {
     return coded_error(ErrorKind::DataLoss, code::kTargetIo, "the disk of '{}': fsync: {}",

@@ -12,6 +12,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "transfer/journal_file.h"
 #include "transfer/open_source.h"
 #include "transfer/resume.h"
 #include "transfer/sources/private_directory.h"
@@ -22,7 +23,7 @@ namespace {
 struct CopyFlags {
   std::vector<std::string> words;
   bool imageio = false, progress = false, json = false;
-  bool verify = true, verify_after = false;
+  bool verify = true, verify_after = false, compare_source = false, start_over = false;
   std::string journal, limit = "0", ca_file, thumbprint, hash = "xxh3-128";
   int workers = 0;
 };
@@ -76,6 +77,18 @@ void report_progress(Context& context, const CopyMonitor& monitor, std::stop_tok
   if (terminal) context.err << "\r\x1b[K" << std::flush;
 }
 
+// A container copied byte by byte is no error, and seldom what is wanted.
+Result<void> note_container(Context& context, DiskSource& source) {
+  std::byte beginning[32];
+  if (source.hints().sequential || source.size_bytes() < sizeof beginning) return {};
+  TRY(source.read(0, beginning, context.stop));
+  if (const std::string_view format = container_format(beginning); !format.empty()) {
+    context.err << "note: the source is a " << format
+                << " image and is copied as such; [ qemu-nbd FILE ] serves the disk within\n";
+  }
+  return {};
+}
+
 Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFlags& flags,
                             const DiskSource& source) {
   if (ends.null_target) {
@@ -91,13 +104,15 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
     target.sink = TRY(open_sink(options));
     return target;
   }
+  TRY(JournalFile::check_is_journal(flags.journal));
   JournalIdentity identity{.job = "vmferry copy",
                            .size_bytes = source.size_bytes(),
                            .hash = flags.hash,
                            .source = source.identity(),
                            .target = {}};
   TargetOpen target =
-      TRY(open_target(options, std::move(identity), flags.journal, std::nullopt, {}));
+      TRY(open_target(options, std::move(identity), flags.journal, std::nullopt, {},
+                      flags.start_over ? ChangedSource::StartOver : ChangedSource::Refuse));
   if (target.started_over) context.err << "note: starting over: " << target.reason << '\n';
   return target;
 }
@@ -122,6 +137,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   environment.log = context.log;
   environment.fingerprint = !flags.journal.empty();
   const auto source = TRY(open_source(endpoint, environment, context.stop));
+  TRY(note_container(context, *source));
   TargetOpen target = TRY(open_end(context, ends, flags, *source));
 
   CopyOptions options;
@@ -130,6 +146,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   options.verify = !flags.verify || ends.null_target ? VerifyMode::None
                    : flags.verify_after              ? VerifyMode::ReadBackAfter
                                                      : VerifyMode::ReadBack;
+  options.compare_source_digest = flags.compare_source;
   Throttle throttle(context.clock, limit);
   CopyMonitor monitor;
   std::jthread reporter;
@@ -141,14 +158,26 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
                    context.clock, context.log, context.stop);
 }
 
-Result<int> run_copy(Context& context, const CopyFlags& flags) {
+Result<int> run_copy(Context& context, CopyFlags flags) {
   const CopyEnds ends = TRY(parse_copy_ends(flags.words, flags.imageio));
+  TRY(check_ends_differ(ends, flags.journal));
+  if (flags.compare_source) {
+    if (!flags.imageio) {
+      return Error(ErrorKind::InvalidArgument,
+                   "--compare-source needs --imageio: no other server computes a digest");
+    }
+    flags.hash = "sha256";  // the one that it computes
+  }
   auto result = copy(context, ends, flags);  // the child has ended: its CPU time is known
   if (!result && result.error().kind() == ErrorKind::Canceled) {
     context.err << (flags.journal.empty()
                         ? "stopped; without --journal the next run starts from nothing\n"
                         : "stopped; the journal is saved: run the same command again to go on\n");
     return kInterrupted;
+  }
+  if (!result && result.error().code() == code::kSourceChanged && !flags.journal.empty()) {
+    return std::move(result).error().with_context(fmt::format(
+        "journal '{}' (--start-over drops what was copied, and begins anew)", flags.journal));
   }
   if (!result) return std::move(result).error();
   context.out << (flags.json ? copy_json(*result, cpu_seconds())
@@ -174,6 +203,11 @@ void add_copy(CLI::App& app, Context& context) {
   command
       ->add_option("--journal", flags->journal, "remember in FILE what is durable; go on from it")
       ->type_name("FILE");
+  command->add_flag(
+      "--start-over", flags->start_over,
+      "begin anew when the source is not the one of the journal, instead of refusing");
+  command->add_flag("--compare-source", flags->compare_source,
+                    "with --imageio: compare with the digest that the server computes");
   command->add_option("--limit", flags->limit, "bytes per second, such as 200M");
   command->add_option("--workers", flags->workers, "concurrent chunks; 0: as the source likes best")
       ->check(CLI::Range(0, 64));

@@ -1,8 +1,11 @@
 #include "cli/copy_arguments.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "common/http_client.h"
+#include "transfer/sources/file.h"
 
 namespace vmferry::cli {
 namespace {
@@ -42,6 +45,15 @@ Result<DiskEndpoint> parse_source(const std::string& text, bool imageio) {
   }
   endpoint.kind = SourceKind::File;
   return endpoint;
+}
+
+// Whether both paths lead to one file or one device. What is not there yet is no other's name.
+bool is_same_file(const std::string& one, const std::string& other) {
+  struct stat a {};
+  struct stat b {};
+  if (::stat(one.c_str(), &a) != 0 || ::stat(other.c_str(), &b) != 0) return false;
+  if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode)) return a.st_rdev == b.st_rdev;
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 }  // namespace
@@ -115,6 +127,46 @@ Result<std::vector<std::string>> command_on_socket(const std::vector<std::string
                       command.front());
   }
   return result;
+}
+
+std::string_view container_format(std::span<const std::byte> beginning) {
+  using namespace std::string_view_literals;
+  const std::string_view text(reinterpret_cast<const char*>(beginning.data()), beginning.size());
+  for (const auto& [magic, name] :
+       {std::pair{"QFI\xfb"sv, "qcow2"sv}, std::pair{"KDMV"sv, "VMDK"sv},
+        std::pair{"# Disk DescriptorFile"sv, "VMDK"sv}, std::pair{"vhdxfile"sv, "VHDX"sv},
+        std::pair{"conectix"sv, "VHD"sv}}) {
+    if (text.starts_with(magic)) return name;
+  }
+  return {};
+}
+
+Result<void> check_ends_differ(const CopyEnds& ends, const std::string& journal) {
+  std::vector<std::string> read;
+  if (ends.source.kind == SourceKind::File) {
+    read.push_back(TRY(path_of_file_url(ends.source.url)));
+  }
+  for (const std::string& word : ends.command) {
+    read.push_back(word);
+    if (const std::size_t equals = word.find('='); equals != std::string::npos) {
+      read.push_back(word.substr(equals + 1));  // file=disk.img
+    }
+  }
+  std::error_code none;
+  const bool in_directory = std::filesystem::is_directory(ends.target, none);
+  const std::string target = in_directory ? ends.target + "/disk.img" : ends.target;
+  for (const std::string& path : read) {
+    if (!ends.null_target && is_same_file(path, target)) {
+      return make_error(ErrorKind::InvalidArgument, "source and target are the same: '{}'", path);
+    }
+    if (!journal.empty() && is_same_file(path, journal)) {
+      return make_error(ErrorKind::InvalidArgument, "the journal '{}' is the source", journal);
+    }
+  }
+  if (!journal.empty() && !ends.null_target && is_same_file(target, journal)) {
+    return make_error(ErrorKind::InvalidArgument, "the journal '{}' is the target", journal);
+  }
+  return {};
 }
 
 }  // namespace vmferry::cli

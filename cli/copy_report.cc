@@ -30,8 +30,13 @@ std::string copy_text(const CopyResult& result, double cpu_seconds) {
     text += fmt::format("healed: {} retries, {} reconnects; last: {}\n", p.source.retries,
                         p.source.reconnects, p.source.last_error);
   }
-  text += fmt::format("digest: {} ({})\n", result.digest,
-                      result.verified ? "target read back and equal" : "target not read back");
+  if (!result.repaired_offsets.empty()) {
+    text += fmt::format("repaired: {} chunks that differed on the target, the first at offset {}\n",
+                        result.repaired_offsets.size(), result.repaired_offsets.front());
+  }
+  text += fmt::format("digest: {} ({}{})\n", result.digest,
+                      result.verified ? "target read back and equal" : "target not read back",
+                      result.source_digest_matched ? "; the server's own digest is the same" : "");
   return text;
 }
 
@@ -45,9 +50,14 @@ std::string copy_json(const CopyResult& result, double cpu_seconds) {
                                     {"cpu_seconds", cpu_seconds},
                                     {"digest", result.digest},
                                     {"verified", result.verified},
+                                    {"source_digest_matched", result.source_digest_matched},
+                                    {"repaired_offsets", result.repaired_offsets},
                                     {"resumed_bytes", p.resumed_bytes},
                                     {"retries", p.source.retries},
-                                    {"reconnects", p.source.reconnects}};
+                                    {"reconnects", p.source.reconnects},
+                                    {"last_error", p.source.last_error},
+                                    {"requests", p.source.requests},
+                                    {"wire_bytes", p.source.wire_bytes}};
   return json.dump() + "\n";
 }
 

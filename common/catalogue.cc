@@ -25,6 +25,11 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "mount the kubelet's directory into the agent with mountPropagation HostToContainer (see "
      "deploy/daemonset) and check that it is a shared mount on the node; or let holders copy "
      "by themselves (mover mode)"},
+    {code::kTargetDenied, "the pod that copies may not open the block device of its volume",
+     "on the node, let group disk (6) read and write the device, as udev does, or set "
+     "device_ownership_from_security_context in the container runtime, as KubeVirt asks for; "
+     "agents "
+     "open devices only with deploy/daemonset/components/block-by-agents"},
     {code::kHolderRefused, "the cluster refuses the pod that holds the target volume",
      "allow the pod named in the error: pod security level, admission webhook or service account; "
      "the import goes on by itself"},

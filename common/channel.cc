@@ -133,6 +133,15 @@ CurveKeys CurveKeys::generate() {
   return keys;
 }
 
+Result<CurveKeys> CurveKeys::from_secret(SecretString secret_key) {
+  TRY(check_key(secret_key.reveal(), "the secret key"));
+  std::array<char, kKeyLength + 1> derived{};
+  if (zmq_curve_public(derived.data(), secret_key.reveal().c_str()) != 0) {
+    return Error(ErrorKind::InvalidArgument, "no CURVE key");
+  }
+  return CurveKeys{derived.data(), std::move(secret_key)};
+}
+
 Result<CurveKeys> CurveKeys::load_or_create(const std::string& path) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {

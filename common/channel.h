@@ -20,6 +20,8 @@ struct CurveKeys {
   SecretString secret_key;
 
   static CurveKeys generate();
+  // The pair of a secret key in Z85. InvalidArgument: it is none.
+  static Result<CurveKeys> from_secret(SecretString secret_key);
   // Reads `path` (secret, mode 0600; refused when others may read it) and `path`.pub; makes both
   // when absent.
   static Result<CurveKeys> load_or_create(const std::string& path);

@@ -225,6 +225,7 @@ struct JournalAck {
   JobId job;
   Attempt attempt = 0;
   std::uint64_t sequence = 0;
+  bool is_first = false;  // nothing was known of this epoch before: tell again what was told
   friend bool operator==(const JournalAck&, const JournalAck&) = default;
 };
 

@@ -222,6 +222,7 @@ void fields(A& a, M& m) {
   a.field("job", m.job);
   a.field("attempt", m.attempt);
   a.field("sequence", m.sequence);
+  a.optional("first", m.is_first);
 }
 
 template <typename A, Is<Renewed> M>

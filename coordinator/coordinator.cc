@@ -8,10 +8,8 @@
 #include "coordinator/embedded/manifest_writer.h"
 #include "coordinator/embedded/standard_class.h"
 #include "coordinator/embedded/store.h"
-#include "coordinator/fleet/fleet.h"
-#include "coordinator/imports/import_reconciler.h"
+#include "coordinator/engine.h"
 #include "coordinator/kube/apply.h"
-#include "coordinator/kube/controller.h"
 #include "coordinator/kube/informer.h"
 #include "coordinator/volumes/directories.h"
 
@@ -63,43 +61,21 @@ struct Coordinator::Parts {
   UniqueFd lock;
   std::unique_ptr<embedded::Store> store;
   std::unique_ptr<Volumes> volumes;
-  std::unique_ptr<ProviderPool> providers;
-  Guarded<std::map<JobId, imports::Renewal>> renewals;
-  kube::WorkQueue queue{
-      Backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(30)}};
-  std::unique_ptr<Fleet> fleet;
-  std::unique_ptr<kube::EventRecorder> events;
-  std::unique_ptr<imports::ImportReconciler> reconciler;
-  std::unique_ptr<kube::Controller> controller;
+  std::unique_ptr<Engine> engine;
   std::vector<std::unique_ptr<kube::Informer>> informers;
   std::unique_ptr<embedded::ManifestWriter> manifests;
   std::unique_ptr<dashboard::StatusServer> status;
   std::jthread sweeper;
 
-  Result<DiskEndpoint> renew(const JobId& job, std::stop_token stop);
   void enqueue_namespace(const kube::Object& changed);
 };
-
-// On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
-Result<DiskEndpoint> Coordinator::Parts::renew(const JobId& job, std::stop_token stop) {
-  std::optional<imports::Renewal> renewal;
-  {
-    auto known = renewals.lock();
-    if (const auto found = known->find(job); found != known->end()) renewal = found->second;
-  }
-  if (!renewal) {
-    // After a restart, until the import's first pass has looked at the opening again.
-    return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
-  }
-  return renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop);
-}
 
 // What an import refers to has changed: its namespace's imports look again.
 void Coordinator::Parts::enqueue_namespace(const kube::Object& changed) {
   const auto imports_there = store->list(kube::types::kVirtualMachineImport,
                                          {.ns = changed.ns(), .label_selector = {}}, {});
   if (!imports_there) return;  // every unfinished import comes back by itself anyway
-  for (const kube::Object& object : imports_there->items) queue.add(object.key().to_string());
+  for (const kube::Object& object : imports_there->items) engine->enqueue(object);
 }
 
 Coordinator::Coordinator(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -110,8 +86,7 @@ Coordinator::~Coordinator() {
   parts_->sweeper = {};
   parts_->informers.clear();
   parts_->manifests.reset();
-  parts_->controller.reset();
-  parts_->fleet.reset();
+  parts_->engine->stop();
 }
 
 Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
@@ -127,48 +102,33 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
       std::make_unique<volumes::DirectoryVolumes>(*parts->store, *parts->store, home.path());
   volumes::DirectoryVolumes* const sweepable = directories.get();
   parts->volumes = std::move(directories);
-  parts->providers = std::make_unique<ProviderPool>(make_provider, log);
+  parts->engine = std::make_unique<Engine>(clock, log);
 
   Fleet::Options fleet;
   fleet.state_directory = home.fleet();
   fleet.keys = TRY(CurveKeys::load_or_create(home.keys() + "/coordinator"));
   fleet.allowed_agents = TRY(agent_keys(home));
   fleet.heartbeat_every = options.heartbeat;
-  fleet.attempts_per_job =
-      10;  // with back-off about two minutes: a restarting vCenter is no failure
   fleet.lease = options.lease;
   fleet.agent_limit_bytes_per_second = options.agent_limit_bytes_per_second;
-  fleet.renew = [p](const JobId& job, std::stop_token stop) { return p->renew(job, stop); };
-  fleet.changed = [p](const std::string& import_key) { p->queue.add(import_key); };
+  parts->engine->connect(fleet);
   const std::string public_key = fleet.keys.public_key;
-  parts->fleet = TRY(start_fleet(home, std::move(fleet), clock, log));
-  TRY(embedded::write_address(home, {parts->fleet->address(), public_key}));
-
-  parts->events = std::make_unique<kube::EventRecorder>(*parts->store, *parts->store, clock, log);
-  parts->reconciler = std::make_unique<imports::ImportReconciler>(imports::ReconcilerParts{
-      .reader = *parts->store,
-      .writer = *parts->store,
-      .volumes = *parts->volumes,
-      .fleet = *parts->fleet,
-      .providers = *parts->providers,
-      .events = *parts->events,
-      .clock = clock,
-      .log = log,
-      .settings = {.embedded = true, .template_directory = home.templates(), .vddk = options.vddk},
-      .renewals = parts->renewals});
-  parts->controller = std::make_unique<kube::Controller>(
-      parts->queue,
-      [p](const kube::ObjectKey& key, std::stop_token stop) {
-        return p->reconciler->reconcile(key, stop);
-      },
-      options.workers, log);
+  auto started = TRY(start_fleet(home, std::move(fleet), clock, log));
+  TRY(embedded::write_address(home, {started->address(), public_key}));
+  parts->engine->start(
+      std::move(started),
+      {.reader = *parts->store,
+       .writer = *parts->store,
+       .volumes = *parts->volumes,
+       .settings = {.embedded = true, .template_directory = home.templates(), .vddk = options.vddk},
+       .workers = options.workers});
 
   const auto follow = [&](const kube::ResourceType& type, auto handler) {
     parts->informers.push_back(std::make_unique<kube::Informer>(
         *parts->store, type, kube::Informer::Handlers{handler, handler}, clock, log));
   };
   follow(kube::types::kVirtualMachineImport,
-         [p](const kube::Object& object) { p->queue.add(object.key().to_string()); });
+         [p](const kube::Object& object) { p->engine->enqueue(object); });
   for (const kube::ResourceType* type : {&kube::types::kSecret, &kube::types::kResourceMapping,
                                          &kube::types::kStorageClass, &kube::types::kTemplate}) {
     follow(*type, [p](const kube::Object& object) { p->enqueue_namespace(object); });
@@ -186,8 +146,9 @@ Result<std::unique_ptr<Coordinator>> Coordinator::start(const Home& home,
         log.warn("sweep of events failed", expired.error());
     } while (clock.sleep(std::chrono::seconds(5), stop));
   });
-  parts->status = TRY(dashboard::StatusServer::start(home.socket(), *parts->fleet, log));
-  log.info("coordinator is ready", {{"address", parts->fleet->address()}, {"home", home.path()}});
+  parts->status = TRY(dashboard::StatusServer::start(home.socket(), parts->engine->fleet(), log));
+  log.info("coordinator is ready",
+           {{"address", parts->engine->fleet().address()}, {"home", home.path()}});
   return std::unique_ptr<Coordinator>(new Coordinator(std::move(parts)));
 }
 

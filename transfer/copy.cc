@@ -92,8 +92,9 @@ Error digest_differs(const SourceDigest& theirs, const std::string& ours) {
                      theirs.algorithm, theirs.hex, ours);
 }
 
-Result<void> read_back(CopyState& state, std::unique_ptr<Verification> verification,
-                       std::stop_token stop) {
+Result<std::vector<std::uint64_t>> read_back(CopyState& state,
+                                             std::unique_ptr<Verification> verification,
+                                             std::stop_token stop) {
   if (verification == nullptr) verification = TRY(Verification::start(state));
   return verification->finish(std::move(stop));
 }
@@ -115,9 +116,11 @@ Result<void> verify_stage(CopyState& state, std::unique_ptr<Verification> verifi
     }
     if (state.options.verify != VerifyMode::None) {
       state.counters.phase = CopyPhase::Verifying;
-      if (Result<void> verified = read_back(state, std::move(verification), stop); !verified) {
-        state.failure.set(std::move(verified).error());
+      Result<std::vector<std::uint64_t>> repaired = read_back(state, std::move(verification), stop);
+      if (!repaired) {
+        state.failure.set(std::move(repaired).error());
       } else {
+        result.repaired_offsets = *std::move(repaired);
         result.verified = true;
       }
     }

@@ -66,6 +66,9 @@ struct CopyResult {
   std::string digest;     // "xxh3-128:<hex>" or "sha256:<hex>", leaf-root over 1 MiB chunks
   bool verified = false;  // the target was read back and is equal
   bool source_digest_matched = false;
+  // Where the target differed when it was read back, and was made right by copying the chunk again:
+  // the first wrong byte of each such chunk.
+  std::vector<std::uint64_t> repaired_offsets;
   double seconds = 0;
   double verify_seconds = 0;
 };

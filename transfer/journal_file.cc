@@ -93,6 +93,27 @@ Result<std::unique_ptr<JournalFile>> JournalFile::open(const std::string& path) 
   return file;
 }
 
+Result<void> JournalFile::check_is_journal(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return {};
+  struct stat file {};
+  if (!fd || ::fstat(fd.get(), &file) != 0) {
+    return errno_error(errno, fmt::format("cannot open journal '{}'", path));
+  }
+  if (S_ISREG(file.st_mode)) {
+    if (file.st_size == 0) return {};
+    for (const std::uint64_t offset : {std::uint64_t{0}, kHeaderBytes}) {
+      char magic[kMagic.size()] = {};
+      if (::pread(fd.get(), magic, sizeof magic, static_cast<off_t>(offset)) == sizeof magic &&
+          std::string_view(magic, sizeof magic) == kMagic) {
+        return {};
+      }
+    }
+  }
+  return make_error(ErrorKind::InvalidArgument,
+                    "'{}' is no journal, and its content would be lost: name another file", path);
+}
+
 void JournalFile::corrupt(std::string damage) {
   content_ = Content::Corrupt;
   damage_ = std::move(damage);
@@ -246,10 +267,11 @@ Result<void> JournalFile::create(const JournalIdentity& identity) {
   sequence_ = 1;
   state_ = 0;
   newest_slot_ = 0;
-  TRY(write_slot(0));
-  TRY(write_slot(1));
+  // Headers first: from its first byte on the file can be told for a journal.
   TRY(write_fully(fd_.get(), 0, header));
   TRY(write_fully(fd_.get(), kHeaderBytes, header));
+  TRY(write_slot(0));
+  TRY(write_slot(1));
   if (::fsync(fd_.get()) != 0) return errno_error(errno, fmt::format("cannot sync '{}'", path_));
   // The name as well, once: a journal that a crash makes vanish would leave a target untrusted.
   const std::filesystem::path parent = std::filesystem::path(path_).parent_path();

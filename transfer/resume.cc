@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/catalogue.h"
 #include "common/id.h"
 #include "transfer/chunks.h"
 #include "transfer/digest.h"
@@ -127,12 +128,14 @@ Trust decide(const JournalIdentity& now, const std::optional<LocalState>& local,
 // Records locally, then tells the coordinator.
 class TeeJournal final : public Journal {
  public:
-  TeeJournal(std::unique_ptr<JournalFile> file, Trust trust, OnDurable on_durable)
+  TeeJournal(std::unique_ptr<JournalFile> file, Trust trust, OnDurable on_durable,
+             std::atomic<bool>* tell_all)
       : file_(std::move(file)),
         resumed_(trust.resume),
         durable_(std::move(trust.chunks)),
         backlog_(std::move(trust.backlog)),
-        on_durable_(std::move(on_durable)) {}
+        on_durable_(std::move(on_durable)),
+        tell_all_(tell_all) {}
 
   std::vector<DurableChunk> durable() const override { return durable_; }
   bool resumed() const override { return resumed_; }
@@ -152,6 +155,10 @@ class TeeJournal final : public Journal {
  private:
   void report(const std::vector<DurableChunk>& chunks) {
     if (!on_durable_) return;
+    if (file_ != nullptr && tell_all_ != nullptr && tell_all_->exchange(false)) {
+      backlog_ = {};
+      return on_durable_(file_->durable());  // `chunks` among them
+    }
     if (!backlog_.empty()) {
       on_durable_(backlog_);
       backlog_ = {};
@@ -164,6 +171,7 @@ class TeeJournal final : public Journal {
   std::vector<DurableChunk> durable_;
   std::vector<DurableChunk> backlog_;
   OnDurable on_durable_;
+  std::atomic<bool>* tell_all_;
 };
 
 JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
@@ -171,12 +179,25 @@ JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
   return identity;
 }
 
+Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
+  JournalIdentity was = before;  // as far as it is about the source
+  was.job = now.job;
+  was.hash = now.hash;
+  was.target = now.target;
+  const std::string difference = identity_difference(was, now);
+  if (difference.empty()) return {};
+  return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                     "{}: what the journal describes is of another disk, or of an earlier state",
+                     difference);
+}
+
 }  // namespace
 
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               OnDurable on_durable) {
+                               OnDurable on_durable, ChangedSource changed,
+                               std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
   const ResumeState remote = from_coordinator.value_or(ResumeState{});
   std::unique_ptr<JournalFile> file;
@@ -193,6 +214,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
   SinkOptions how = options;
   TargetOpen open;
   Trust trust = distrust(damage);
+  bool target_is_gone = false;
   if (local || !remote.epoch.empty()) {
     how.resume = true;
     Result<std::unique_ptr<DiskSink>> sink = open_sink(how);
@@ -201,12 +223,16 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
       open.sink = *std::move(sink);
     } else if (sink.error().kind() == ErrorKind::NotFound ||
                sink.error().kind() == ErrorKind::DataLoss) {
+      target_is_gone = sink.error().kind() == ErrorKind::NotFound;
       trust = distrust("target: " + sink.error().message());
     } else {
       return std::move(sink).error();
     }
   }
 
+  if (changed == ChangedSource::Refuse && local && !local->chunks.empty() && !target_is_gone) {
+    TRY(check_same_source(local->identity, identity));
+  }
   if (!trust.resume) {
     // The journal goes first: a crash in between must not leave one that describes lost content.
     open.sink.reset();
@@ -227,8 +253,8 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     TRY(file->create(stored));
   }
   if (file != nullptr) TRY(file->record(trust.adopted));
-  open.journal =
-      std::make_unique<TeeJournal>(std::move(file), std::move(trust), std::move(on_durable));
+  open.journal = std::make_unique<TeeJournal>(std::move(file), std::move(trust),
+                                              std::move(on_durable), tell_all);
   return open;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,6 +37,10 @@ struct TargetOpen {
   std::string reason;                // why: "source disk_uuid changed from 'A' to 'B'"; else empty
 };
 
+// When the journal describes another state of the source. Refuse leaves target and journal as they
+// are, so that a person who named the wrong source loses nothing.
+enum class ChangedSource { StartOver, Refuse };
+
 // Opens sink and journal together and decides between going on and starting over: the only place
 // that does. Data on the target is trusted only for chunks of a journal whose epoch and identity
 // (job, size, hash, source, target) fit; for anything else the journal is discarded first and the
@@ -50,13 +55,17 @@ struct TargetOpen {
 //
 // `on_durable` (may be empty) gets every chunk that the coordinator does not have yet, from the
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
-// the first call also carries those that only the local journal knew.
+// the first call also carries those that only the local journal knew. `tell_all` (may be null) set
+// to true by anybody: the next call carries all that are durable, and resets it.
 //
-// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use.
+// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use; DataLoss
+// with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                const std::optional<ResumeState>& from_coordinator,
-                               std::function<void(const std::vector<DurableChunk>&)> on_durable);
+                               std::function<void(const std::vector<DurableChunk>&)> on_durable,
+                               ChangedSource changed = ChangedSource::StartOver,
+                               std::atomic<bool>* tell_all = nullptr);
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);

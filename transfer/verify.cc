@@ -13,7 +13,7 @@ namespace vmferry {
 namespace {
 
 // What a reader asks for at once, and how many ask: benchmarks/README.md.
-constexpr std::uint64_t kReadChunks = 2;
+constexpr std::uint64_t kReadChunks = 2;  // at least: repair() compares two in one buffer
 constexpr std::uint64_t kReaders = 4;
 constexpr int kFlushShare = 10;  // flushes behind the copy take at most this part of the time
 constexpr std::chrono::milliseconds kFollowTick{20};
@@ -31,16 +31,31 @@ Result<bool> leaf_is_equal(const CopyState& state, std::uint64_t index,
                             state.leaves->leaf(index));
 }
 
-Error verify_failed(std::vector<std::uint64_t> chunks, std::string_view what) {
-  std::ranges::sort(chunks);
-  std::string offsets;
-  for (std::size_t i = 0; i < chunks.size() && i < kOffsetsNamed; ++i) {
-    offsets += fmt::format("{}{}", i == 0 ? "" : ", ", chunks[i] * kChunkBytes);
+// "N, N, N, ..."
+std::string offsets_text(std::vector<std::uint64_t> offsets) {
+  std::ranges::sort(offsets);
+  std::string text;
+  for (std::size_t i = 0; i < offsets.size() && i < kOffsetsNamed; ++i) {
+    text += fmt::format("{}{}", i == 0 ? "" : ", ", offsets[i]);
   }
-  return coded_error(
-      ErrorKind::DataLoss, code::kVerifyFailed,
-      "{} chunks of 1 MiB on the target differ from what was received{}, at offsets {}{}",
-      chunks.size(), what, offsets, chunks.size() > kOffsetsNamed ? ", ..." : "");
+  return offsets.size() > kOffsetsNamed ? text + ", ..." : text;
+}
+
+// Where exactly they differ only the source can tell.
+Error chunks_differ(const std::vector<std::uint64_t>& chunks, std::string_view why_no_repair) {
+  std::vector<std::uint64_t> offsets;
+  for (const std::uint64_t index : chunks) offsets.push_back(index * kChunkBytes);
+  return coded_error(ErrorKind::DataLoss, code::kVerifyFailed,
+                     "{} chunks of 1 MiB on the target differ from what was received ({}), those "
+                     "at offsets {}",
+                     chunks.size(), why_no_repair, offsets_text(std::move(offsets)));
+}
+
+Error still_differs(const std::vector<std::uint64_t>& offsets) {
+  return coded_error(ErrorKind::DataLoss, code::kVerifyFailed,
+                     "{} chunks of 1 MiB on the target differ from what was received, also after "
+                     "one repair; their first wrong bytes are at offsets {}",
+                     offsets.size(), offsets_text(offsets));
 }
 
 }  // namespace
@@ -195,10 +210,10 @@ Result<void> Verification::report(std::uint64_t index) {
   const std::lock_guard lock(mutex_);
   differing_.push_back(index);
   if (differing_.size() <= kMostRepairs) return {};
-  return verify_failed(differing_, " (too many to repair)");
+  return chunks_differ(differing_, "too many to repair");
 }
 
-Result<void> Verification::finish(std::stop_token stop) {
+Result<std::vector<std::uint64_t>> Verification::finish(std::stop_token stop) {
   if (follower_.joinable()) {
     follower_.request_stop();
     follower_.join();
@@ -208,39 +223,46 @@ Result<void> Verification::finish(std::stop_token stop) {
   for (std::jthread& reader : readers_) reader.join();
   if (std::optional<Error> failed = state_.failure.get()) return *std::move(failed);
   TRY(std::move(queued));
-  if (differing_.empty()) return {};
+  if (differing_.empty()) return std::vector<std::uint64_t>();
   std::ranges::sort(differing_);
   return repair(differing_, std::move(stop));
 }
 
-Result<void> Verification::repair(const std::vector<std::uint64_t>& chunks, std::stop_token stop) {
-  // A sequential source cannot go back.
-  if (state_.hints.sequential) return verify_failed(chunks, "");
-  state_.log.warn("target differs, copying the chunks again",
-                  {{"offset", chunks.front() * kChunkBytes},
-                   {"bytes", static_cast<std::uint64_t>(chunks.size()) * kChunkBytes}});
+Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::uint64_t>& chunks,
+                                                        std::stop_token stop) {
+  if (state_.hints.sequential) return chunks_differ(chunks, "its source cannot go back");
   LeafHasher hasher = TRY(LeafHasher::make(state_.options.hash));
   const AlignedBuffer& buffer = buffers_.front();
-  for (const std::uint64_t index : chunks) {
-    if (stop.stop_requested()) return Error(ErrorKind::Canceled, "repair stopped");
-    TRY(copy_chunk_again(state_, index, hasher, buffer, stop));
-  }
-  TRY(flush_target(state_));
-  std::vector<std::uint64_t> still;
+  std::vector<std::uint64_t> offsets;
   for (const std::uint64_t index : chunks) {
     if (stop.stop_requested()) return Error(ErrorKind::Canceled, "repair stopped");
     const ByteRange range = chunk_range(index, state_.size_bytes);
+    const std::span<std::byte> right = buffer.span().first(range.length);
+    const std::span<std::byte> wrong = buffer.span().subspan(kChunkBytes, range.length);
+    TRY(state_.sink.read_back(range.offset, wrong));
+    TRY(copy_chunk_again(state_, index, hasher, buffer, stop));
+    const auto first = std::ranges::mismatch(right, wrong).in1 - right.begin();
+    // Equal by now: it was the reading that went wrong, or the source's first answer.
+    const std::uint64_t within = static_cast<std::uint64_t>(first) % range.length;
+    offsets.push_back(range.offset + within);
+    state_.log.warn("target differs, copying the chunk again", {{"offset", offsets.back()}});
+  }
+  TRY(flush_target(state_));
+  std::vector<std::uint64_t> still;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    if (stop.stop_requested()) return Error(ErrorKind::Canceled, "repair stopped");
+    const ByteRange range = chunk_range(chunks[i], state_.size_bytes);
     const std::span<std::byte> chunk = buffer.span().first(range.length);
     TRY(state_.sink.read_back(range.offset, chunk));
-    if (TRY(leaf_is_equal(state_, index, chunk, hasher))) {
+    if (TRY(leaf_is_equal(state_, chunks[i], chunk, hasher))) {
       state_.counters.verified += range.length;
     } else {
-      still.push_back(index);
+      still.push_back(offsets[i]);
     }
   }
-  if (!still.empty()) return verify_failed(still, ", after one repair");
+  if (!still.empty()) return still_differs(still);
   if (state_.journal != nullptr) TRY(record_chunks(state_, chunks));
-  return {};
+  return offsets;
 }
 
 }  // namespace vmferry

@@ -32,10 +32,10 @@ class Verification {
   Verification& operator=(const Verification&) = delete;
 
   // After the copy and its last flush. Compares what is left; zero chunks need no reading where the
-  // sink knows them to be zero. Chunks that differ are copied once more and compared again. Errors:
-  // DataLoss with VMF-XFER-VERIFY-FAILED and the offsets; those of the sink and of the source;
-  // Canceled.
-  Result<void> finish(std::stop_token stop);
+  // sink knows them to be zero. Chunks that differ are copied once more and compared again; their
+  // first wrong bytes are the answer. Errors: DataLoss with VMF-XFER-VERIFY-FAILED and the offsets;
+  // those of the sink and of the source; Canceled.
+  Result<std::vector<std::uint64_t>> finish(std::stop_token stop);
 
  private:
   explicit Verification(CopyState& state);
@@ -49,7 +49,8 @@ class Verification {
   Result<void> queue_rest();
   Result<void> compare_queued(const AlignedBuffer& buffer);
   Result<void> report(std::uint64_t index);
-  Result<void> repair(const std::vector<std::uint64_t>& chunks, std::stop_token stop);
+  Result<std::vector<std::uint64_t>> repair(const std::vector<std::uint64_t>& chunks,
+                                            std::stop_token stop);
 
   CopyState& state_;
   std::vector<AlignedBuffer> buffers_;  // one a reader

@@ -14,10 +14,11 @@ struct Fleet::Impl {
 Fleet::Fleet(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Fleet::~Fleet() = default;
 
-Result<std::unique_ptr<Fleet>> Fleet::start(Options options, const Clock& clock,
-                                            const Logger& log) {
+Result<std::unique_ptr<Fleet>> Fleet::start(Options options, const Clock& clock, const Logger& log,
+                                            std::stop_token stop) {
   JournalStore store = TRY(JournalStore::open(options.state_directory));
-  std::vector<JobRecord> records = TRY(store.load());
+  JobRecords& kept = options.records != nullptr ? *options.records : store;
+  std::vector<JobRecord> records = TRY(kept.load(stop));
   for (const JobRecord& record : records) {
     // Reading cuts off a torn tail, behind which nothing may be appended.
     if (!record.outcome) (void)TRY(store.journal(record.job));

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/protocol.h"
 #include "common/result.h"
+#include "coordinator/fleet/job_records.h"
 
 namespace vmferry {
 
@@ -78,9 +79,10 @@ using RenewHandler = std::function<Result<DiskEndpoint>(const JobId& job, std::s
 // Called when a job's state changed, so that its import is reconciled: must not block.
 using ChangeHandler = std::function<void(const std::string& import_key)>;
 
-// All agents and all transfers: owns the channel's thread. What it needs to survive a restart
-// (attempts, epochs, journals, outcomes not yet collected) is in `state_directory`; what runs it
-// learns from the agents' hellos before it assigns anything. Thread-safe.
+// All agents and all transfers: owns the channel's thread. What it needs to survive a restart is
+// in records (attempts, epochs, outcomes not yet collected), and in `state_directory`, journals,
+// without which agents are asked for theirs; what runs it learns from the agents' hellos before it
+// assigns anything. Thread-safe.
 class Fleet {
  public:
   struct Options {
@@ -90,6 +92,9 @@ class Fleet {
     std::optional<std::set<std::string>> allowed_agents;  // public keys
     AgentGate* gate =
         nullptr;  // where keys prove nothing: looks at every hello; outlives the fleet
+    JobRecords* records = nullptr;  // null: files of state_directory
+    // Asked before anything is sent; false: be silent, another coordinator acts. Empty: always.
+    std::function<bool()> may_act;
     std::chrono::milliseconds heartbeat_every{500};
     std::chrono::milliseconds lease{5000};
     std::chrono::milliseconds settle{2000};  // after start: wait for hellos before assigning
@@ -97,11 +102,12 @@ class Fleet {
     std::uint64_t agent_limit_bytes_per_second = 0;
     int jobs_per_datastore = 8;
     int jobs_per_provider = 40;
+    int jobs_per_source_host = 8;  // an ESXi host's memory for reads is small
     RenewHandler renew;
     ChangeHandler changed;
   };
   static Result<std::unique_ptr<Fleet>> start(Options options, const Clock& clock,
-                                              const Logger& log);
+                                              const Logger& log, std::stop_token stop = {});
   ~Fleet();
 
   std::string address() const;

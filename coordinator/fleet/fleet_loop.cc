@@ -11,6 +11,8 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::chrono::milliseconds kLeastTick{20};  // however many messages come
 constexpr std::size_t kMostChunksOfPart = 8192;
+constexpr std::size_t kMostHeld = 256;  // of a job whose record cannot be stored: asked for again
+constexpr std::chrono::seconds kRemoveAgain{2};
 
 JobTable::Options table_options(const Fleet::Options& options, const protocol::Welcome& welcome) {
   JobTable::Options table;
@@ -22,6 +24,7 @@ JobTable::Options table_options(const Fleet::Options& options, const protocol::W
   table.agent_limit_bytes_per_second = options.agent_limit_bytes_per_second;
   table.limits.jobs_per_datastore = options.jobs_per_datastore;
   table.limits.jobs_per_provider = options.jobs_per_provider;
+  table.limits.jobs_per_source_host = options.jobs_per_source_host;
   return table;
 }
 
@@ -48,19 +51,22 @@ JobId job_of(const Effect& effect) {
 
 }  // namespace
 
-FleetLoop::FleetLoop(Fleet::Options options, JournalStore store, std::vector<JobRecord> records,
+FleetLoop::FleetLoop(Fleet::Options options, JournalStore journals, std::vector<JobRecord> records,
                      std::unique_ptr<CoordinatorChannel> channel, const Clock& clock,
                      const Logger& log)
     : clock_(clock),
       log_(log),
       changed_(options.changed),
       gate_(options.gate),
+      may_act_(options.may_act),
       welcome_{protocol::kVersion, random_hex_id(), options.heartbeat_every, options.lease},
-      store_(std::move(store)),
+      journals_(std::move(journals)),
+      records_(options.records != nullptr ? *options.records : journals_),
       channel_(std::move(channel)),
       address_(channel_->address()),
       table_(table_options(options, welcome_), std::move(records), clock.steady()),
       renewals_(options.renew, log, answers_),
+      record_thread_(records_, stored_),
       thread_([this](std::stop_token stop) { run(stop); }) {}
 
 FleetLoop::~FleetLoop() {
@@ -70,7 +76,8 @@ FleetLoop::~FleetLoop() {
 
 void FleetLoop::run(std::stop_token stop) {
   SteadyTime last_tick{};
-  const std::vector<int> wake_fds{wake_.get(), answers_.wake_fd(), passes_->wake_fd()};
+  const std::vector<int> wake_fds{wake_.get(), answers_.wake_fd(), stored_.wake_fd(),
+                                  passes_->wake_fd()};
   bool late = false;
   while (!stop.stop_requested()) {
     try {
@@ -82,6 +89,14 @@ void FleetLoop::run(std::stop_token stop) {
         continue;
       }
       wake_.clear();
+      if (may_act_ && !may_act_()) {
+        // Nothing is sent any more: no acknowledgement may prolong an agent's lease.
+        if (!std::exchange(silent_, true)) log_.warn("the fleet is silent");
+        clock_.sleep(kTick, stop);
+        continue;
+      }
+      for (RecordThread::Answer& answer : stored_.take_all()) stored(std::move(answer));
+      remove_again();
       Effects effects;
       std::vector<Received> questions;
       {
@@ -147,10 +162,56 @@ void FleetLoop::carry_out(Effects effects) {
   std::set<JobId> failed;
   for (Effect& effect : effects) {
     const JobId job = job_of(effect);
-    if (!job.empty() && failed.contains(job)) continue;
+    if (!job.empty()) {
+      if (const auto held = held_.find(job); held != held_.end()) {
+        const bool removal = std::holds_alternative<RemoveJob>(effect);
+        if (removal || held->second.size() < kMostHeld) held->second.push_back(std::move(effect));
+        continue;
+      }
+      if (failed.contains(job)) continue;
+    }
     if (!carry_out_one(effect) && !job.empty()) failed.insert(job);
   }
   for (const std::string& import_key : std::exchange(changes_, {})) changed_(import_key);
+}
+
+// A record is stored or removed, or is not: what waited for that goes on, or is left out but for
+// the job's removal.
+void FleetLoop::stored(RecordThread::Answer answer) {
+  if (!answer.result) {
+    log_.error(answer.removal ? "cannot remove a job" : "cannot store a job", answer.result.error(),
+               {{"job", answer.job.value}});
+    if (answer.removal) {
+      unremoved_[answer.job] = clock_.steady() + kRemoveAgain;
+      return;  // what comes behind waits: the removal must not hit a later record
+    }
+  } else if (answer.removal) {
+    if (const Result<void> removed = journals_.remove(answer.job); !removed) {
+      log_.warn("cannot remove a journal", removed.error(), {{"job", answer.job.value}});
+    }
+  }
+  const auto found = held_.find(answer.job);
+  if (found == held_.end()) return;
+  Effects held = std::move(found->second);
+  held_.erase(found);
+  if (!answer.result) {
+    std::erase_if(held, [](const Effect& effect) {
+      return !std::holds_alternative<RemoveJob>(effect) && !std::holds_alternative<TellLog>(effect);
+    });
+  }
+  carry_out(std::move(held));
+}
+
+void FleetLoop::remove_again() {
+  const SteadyTime now = clock_.steady();
+  for (auto due = unremoved_.begin(); due != unremoved_.end();) {
+    if (due->second > now) {
+      ++due;
+      continue;
+    }
+    record_thread_.remove(due->first);
+    due = unremoved_.erase(due);
+  }
 }
 
 bool FleetLoop::carry_out_one(Effect& effect) {
@@ -158,15 +219,15 @@ bool FleetLoop::carry_out_one(Effect& effect) {
 }
 
 bool FleetLoop::done(const SaveRecord& effect) {
-  const Result<void> saved = store_.save(effect.record);
-  if (!saved) log_.error("cannot store a job", saved.error(), {{"job", effect.record.job.value}});
-  return saved.ok();
+  held_.try_emplace(effect.record.job);
+  record_thread_.save(effect.record);
+  return true;
 }
 
 bool FleetLoop::done(const RemoveJob& effect) {
-  const Result<void> removed = store_.remove(effect.job);
-  if (!removed) log_.error("cannot remove a job", removed.error(), {{"job", effect.job.value}});
-  return removed.ok();
+  held_.try_emplace(effect.job);
+  record_thread_.remove(effect.job);
+  return true;
 }
 
 // A message that does not leave is no failure of the job: all are said again.
@@ -192,14 +253,18 @@ bool FleetLoop::done(const SendMessage& effect) {
 
 bool FleetLoop::done(SendAssign& effect) {
   protocol::Assign& assign = effect.assign;
-  Result<JournalStore::Stored> stored = store_.journal(assign.job);
+  Result<JournalStore::Stored> stored = journals_.journal(assign.job);
   if (!stored) {
     log_.warn("journal is unusable; the disk is copied anew", stored.error(),
               {{"job", assign.job.value}});
     stored = JournalStore::Stored{};
   }
-  assign.epoch = stored->epoch;
-  assign.identity = stored->identity;
+  if (assign.epoch.empty()) {
+    assign.epoch = stored->epoch;
+    assign.identity = stored->identity;
+  } else if (stored->epoch != assign.epoch || stored->identity != assign.identity) {
+    stored->chunks.clear();  // of another life of the target, or of none
+  }
   for (std::size_t next = 0; next < stored->chunks.size();) {
     protocol::AssignJournal part{assign.job, assign.attempt, assign.journal_parts++, {}};
     std::size_t bytes = 0;
@@ -221,18 +286,13 @@ bool FleetLoop::done(SendAssign& effect) {
 
 bool FleetLoop::done(const StoreJournal& effect) {
   const protocol::JournalUpdate& update = effect.update;
-  if (const Result<void> stored = store_.append(update); !stored) {
-    log_.warn("cannot store a journal", stored.error(), {{"job", update.job.value}});
+  const Result<bool> is_first = journals_.append(update);
+  if (!is_first) {
+    log_.warn("cannot store a journal", is_first.error(), {{"job", update.job.value}});
     return true;  // not acknowledged, so it comes again
   }
-  send(effect.peer, protocol::JournalAck{update.job, update.attempt, update.sequence});
+  send(effect.peer, protocol::JournalAck{update.job, update.attempt, update.sequence, *is_first});
   return true;
-}
-
-bool FleetLoop::done(const DistrustTarget& effect) {
-  const Result<void> result = store_.distrust(effect.job);
-  if (!result) log_.error("cannot reset a journal", result.error(), {{"job", effect.job.value}});
-  return result.ok();
 }
 
 bool FleetLoop::done(AskRenewal& effect) {

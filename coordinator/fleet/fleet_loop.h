@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -18,16 +19,18 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/fleet/job_table.h"
 #include "coordinator/fleet/journal_store.h"
+#include "coordinator/fleet/record_thread.h"
 #include "coordinator/fleet/renewals.h"
 
 namespace vmferry {
 
-// The thread that owns the channel and the fleet's files: brings messages and time to the table and
+// The thread that owns the channel and the journals: brings messages and time to the table and
 // carries out its effects. The table is shared with the API's callers under a lock that is held for
-// memory work only.
+// memory work only. Records are stored by a thread beside it: what comes after one for the same job
+// waits until it is stored, so that no Assign leaves before its attempt is written down.
 class FleetLoop {
  public:
-  FleetLoop(Fleet::Options options, JournalStore store, std::vector<JobRecord> records,
+  FleetLoop(Fleet::Options options, JournalStore journals, std::vector<JobRecord> records,
             std::unique_ptr<CoordinatorChannel> channel, const Clock& clock, const Logger& log);
   ~FleetLoop();
 
@@ -71,10 +74,11 @@ class FleetLoop {
   bool done(const SendMessage& effect);
   bool done(SendAssign& effect);
   bool done(const StoreJournal& effect);
-  bool done(const DistrustTarget& effect);
   bool done(AskRenewal& effect);
   bool done(const TellChange& effect);
   bool done(const TellLog& effect);
+  void stored(RecordThread::Answer answer);
+  void remove_again();
   bool send(const std::string& peer, const protocol::Message& message);
   void tell_strangers();
 
@@ -82,8 +86,10 @@ class FleetLoop {
   const Logger log_;
   const ChangeHandler changed_;
   AgentGate* const gate_;  // null: whoever passes the handshake is heard
+  const std::function<bool()> may_act_;
   const protocol::Welcome welcome_;
-  const JournalStore store_;
+  JournalStore journals_;
+  JobRecords& records_;
   const std::unique_ptr<CoordinatorChannel> channel_;
   const std::string address_;
   WakeFd wake_;
@@ -94,10 +100,15 @@ class FleetLoop {
   std::set<std::string> changes_;
   std::uint64_t garbage_seen_ = 0;
   std::uint64_t refused_seen_ = 0;
+  bool silent_ = false;                    // we may not act any more
+  std::map<JobId, Effects> held_;          // behind a record that is being stored or removed
+  std::map<JobId, SteadyTime> unremoved_;  // removals that failed, and when to try again
+  Mailbox<RecordThread::Answer> stored_;
   // Shared: the gate may answer when there is no loop any more.
   const std::shared_ptr<Mailbox<GateAnswer>> passes_ = std::make_shared<Mailbox<GateAnswer>>();
   Mailbox<RenewalAnswer> answers_;
   Renewals renewals_;
+  RecordThread record_thread_;
   std::jthread thread_;
 };
 

@@ -58,6 +58,8 @@ std::string to_json(const JobRecord& record) {
                 {"sourceHost", record.source_host},
                 {"attempt", record.attempt},
                 {"failures", record.failures},
+                {"epoch", record.epoch},
+                {"identity", record.identity},
                 {"history", record.history}};
   if (record.writer) {
     value["writer"] = {{"agent", record.writer->agent.value},
@@ -83,6 +85,9 @@ Result<JobRecord> job_record_from_json(std::string_view text) {
     record.attempt = value.at("attempt").get<protocol::Attempt>();
     record.failures = value.at("failures").get<int>();
     record.history = value.at("history").get<std::vector<std::string>>();
+    // Records of earlier versions have none: then the journal beside them is believed.
+    record.epoch = value.value("epoch", std::string());
+    record.identity = value.value("identity", std::string());
     if (value.contains("writer")) {
       const json& writer = value.at("writer");
       record.writer = Writer{AgentId{writer.at("agent").get<std::string>()},

@@ -50,6 +50,11 @@ struct JobRecord {
   protocol::Attempt attempt = 0;  // of the last assignment
   int failures = 0;               // that count against attempts_per_job
   std::optional<Writer> writer;
+  // The life of the target that its newest writer told of, and for what its chunks are valid:
+  // chunks of any other are worth nothing. Empty: never told. An epoch without identity: nothing
+  // on the target is to be trusted.
+  std::string epoch;
+  std::string identity;
   std::optional<JobOutcome> outcome;
   std::vector<std::string> history;
   friend bool operator==(const JobRecord&, const JobRecord&) = default;

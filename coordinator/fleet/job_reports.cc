@@ -252,14 +252,21 @@ void JobTable::on(Agent& agent, const protocol::Refused& message, SteadyTime now
 
 void JobTable::on(Agent& agent, const protocol::JournalUpdate& message, SteadyTime,
                   Effects& effects) {
-  if (written_by(agent, message.job, message.attempt) != nullptr) {
+  if (Entry* entry = written_by(agent, message.job, message.attempt)) {
+    JobRecord& record = entry->record;
+    if (record.epoch != message.epoch || record.identity != message.identity) {
+      // The target's new life is known before anything of it counts.
+      record.epoch = message.epoch;
+      record.identity = message.identity;
+      effects.push_back(SaveRecord{record});
+    }
     effects.push_back(StoreJournal{agent.peer, message});
     return;
   }
   // Of an attempt that is over: acknowledged, so that it is not sent again, but not believed.
   effects.push_back(
       SendMessage{agent.peer, message.job,
-                  protocol::JournalAck{message.job, message.attempt, message.sequence}});
+                  protocol::JournalAck{message.job, message.attempt, message.sequence, false}});
 }
 
 void JobTable::on(Agent& agent, const protocol::Done& message, SteadyTime, Effects& effects) {
@@ -291,8 +298,10 @@ void JobTable::on(Agent& agent, const protocol::Failed& message, SteadyTime now,
     remember(*entry, agent.id.value + ": " + error.message() + " after " + percent(entry->status));
     const bool stale = error.code() == code::kVerifyFailed && entry->status.resumed_bytes > 0;
     if (stale) {
-      // What an earlier attempt had made durable is not there. Once more from the start.
-      effects.push_back(DistrustTarget{message.job});
+      // What an earlier attempt had made durable is not there. Once more from the start: no agent
+      // has a journal of this epoch.
+      entry->record.epoch = random_hex_id();
+      entry->record.identity.clear();
       retry(*entry, error, Blame::Counts, now, effects);
     } else if (is_retryable(error.kind())) {
       if (agents_fault) entry->blocked[agent.id] = now + kBlockRefusing;

@@ -126,6 +126,8 @@ void JobTable::send_assign(Entry& entry, const Agent& agent, SteadyTime now, Eff
   assign.target = request.target;
   assign.compare_source_digest = request.compare_source_digest;
   assign.limit_bytes_per_second = request.limit_bytes_per_second;
+  assign.epoch = entry.record.epoch;
+  assign.identity = entry.record.identity;
   effects.push_back(SaveRecord{entry.record});
   effects.push_back(SendAssign{agent.peer, std::move(assign)});
 }

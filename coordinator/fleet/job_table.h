@@ -32,16 +32,13 @@ struct SendMessage {
   JobId job;  // empty: about no job
   protocol::Message message;
 };
-struct SendAssign {  // with the journal's parts before it; epoch, identity and parts still missing
+struct SendAssign {  // with the journal's parts before it; what the journal knows still missing
   std::string peer;
   protocol::Assign assign;
 };
 struct StoreJournal {  // then acknowledge it
   std::string peer;
   protocol::JournalUpdate update;
-};
-struct DistrustTarget {  // the target is not what its journal says: start it over
-  JobId job;
 };
 struct AskRenewal {
   std::string peer;
@@ -56,7 +53,7 @@ struct TellLog {
   LogFields fields;
 };
 using Effect = std::variant<SaveRecord, RemoveJob, SendMessage, SendAssign, StoreJournal,
-                            DistrustTarget, AskRenewal, TellChange, TellLog>;
+                            AskRenewal, TellChange, TellLog>;
 using Effects = std::vector<Effect>;
 
 // All jobs and agents as values: events in, effects out, no I/O, time passed in. Keeps the promise

@@ -97,7 +97,7 @@ std::string JournalStore::directory(const JobId& job) const {
   return jobs_ + "/" + safe_file_name(job.value);
 }
 
-Result<std::vector<JobRecord>> JournalStore::load() const {
+Result<std::vector<JobRecord>> JournalStore::load(std::stop_token) {
   std::vector<JobRecord> records;
   std::error_code code;
   for (fs::directory_iterator it(jobs_, code), end; !code && it != end; it.increment(code)) {
@@ -119,12 +119,12 @@ Result<std::vector<JobRecord>> JournalStore::load() const {
   return records;
 }
 
-Result<void> JournalStore::save(const JobRecord& record) const {
+Result<void> JournalStore::save(const JobRecord& record, std::stop_token) {
   TRY(make_directories(directory(record.job), 0700));
   return write_file_atomically(directory(record.job) + "/record.json", to_json(record), 0600);
 }
 
-Result<void> JournalStore::remove(const JobId& job) const {
+Result<void> JournalStore::remove(const JobId& job, std::stop_token) {
   std::error_code code;
   fs::remove_all(directory(job), code);
   if (code) return errno_error(code.value(), "cannot remove '" + directory(job) + "'");
@@ -154,7 +154,8 @@ Result<JournalStore::Stored> JournalStore::journal(const JobId& job) const {
   return stored;
 }
 
-Result<void> JournalStore::append(const protocol::JournalUpdate& update) const {
+Result<bool> JournalStore::append(const protocol::JournalUpdate& update) const {
+  TRY(make_directories(directory(update.job), 0700));
   const std::string path = journal_path(update.job);
   UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file && errno != ENOENT) return errno_error(errno, "cannot open '" + path + "'");
@@ -172,21 +173,19 @@ Result<void> JournalStore::append(const protocol::JournalUpdate& update) const {
                       found == start;
     if (!same) file.reset();
   }
-  if (!file) return write_file_atomically(path, start + chunks, 0600);
-  if (chunks.empty()) return {};
+  if (!file) {
+    TRY(write_file_atomically(path, start + chunks, 0600));
+    return true;
+  }
+  if (chunks.empty()) return false;
   Result<void> written =
       write_fully(file.get(), end, std::as_bytes(std::span(chunks.data(), chunks.size())));
-  if (!written) {
-    // Half a record would hide everything appended behind it.
-    if (::ftruncate(file.get(), static_cast<off_t>(end)) != 0) {
-      return errno_error(errno, "cannot cut off '" + path + "'");
-    }
+  if (written) return false;
+  // Half a record would hide everything appended behind it.
+  if (::ftruncate(file.get(), static_cast<off_t>(end)) != 0) {
+    return errno_error(errno, "cannot cut off '" + path + "'");
   }
-  return written;
-}
-
-Result<void> JournalStore::distrust(const JobId& job) const {
-  return write_file_atomically(journal_path(job), framed(epoch_body(random_hex_id(), "")), 0600);
+  return std::move(written).error();
 }
 
 }  // namespace vmferry

@@ -7,7 +7,7 @@
 #include "common/fd.h"
 #include "common/protocol.h"
 #include "common/result.h"
-#include "coordinator/fleet/job_record.h"
+#include "coordinator/fleet/job_records.h"
 
 namespace vmferry {
 
@@ -21,8 +21,10 @@ namespace vmferry {
 // The first body is the epoch's: "E", u32 length of epoch, epoch, identity. Every other is "C" and
 // the chunks of one JournalUpdate as they came. A torn tail (the coordinator was killed or the
 // machine lost power) is cut off by journal(): those chunks are copied again, nothing else.
-// For the same reason appends are not fsynced. Belongs to one thread.
-class JournalStore {
+// For the same reason appends are not fsynced. Records and journals belong to one thread each;
+// nobody writes a journal while its record is being removed.
+// On a cluster only the journals are here, as a cache: the records are objects then.
+class JournalStore final : public JobRecords {
  public:
   struct Stored {
     std::string epoch;  // empty: there is no journal
@@ -33,19 +35,17 @@ class JournalStore {
   // Makes and locks the directory: Unavailable when another coordinator has it.
   static Result<JournalStore> open(const std::string& state_directory);
 
-  // DataLoss when one cannot be read: it may name a writer, so going on without it is not safe.
-  Result<std::vector<JobRecord>> load() const;
-  Result<void> save(const JobRecord& record) const;
-  // Record and journal; no error when there are none.
-  Result<void> remove(const JobId& job) const;
+  Result<std::vector<JobRecord>> load(std::stop_token stop = {}) override;
+  Result<void> save(const JobRecord& record, std::stop_token stop = {}) override;
+  // Record and journal.
+  Result<void> remove(const JobId& job, std::stop_token stop = {}) override;
 
   // An update of another epoch than the stored one replaces the journal: the target was started
   // over.
-  Result<void> append(const protocol::JournalUpdate& update) const;
+  // True when nothing of that epoch was known before.
+  Result<bool> append(const protocol::JournalUpdate& update) const;
   // Cuts off a torn tail on the way. Call for every job after a restart, before append().
   Result<Stored> journal(const JobId& job) const;
-  // Replaces the journal by an empty one of a new epoch, so that no agent trusts the target.
-  Result<void> distrust(const JobId& job) const;
 
  private:
   JournalStore(std::string jobs, UniqueFd lock) : jobs_(std::move(jobs)), lock_(std::move(lock)) {}

@@ -6,6 +6,7 @@
 #include "coordinator/imports/disk_overrides.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/vm_builder.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 
@@ -33,19 +34,15 @@ kube::Object built_vm(const DecisionInput& input, const ImportDecision& decision
 // An invalid spec.targetVmName is check_request()'s finding already.
 std::vector<Finding> check_name(const DecisionInput& input, const Result<std::string>& name) {
   if (name || input.import.spec.target_vm_name) return {};
-  return {{"request.target_name", FindingLevel::Block, FindingGroup::Mapping,
-           name.error().message(), "use 1 to 63 lower-case letters, digits or '-'"}};
+  return {rules::finding("request.target_name/source", name.error().message())};
 }
 
 // What the VM stands on, for the status; a warning where that is nothing.
 std::vector<Finding> check_base(const BaseVm& base) {
   if (base.template_object || base.object.json().contains("/spec/preference"_json_pointer)) {
-    return {{"template.chosen", FindingLevel::Log, FindingGroup::Rules, base.note, ""}};
+    return {rules::finding("template.chosen", base.note)};
   }
-  return {{"template.none", FindingLevel::Warn, FindingGroup::Rules,
-           "the VM is made without a template (" + base.note + ")",
-           "change the OS type at the source, add an entry to the OS config map, or provide a "
-           "template"}};
+  return {rules::finding("template.none", base.note)};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/backoff.h"
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "coordinator/imports/disk_openings.h"
@@ -11,6 +12,8 @@ namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kPoll{1};
+// For a source that does not open a disk: a backup may hold it for a while.
+constexpr Backoff kLockedRetry{.first = std::chrono::seconds(1), .cap = std::chrono::seconds(30)};
 
 StepResult copy_failed(const Error& error) {
   return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
@@ -23,7 +26,8 @@ const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
 }
 
 TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
-                            const DiskEndpoint& endpoint, const ReachableVolume& volume) {
+                            const OpenedDisk& opening, const ReachableVolume& volume) {
+  const DiskEndpoint& endpoint = opening.endpoint;
   TransferRequest request;
   request.job = pass.job_of(planned);
   request.import_key = pass.key().to_string();
@@ -32,6 +36,7 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   request.size_bytes = planned.size_bytes;
   request.datastore = disk.storage_name.empty() ? disk.storage_id : disk.storage_name;
   request.provider = pass.credentials ? pass.credentials->api_url : "";
+  request.source_host = opening.source_host;
   request.source = endpoint;
   request.target = volume.target;
   request.nodes = volume.nodes;
@@ -43,6 +48,12 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
 // Opens both ends and queues the transfer. Done: queued; Again: an end is not ready.
 Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
                          api::DiskStatus& status, std::string& waiting_for) {
+  const SteadyTime now = pass.parts.clock.steady();
+  if (const auto locked = pass.memory.locked.find(disk.id);
+      locked != pass.memory.locked.end() && now < locked->second.next_try) {
+    waiting_for = status.last_error;
+    return StepResult::again(kPoll);
+  }
   auto opening = opened(pass, disk);
   if (!opening) {
     const Error error = std::move(opening).error();
@@ -50,16 +61,17 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     if (!is_retryable(error.kind())) {
       return copy_failed(error.with_context(fmt::format("disk '{}'", planned.name)));
     }
-    const SteadyTime now = pass.parts.clock.steady();
-    const SteadyTime since = pass.memory.locked_since.try_emplace(disk.id, now).first->second;
-    if (now - since > pass.parts.settings.locked_limit) {
+    LockedDisk& locked = pass.memory.locked[disk.id];
+    if (locked.tries == 0) locked.since = now;
+    if (now - locked.since > pass.parts.settings.locked_limit) {
       return copy_failed(error.with_context(fmt::format("disk '{}'", planned.name)));
     }
+    locked.next_try = now + kLockedRetry.delay(++locked.tries, random_unit());
     status.last_error = error.message();
     waiting_for = error.message();
     return StepResult::again(kPoll);
   }
-  pass.memory.locked_since.erase(disk.id);
+  pass.memory.locked.erase(disk.id);
   if (!*opening) {
     status.phase = "Opening";
     waiting_for = "the source to open the disk";
@@ -89,7 +101,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
         pass.job_of(planned),
         Renewal{pass.provider, *pass.memory.vm, (*opening)->disk, entry->second});
   }
-  pass.parts.fleet.submit(request_for(pass, planned, disk, (*opening)->endpoint, *volume));
+  pass.parts.fleet.submit(request_for(pass, planned, disk, **opening, *volume));
   return StepResult::done();
 }
 

@@ -105,6 +105,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   OpenedDisk made;
   made.endpoint = *std::move(opening.endpoint);
   made.description = describe(made.endpoint);
+  made.source_host = std::move(opening.source_host);
   if (!opening.why.empty()) made.description += "; " + opening.why;
   made.disk = std::move(wanted);
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
@@ -166,7 +167,9 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
 
 void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move) {
   const auto entry = pass.ledger.openings.find(disk.id);
-  if (entry == pass.ledger.openings.end() || entry->second.empty() || to_move == 0) return;
+  if (entry == pass.ledger.openings.end() || entry->second.empty()) return;
+  pass.provider->keep_open(entry->second, pass.stop);
+  if (to_move == 0) return;  // not known yet
   const auto percent = static_cast<int>(std::min(moved, to_move) / (to_move / 100 + 1));
   pass.provider->report_progress(entry->second, percent);
 }

@@ -30,7 +30,8 @@ Result<StepResult> check_identity(Pass& pass, const PlannedDisk& planned, const 
 // The same for a transfer that ended while nobody looked. Once per process.
 Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk);
 
-// Lets the source know how far the disk is, where it must hear of it.
+// Keeps an opening from running out, and lets the source know how far the disk is, where it must
+// hear of it.
 void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move);
 
 // A disk has succeeded: ends its opening, unless another disk still needs the same one. True when

@@ -4,6 +4,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/api/import.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 namespace {
@@ -68,8 +69,7 @@ std::vector<Finding> check_disk_sources(const kube::Object& import, const Source
   for (const SourceDisk& disk : vm.disks) {
     const auto chosen = disk_override(import, disk);
     if (chosen) continue;
-    const Finding finding{"request.disk_sources", FindingLevel::Block, FindingGroup::Mapping,
-                          chosen.error().message(), "correct the annotation, or remove it"};
+    const Finding finding = rules::finding("request.disk_sources", chosen.error().message());
     // What is wrong with the whole annotation is wrong for every disk.
     if (std::ranges::find(findings, finding) == findings.end()) findings.push_back(finding);
   }

@@ -14,6 +14,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
     ledger.claims = json.value("claims", ledger.claims);
     ledger.identities = json.value("identities", ledger.identities);
     ledger.power_cut_at = json.value("powerCutAt", "");
+    ledger.source_id = json.value("sourceId", "");
     ledger.stop_requested_at = json.value("stopRequestedAt", "");
     ledger.undo_started_at = json.value("undoStartedAt", "");
     ledger.failure_reason = json.value("failureReason", "");
@@ -31,6 +32,7 @@ std::string to_text(const Ledger& ledger) {
   if (!ledger.claims.empty()) json["claims"] = ledger.claims;
   if (!ledger.identities.empty()) json["identities"] = ledger.identities;
   if (!ledger.power_cut_at.empty()) json["powerCutAt"] = ledger.power_cut_at;
+  if (!ledger.source_id.empty()) json["sourceId"] = ledger.source_id;
   if (!ledger.stop_requested_at.empty()) json["stopRequestedAt"] = ledger.stop_requested_at;
   if (!ledger.undo_started_at.empty()) json["undoStartedAt"] = ledger.undo_started_at;
   if (!ledger.failure_reason.empty()) json["failureReason"] = ledger.failure_reason;

@@ -140,8 +140,7 @@ Result<std::string> target_vm_name(const api::ImportSpec& spec, const SourceVm& 
   Result<std::string> name = normalize_label(vm.name);
   if (name) return name;
   return coded_error(ErrorKind::InvalidArgument, code::kManifest,
-                     "the source VM's name '{}' has no letter or digit to make a target name of; "
-                     "set spec.targetVmName",
+                     "the source VM's name '{}' has no letter or digit to make a target name of",
                      vm.name);
 }
 

@@ -11,6 +11,7 @@
 #include "coordinator/imports/template_sources.h"
 #include "coordinator/imports/validation.h"
 #include "coordinator/kube/optional_types.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 namespace {
@@ -111,11 +112,7 @@ Result<UserOsMaps> observe_os_maps(const Look& look, const api::ControllerConfig
   UserOsMaps result{.maps = configured_os_maps(config), .problem = {}, .note = {}};
   if (config.os_config_map_name.empty()) {
     if (!config.os_config_map_namespace.empty()) {
-      result.note = Finding{"os.config_map", FindingLevel::Warn, FindingGroup::Rules,
-                            fmt::format("osConfigMap.namespace is '{}', and osConfigMap.name is "
-                                        "empty: no user OS map is read",
-                                        config.os_config_map_namespace),
-                            "set osConfigMap.name in the controller's config map too"};
+      result.note = rules::finding("os.config_map", config.os_config_map_namespace);
     }
     return result;
   }
@@ -244,22 +241,24 @@ Result<ObservedMappings> observe_mappings(kube::Reader& reader,
   const auto& section = import.spec.ovirt ? import.spec.ovirt : import.spec.vmware;
   ObservedMappings seen;
   std::optional<api::Mappings> external;
-  if (const auto& reference = import.spec.resource_mapping) {
+  // check_request() tells of an empty name.
+  if (const auto& reference = import.spec.resource_mapping; reference && !reference->name.empty()) {
     const kube::ObjectKey key{reference->ns_or(import.object.ns()), reference->name};
     const auto object = TRY(kube::get_if_exists(reader, kube::types::kResourceMapping, key, stop));
-    if (!object) {
-      return coded_error(ErrorKind::NotFound, code::kMappingMissing,
-                         "ResourceMapping '{}' does not exist", key.to_string());
-    }
-    const auto mapping = api::parse_resource_mapping(*object);
-    if (mapping) {
-      external = provider == ProviderKind::Ovirt ? mapping->ovirt : mapping->vmware;
-      seen.findings = check_resource_mapping(*mapping, provider);
+    if (object) {
+      const auto mapping = api::parse_resource_mapping(*object);
+      if (mapping) {
+        external = provider == ProviderKind::Ovirt ? mapping->ovirt : mapping->vmware;
+        seen.findings = check_resource_mapping(*mapping, provider);
+      } else {
+        seen.findings = {unreadable_resource_mapping(mapping.error())};
+      }
+      for (Finding& finding : seen.findings) {
+        finding.text = fmt::format("ResourceMapping '{}': {}", key.to_string(), finding.text);
+      }
     } else {
-      seen.findings = {unreadable_resource_mapping(mapping.error())};
-    }
-    for (Finding& finding : seen.findings) {
-      finding.text = fmt::format("ResourceMapping '{}': {}", key.to_string(), finding.text);
+      seen.missing = true;
+      seen.findings = {rules::finding("request.resource_mapping/missing", key.to_string())};
     }
   }
   seen.merged = merge_mappings(section ? section->mappings : std::nullopt, external);
@@ -281,24 +280,20 @@ Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
   return std::move(credentials).error().with_context(fmt::format("secret '{}'", key.to_string()));
 }
 
-Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
-                                                 const api::VirtualMachineImport& import,
-                                                 const std::string& vm_name, std::stop_token stop) {
+Result<std::optional<Finding>> name_conflict(kube::Reader& reader,
+                                             const api::VirtualMachineImport& import,
+                                             const std::string& vm_name, std::stop_token stop) {
   const std::string ns = import.object.ns();
   const auto vm =
       TRY(kube::get_if_exists(reader, kube::types::kVirtualMachine, {ns, vm_name}, stop));
   if (vm && !vm->controlled_by(import.object.uid())) {
-    return std::optional(fmt::format(
-        "VirtualMachine '{}/{}' exists already; set spec.targetVmName to another name or remove it",
-        ns, vm_name));
+    return std::optional(rules::finding("request.target_name.taken", ns + "/" + vm_name));
   }
   const auto other = TRY(import_with_name(reader, import, vm_name, stop));
   if (other) {
-    return std::optional(
-        fmt::format("import '{}' makes VirtualMachine '{}'; set spec.targetVmName to another name",
-                    *other, vm_name));
+    return std::optional(rules::finding("request.target_name.taken/import", *other, vm_name));
   }
-  return std::optional<std::string>();
+  return std::optional<Finding>();
 }
 
 ProviderKind provider_kind(const api::ImportSpec& spec) {

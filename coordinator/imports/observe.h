@@ -42,9 +42,9 @@ Result<api::ControllerConfig> observe_config(kube::Reader& reader, const Observa
 struct ObservedMappings {
   api::Mappings merged;
   std::vector<Finding> findings;  // about the ResourceMapping
+  bool missing = false;           // it does not exist: a finding says so, `merged` is without it
 };
-// The import's own mappings merged with its ResourceMapping's. NotFound with
-// VMF-REQ-MAPPING-MISSING.
+// The import's own mappings merged with its ResourceMapping's.
 Result<ObservedMappings> observe_mappings(kube::Reader& reader,
                                           const api::VirtualMachineImport& import,
                                           std::stop_token stop);
@@ -55,12 +55,12 @@ Result<ProviderCredentials> observe_credentials(kube::Reader& reader,
                                                 const api::VirtualMachineImport& import,
                                                 std::stop_token stop);
 
-// A foreign VM, or another import of the namespace, that has the name, told with a remedy; nothing
-// when it is free or ours. Of imports that are not over and want one name, the first to decide has
-// it, else the oldest, else the first by its own name (ADM-17).
-Result<std::optional<std::string>> name_conflict(kube::Reader& reader,
-                                                 const api::VirtualMachineImport& import,
-                                                 const std::string& vm_name, std::stop_token stop);
+// A foreign VM, or another import of the namespace, that has the name, as a finding; nothing when
+// it is free or ours. Of imports that are not over and want one name, the first to decide has it,
+// else the oldest, else the first by its own name (ADM-17).
+Result<std::optional<Finding>> name_conflict(kube::Reader& reader,
+                                             const api::VirtualMachineImport& import,
+                                             const std::string& vm_name, std::stop_token stop);
 
 // Which section of the spec counts; check_request() has seen that there is just one.
 ProviderKind provider_kind(const api::ImportSpec& spec);

@@ -47,6 +47,7 @@ Result<void> check_kept(const nlohmann::json& wanted, const kube::Object& kept) 
 // An object is at most about a MiB, and a VM may have hundreds of disks.
 constexpr std::size_t kMostFindings = 200;
 constexpr std::size_t kLongestText = 2000;
+constexpr std::size_t kRoomForRemedies = 256 * 1024;  // of them all
 
 std::string cut(std::string text) {
   if (text.size() <= kLongestText) return text;
@@ -109,9 +110,13 @@ void Pass::report_findings(const std::vector<Finding>& findings) {
   std::vector<Finding> kept = findings;
   std::ranges::stable_sort(kept, std::greater(), &Finding::level);
   if (kept.size() > kMostFindings) kept.resize(kMostFindings);
+  std::size_t room = kRoomForRemedies;
   for (Finding& finding : kept) {
     finding.text = cut(std::move(finding.text));
-    finding.remedy = cut(std::move(finding.remedy));
+    if (finding.remedy.size() > room) {  // half of a piece of YAML helps nobody
+      finding.remedy = "too long to be kept here; vmferry validate " + key_.name + " tells it";
+    }
+    room -= std::min(room, finding.remedy.size());
   }
   if (kept == import.status.findings) return;  // told already
   for (const Finding& finding : kept) {

@@ -53,6 +53,7 @@ struct OpenedDisk {
   SourceDisk disk;              // as it was opened, with the way that was asked for
   SourceIdentityText identity;  // what must not change; empty: nothing to compare
   bool identity_checked = false;
+  std::string source_host{};  // budget group
 };
 
 // What the reconciler works with; owned by the coordinator's main.
@@ -70,6 +71,12 @@ struct ReconcilerParts {
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
 };
 
+// A disk that its source does not open yet: since when, and when to ask again.
+struct LockedDisk {
+  SteadyTime since{}, next_try{};
+  int tries = 0;
+};
+
 // What is remembered of an import between passes. Losing it costs a read, never correctness.
 struct ImportMemory {
   std::optional<SourceVm> vm;
@@ -79,7 +86,7 @@ struct ImportMemory {
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
-  std::map<std::string, SteadyTime> locked_since;
+  std::map<std::string, LockedDisk> locked;                 // by source disk id
   std::map<std::string, int> reopened;  // openings that failed, by source disk id
 };
 

@@ -50,20 +50,12 @@ class Rehearsal {
  private:
   // A stop ends the run; what may pass leaves the answer open; anything else would block.
   Result<void> note(const Error& error, std::string_view step) {
-    return note_as(error.code().empty() ? step : error.code(), error);
-  }
-
-  // The same under the rule that the import's status would name.
-  Result<void> note_as(std::string_view rule, const Error& error) {
     if (error.kind() == ErrorKind::Canceled) return error;
     if (is_retryable(error.kind())) {
       seen_.unknown_why += (seen_.unknown_why.empty() ? "" : "; ") + text_with_remedy(error);
       return {};
     }
-    const bool told =  // by the request's own checks
-        rule.starts_with("request.") &&
-        std::ranges::find(seen_.findings, rule, &Finding::rule) != seen_.findings.end();
-    if (told) return {};
+    const std::string_view rule = error.code().empty() ? step : error.code();
     const auto entry = find_catalogue_entry(error.code());
     seen_.findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
                               error.message(),
@@ -97,9 +89,12 @@ class Rehearsal {
     if (mappings) {
       mappings_ = *std::move(mappings);
     } else {
-      TRY(note_as("request.resource_mapping", mappings.error()));
+      TRY(note(mappings.error(), "cluster"));
       mappings_.merged = source_section(import_.spec).mappings.value_or(api::Mappings());
     }
+    // Told with the decision's findings, unless nothing can be decided.
+    seen_.findings.insert(seen_.findings.end(), mappings_.findings.begin(),
+                          mappings_.findings.end());
     seen_.mappings = mappings_.merged;
     ObservationScope scope = parts_.scope;
     scope.import_namespace = import_.object.ns();
@@ -112,15 +107,15 @@ class Rehearsal {
 
   Result<void> decide_all() {
     if (!seen_.source || !cluster_) return {};
-    const auto name = target_vm_name(import_.spec, *seen_.source);
-    if (!name) return note_as("request.target_name", name.error());
-    seen_.vm_name = *name;
-    const auto conflict = name_conflict(parts_.reader, import_, *name, parts_.stop);
-    if (!conflict) {
-      TRY(note(conflict.error(), "cluster"));
-    } else if (*conflict) {
-      TRY(note_as("request.target_name.taken",
-                  Error(ErrorKind::AlreadyExists, code::kNameTaken, **conflict)));
+    std::vector<Finding> taken;
+    if (const auto name = target_vm_name(import_.spec, *seen_.source)) {
+      seen_.vm_name = *name;
+      const auto conflict = name_conflict(parts_.reader, import_, *name, parts_.stop);
+      if (!conflict) {
+        TRY(note(conflict.error(), "cluster"));
+      } else if (*conflict) {
+        taken.push_back(**conflict);
+      }
     }
     ImportDecision decision = TRY(decide_import({.import = import_,
                                                  .vm = *seen_.source,
@@ -128,7 +123,8 @@ class Rehearsal {
                                                  .facts = cluster_->facts,
                                                  .config = cluster_->config,
                                                  .os_maps = cluster_->os_maps,
-                                                 .mapping_findings = mappings_.findings}));
+                                                 .mapping_findings = mappings_.findings,
+                                                 .more_findings = std::move(taken)}));
     take(std::move(decision.findings));
     decided_ = true;
     seen_.disks = std::move(decision.disks);
@@ -138,7 +134,7 @@ class Rehearsal {
     seen_.os_why = decision.base->os_why;
     seen_.template_note = decision.base->note;
     seen_.vm = std::move(decision.vm);
-    return ask_target();
+    return seen_.vm ? ask_target() : Result<void>();
   }
 
   // Without a cluster a class that needs one ends the import when its claims are made.

@@ -19,41 +19,22 @@ struct EarlyFindings {
   std::vector<Finding> findings;
   std::string_view reason;
 
-  void block(std::string_view why, std::string_view rule, std::string text, std::string remedy) {
+  void fail(std::string_view why) {
     if (reason.empty()) reason = why;
-    findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
-                        std::move(text), std::move(remedy)});
   }
 };
-
-std::string remedy_of(std::string_view code) {
-  const auto entry = find_catalogue_entry(code);
-  return std::string(entry ? entry->remedy : std::string_view());
-}
-
-// The import's mappings; without the ResourceMapping when that does not exist.
-Result<ObservedMappings> mappings_of(Pass& pass, EarlyFindings& early) {
-  auto mappings = observe_mappings(pass.parts.reader, pass.import, pass.stop);
-  if (mappings || mappings.error().code() != code::kMappingMissing) return mappings;
-  early.block("ResourceMappingNotFound", "request.resource_mapping", mappings.error().message(),
-              remedy_of(code::kMappingMissing));
-  ObservedMappings own;
-  own.merged = pass.source().mappings.value_or(api::Mappings());
-  return own;
-}
 
 // An invalid name is decide_import()'s finding.
 Result<void> check_target_name(Pass& pass, EarlyFindings& early) {
   const auto name = target_vm_name(pass.import.spec, *pass.memory.vm);
   if (!name) {
-    if (early.reason.empty()) early.reason = "InvalidTargetVMName";
+    early.fail("InvalidTargetVMName");
     return {};
   }
-  const auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
+  auto conflict = TRY(name_conflict(pass.parts.reader, pass.import, *name, pass.stop));
   if (!conflict) return {};
-  const std::size_t end = conflict->find("; ");  // the remedy follows
-  early.block("DuplicateTargetVMName", "request.target_name.taken", conflict->substr(0, end),
-              end == std::string::npos ? remedy_of(code::kNameTaken) : conflict->substr(end + 2));
+  early.fail("DuplicateTargetVMName");
+  early.findings.push_back(*std::move(conflict));
   return {};
 }
 
@@ -88,19 +69,28 @@ std::vector<api::DiskStatus> initial_disks(const ImportPlan& plan) {
   return disks;
 }
 
+// Also of a plan that was kept just before a crash, and never shown.
+void show_plan(Pass& pass) {
+  const ImportPlan& plan = *pass.memory.plan;
+  pass.import.status.target_vm_name = plan.vm_name;
+  if (pass.import.status.disks.empty()) pass.import.status.disks = initial_disks(plan);
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
   const bool decided = pass.memory.plan.has_value();
   if (decided && pass.memory.vm) return StepResult::done();
   const api::SourceSection& source = pass.source();
-  auto vm = pass.provider->find_vm({.id = source.vm_id,
-                                    .name = source.vm_name,
-                                    .cluster_id = source.cluster_id,
-                                    .cluster_name = source.cluster_name,
-                                    .vddk = has_vddk(pass),
-                                    .warm = pass.import.spec.warm},
-                                   pass.stop);
+  auto vm = pass.provider->find_vm(
+      {.id = source.vm_id,
+       .name = source.vm_name,
+       .cluster_id = source.cluster_id,
+       .cluster_name = source.cluster_name,
+       .vddk = has_vddk(pass),
+       .warm = pass.import.spec.warm,
+       .may_cut_power = pass.import.object.annotation(api::kPowerOffAfter).has_value()},
+      pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();
     const bool final_answer =
@@ -123,7 +113,8 @@ Result<StepResult> validate_import(Pass& pass) {
   if (pass.memory.plan) return StepResult::done();
   const SourceVm& vm = *pass.memory.vm;
   EarlyFindings early;
-  ObservedMappings mappings = TRY(mappings_of(pass, early));
+  ObservedMappings mappings = TRY(observe_mappings(pass.parts.reader, pass.import, pass.stop));
+  if (mappings.missing) early.fail("ResourceMappingNotFound");
   const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
   TRY(check_target_name(pass, early));
 
@@ -137,16 +128,14 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .more_findings = std::move(early.findings),
                                                .rights = pass.rights}));
   pass.report_findings(decision.findings);
-  std::string texts;
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;
     pass.set_condition(condition.type, condition.status, condition.reason, condition.message);
-    if (condition.status == "False") texts += (texts.empty() ? "" : "; ") + condition.message;
   }
   if (decision.blocked()) {
     pass.clear_pending();  // what was in the way before is not what is now
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
-               fmt::format("{}/{}: {}", pass.key().ns, vm.name, texts));
+               blocked_text(fmt::format("{}/{}", pass.key().ns, vm.name), decision.findings));
     TRY(pass.save_status(true));
     return StepResult::again(kBlockedRetry);
   }
@@ -155,7 +144,10 @@ Result<StepResult> validate_import(Pass& pass) {
 }
 
 Result<StepResult> decide_plan(Pass& pass) {
-  if (pass.memory.plan) return StepResult::done();
+  if (pass.memory.plan) {
+    show_plan(pass);
+    return StepResult::done();
+  }
   const SourceVm& vm = *pass.memory.vm;
   const ProgressProfile profile = design_profile(false);
   pass.set_processing("VMTemplateMatching",
@@ -201,10 +193,13 @@ Result<StepResult> decide_plan(Pass& pass) {
   const auto kept = pass.parts.writer.create(kube::types::kConfigMap,
                                              kube::Object(plan_object(pass, plan)), {}, pass.stop);
   if (!kept && kept.error().kind() != ErrorKind::AlreadyExists) return kept.error();
-  if (!kept) return load_plan(pass);  // made just before a crash
-  pass.memory.plan = std::move(plan);
-  pass.import.status.target_vm_name = pass.memory.plan->vm_name;
-  pass.import.status.disks = initial_disks(*pass.memory.plan);
+  if (kept) {
+    pass.memory.plan = std::move(plan);
+  } else {
+    TRY(load_plan(pass));  // made just before a crash
+    if (!pass.memory.plan) return Error(ErrorKind::Aborted, "the plan has just been removed");
+  }
+  show_plan(pass);
   pass.set_processing("CreatingTargetVM",
                       fmt::format("Virtual machine '{}' is planned; {}", pass.memory.plan->vm_name,
                                   pass.memory.plan->template_note));

@@ -194,6 +194,7 @@ Result<StepResult> stop_source(Pass& pass) {
   if (!asked_at) {
     pass.set_processing("Pending", "Shutting down the source VM");
     TRY(pass.save_status(true));
+    pass.ledger.source_id = id;
     pass.ledger.stop_requested_at = to_rfc3339(now);
     TRY(pass.save_ledger());
     auto asked = pass.provider->request_stop(id, false, pass.stop);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/steps.h"
@@ -26,15 +28,20 @@ Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& erro
   return StepResult::failed("ValidationFailed", "", error);
 }
 
-// The reason of Valid=False for what blocks a request (api.md 5.1).
-std::string_view reason_of(const Finding& finding, ProviderKind provider) {
-  const std::string_view rule = finding.rule;
-  if (rule == "request.target_name") return "InvalidTargetVMName";
-  if (rule == "request.source" || rule.starts_with("request.secret")) {
-    return "UninitializedProvider";
-  }
-  if (rule == "request.vm") return "SourceVMNotFound";
-  return provider == ProviderKind::Ovirt ? "IncompleteMappingRules" : "ValidationFailed";
+// Without these a source cannot, or must not, be asked.
+bool prevents_reading(const Finding& finding) {
+  return finding.level == FindingLevel::Block &&
+         (finding.rule == "request.source" || finding.rule == "request.vm" ||
+          finding.rule.starts_with("request.secret") ||
+          finding.rule == "request.resource_mapping.namespace");
+}
+
+// The reason of Valid=False for one of them (api.md 5.1).
+std::string_view reason_of(const Finding& finding) {
+  if (finding.rule == "request.vm") return "SourceVMNotFound";
+  // For who may not read it, it is as good as not there.
+  if (finding.rule == "request.resource_mapping.namespace") return "ResourceMappingNotFound";
+  return "UninitializedProvider";
 }
 
 // A clock that is behind sees certificates of the future. It is set right without our import.
@@ -75,19 +82,14 @@ Result<StepResult> check_spec(Pass& pass) {
   if (findings.empty()) return StepResult::done();
   findings = apply_overrides(std::move(findings),
                              TRY(observe_config(pass.parts.reader, pass.scope(), pass.stop)));
-  std::string text;
-  std::string_view reason;
-  for (const Finding& finding : findings) {
-    if (finding.level != FindingLevel::Block) continue;
-    if (text.empty()) reason = reason_of(finding, pass.provider_kind());
-    if (!text.empty()) text += ", ";
-    text += finding.text;
-    if (!finding.remedy.empty()) text += ": " + finding.remedy;
-  }
-  if (text.empty()) return StepResult::done();  // validate_import() tells the rest
+  const auto first = std::ranges::find_if(findings, prevents_reading);
+  // validate_import() tells all the rest at once, with what source and cluster show.
+  if (first == findings.end()) return StepResult::done();
   pass.report_findings(findings);
-  pass.set_condition("Valid", "False", reason, text);
-  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
+  const api::Condition valid = conditions_from(findings, pass.provider_kind()).front();
+  pass.set_condition("Valid", "False", reason_of(*first), valid.message);
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked",
+             blocked_text(pass.key().to_string(), findings));
   TRY(pass.save_status(true));
   return StepResult::again(kBlockedRetry);
 }
@@ -103,10 +105,15 @@ Result<StepResult> connect_source(Pass& pass) {
   if (auto obtained = obtain_provider(pass); !obtained) {
     const Error error = std::move(obtained).error();
     if (error.code() == code::kSecretMissing) return refuse(pass, "SecretNotFound", error);
-    if (error.kind() == ErrorKind::InvalidArgument) {
+    // A secret that says nothing usable, or that the coordinator may not read.
+    if (error.kind() == ErrorKind::InvalidArgument || error.kind() == ErrorKind::PermissionDenied) {
       return refuse(pass, "UninitializedProvider", error);
     }
-    return error;
+    // What does not pass by itself, such as a right that the coordinator lacks, ends a new import.
+    const bool passes = is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled;
+    if (passes || in_progress(pass)) return error;
+    pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
+    return StepResult::failed("ValidationFailed", "", error);
   }
   if (in_progress(pass)) return StepResult::done();
 

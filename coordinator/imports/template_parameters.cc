@@ -21,6 +21,7 @@ constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kPunctuation = "~!@#$%^&*()-_+={}[]\\|<,>.?/\"';:`";
 constexpr int kLongestRun = 255;
 constexpr std::size_t kMostSubstituted = 4 << 20;  // an object in a cluster has 1.5 MiB at most
+constexpr std::size_t kMostScanned = 256 << 20;    // a fraction of a second's work
 
 bool is_name_char(char c) {
   return kLower.find(c) != kLower.npos || kUpper.find(c) != kUpper.npos ||
@@ -136,7 +137,7 @@ class Substitution {
     }
     return from;
   }
-  bool too_long() const { return made_ > kMostSubstituted; }
+  bool too_long() const { return made_ > kMostSubstituted || scanned_ > kMostScanned; }
 
  private:
   json string(const std::string& from) {
@@ -150,8 +151,11 @@ class Substitution {
     }
     return text(from);
   }
+  // One reference of the text after another, each where it first stands in what has come out so
+  // far: a value that holds a reference is looked into by those that follow, as OpenShift does.
   std::string text(const std::string& from) {
-    std::string result;
+    std::string result = from;
+    made_ += from.size();
     std::size_t at = 0;
     while (!too_long()) {
       const std::size_t start = from.find("${", at);
@@ -159,26 +163,46 @@ class Substitution {
       std::size_t end = start + 2;
       while (end < from.size() && is_name_char(from[end])) ++end;
       const auto value = values_.find(from.substr(start + 2, end - start - 2));
-      const bool known = end < from.size() && from[end] == '}' && value != values_.end();
-      const std::size_t next = known ? end + 1 : start + 2;
-      result.append(from, at, (known ? start : next) - at);
-      if (known) {
-        result += value->second;
-        made_ += value->second.size();
-      }
-      at = next;
+      const bool is_reference = end > start + 2 && end < from.size() && from[end] == '}';
+      at = is_reference ? end + 1 : start + 2;
+      if (!is_reference || value == values_.end()) continue;
+      const std::string reference = from.substr(start, at - start);
+      const std::size_t place = result.find(reference);
+      VMFERRY_CHECK(place != std::string::npos);  // a reference goes only by being replaced
+      result.replace(place, reference.size(), value->second);
+      made_ += value->second.size();
+      scanned_ += result.size();
     }
-    made_ += from.size() - at;
-    return result.append(from, at);
+    return result;
   }
 
   const std::map<std::string, std::string>& values_;
-  std::size_t made_ = 0;
+  std::size_t made_ = 0, scanned_ = 0;
 };
 
 std::string text_of(const json& parameter, const char* key) {
   const auto found = parameter.find(key);
   return found != parameter.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The default of a parameter, or what its generator makes; empty where it has neither.
+Result<std::string> own_value(const json& parameter, const std::string& name,
+                              const RandomBelow& random) {
+  const auto value = parameter.find("value");
+  if (value != parameter.end() && !value->is_null() && !value->is_string()) {
+    return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                       "parameter '{}' has the value {}, which is no text; write it in quotes",
+                       name, value->dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+  if (std::string text = text_of(parameter, "value"); !text.empty()) return text;
+  const std::string generator = text_of(parameter, "generate");
+  if (generator.empty()) return std::string();
+  if (generator != "expression") {
+    return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                       "parameter '{}' has the unknown generator '{}'; only 'expression' exists",
+                       name, generator);
+  }
+  return generate_value(text_of(parameter, "from"), random);
 }
 
 }  // namespace
@@ -237,27 +261,16 @@ Result<std::map<std::string, std::string>> parameter_values(const json& paramete
   for (const json& parameter : parameters) {
     if (!parameter.is_object()) continue;
     const std::string name = text_of(parameter, "name");
-    if (name == "NAME" && !vm_name.empty()) {
-      values[name] = vm_name;
-    } else if (std::string value = text_of(parameter, "value"); !value.empty()) {
-      values[name] = std::move(value);
-    } else if (const std::string generator = text_of(parameter, "generate"); !generator.empty()) {
-      if (generator != "expression") {
-        return coded_error(
-            ErrorKind::InvalidArgument, code::kTemplate,
-            "parameter '{}' has the unknown generator '{}'; only 'expression' exists", name,
-            generator);
-      }
-      values[name] = TRY(generate_value(text_of(parameter, "from"), random));
-    } else if (name == "NAME") {
-      if (parameter.value("required", json(false)) == json(true)) {
-        return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
-                           "required parameter 'NAME' has no value; set spec.targetVmName");
-      }
-      values[name] = "";
-    } else {
-      values[name] = "other";
+    const bool is_name = name == "NAME";
+    values[name] = is_name && !vm_name.empty() ? vm_name : TRY(own_value(parameter, name, random));
+    if (!values[name].empty()) continue;
+    const bool generated = !text_of(parameter, "generate").empty();
+    if ((is_name || generated) && parameter.value("required", json(false)) == json(true)) {
+      return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                         "required parameter '{}' has no value{}", name,
+                         is_name ? "; set spec.targetVmName" : ": its generator makes none");
     }
+    if (!is_name && !generated) values[name] = "other";
   }
   return values;
 }

@@ -25,14 +25,15 @@ RandomBelow system_random();
 Result<std::string> generate_value(const std::string& from, const RandomBelow& random);
 
 // Replaces ${NAME} inside strings, and a string that is ${{NAME}} by the value as JSON (or as text
-// when it is no JSON), in keys and values at every depth. Names without a value stay.
-// InvalidArgument when 4 MiB do not hold the result.
+// when it is no JSON), in keys and values at every depth. Names without a value stay. The result is
+// OpenShift's to the letter. InvalidArgument when 4 MiB do not hold it.
 Result<nlohmann::json> substitute_parameters(const nlohmann::json& node,
                                              const std::map<std::string, std::string>& values);
 
 // Values of a template's parameters (os-and-templates.md 5): NAME is `vm_name` unless that is
 // empty; else the default; else the generator; else the literal "other", for what is thrown away
-// later. InvalidArgument for a broken generator and a NAME that is required and has no value.
+// later. InvalidArgument for a broken generator, a default that is no text, a required NAME without
+// a value and a required parameter whose generator makes an empty one.
 Result<std::map<std::string, std::string>> parameter_values(const nlohmann::json& parameters,
                                                             const std::string& vm_name,
                                                             const RandomBelow& random);

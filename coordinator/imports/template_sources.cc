@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "coordinator/api/manifest.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 
@@ -17,10 +18,8 @@ constexpr std::uintmax_t kLargestFile = 4 * 1024 * 1024;
 
 void read_text(const std::string& text, const std::string& origin, const std::string& ns,
                ShippedTemplates& shipped) {
-  const auto report = [&](std::string what) {
-    shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
-                                "templates in " + origin + ": " + std::move(what),
-                                "correct or remove it; its templates are not used until then"});
+  const auto report = [&](const std::string& what) {
+    shipped.findings.push_back(rules::finding("template.source", origin, what));
   };
   auto objects = api::parse_manifests(text, origin, ns);
   if (!objects) return report(objects.error().message());
@@ -66,9 +65,8 @@ ShippedTemplates templates_in(const std::string& directory) {
     if (is_manifest(entry->path())) files.push_back(entry->path());
   }
   if (failure && failure != std::errc::no_such_file_or_directory) {
-    shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
-                                fmt::format("templates in '{}': {}", directory, failure.message()),
-                                "let the coordinator read that directory"});
+    shipped.findings.push_back(
+        rules::finding("template.source/directory", directory, failure.message()));
   }
   std::ranges::sort(files);
   for (const fs::path& path : files) {
@@ -77,9 +75,7 @@ ShippedTemplates templates_in(const std::string& directory) {
     std::stringstream text;
     if (!failure && size <= kLargestFile) text << file.rdbuf();
     if (failure || size > kLargestFile || !file) {
-      shipped.findings.push_back({"template.source", FindingLevel::Warn, FindingGroup::Rules,
-                                  fmt::format("templates in '{}' cannot be read", path.string()),
-                                  "let the coordinator read the file; at most 4 MiB"});
+      shipped.findings.push_back(rules::finding("template.source/file", path.string()));
       continue;
     }
     read_text(text.str(), "'" + path.string() + "'", "", shipped);

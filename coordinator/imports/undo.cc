@@ -20,6 +20,7 @@ bool stop_transfers(Pass& pass) {
 
 Result<void> remove_vm(Pass& pass) {
   const kube::ObjectKey key{pass.key().ns, pass.memory.plan->vm_name};
+  if (key.name.empty()) return {};
   const auto vm =
       TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
   if (!vm || !pass.is_own_vm(*vm)) return {};
@@ -53,8 +54,9 @@ Result<bool> close_openings(Pass& pass) {
 
 Result<bool> restore_power(Pass& pass) {
   if (!pass.import.object.has_finalizer(api::kRestoreFinalizer)) return true;
-  if (pass.import.object.annotation(api::kInitialState) == "up") {
-    const std::string& id = pass.memory.plan->source_native_id;
+  const std::string& id = pass.memory.plan->source_native_id;
+  // Without its id it was not asked to stop: that is written down before.
+  if (pass.import.object.annotation(api::kInitialState) == "up" && !id.empty()) {
     // A shutdown that we asked for may still be under way: starting is only right once it is down.
     const auto state = pass.provider->power_state(id, pass.stop);
     if (!state && state.error().code() == code::kVmNotFound) {
@@ -88,6 +90,23 @@ Result<bool> clean_source(Pass& pass) {
   return restore_power(pass);
 }
 
+// What there is to undo when the plan is gone: a deletion in the foreground lets the collector take
+// it, with all that the import owns, before we come to it. Nothing: nothing was made.
+std::optional<ImportPlan> plan_of_ledger(const Pass& pass) {
+  const Ledger& ledger = pass.ledger;
+  const bool may_have_stopped = pass.import.object.has_finalizer(api::kRestoreFinalizer);
+  if (ledger.claims.empty() && ledger.openings.empty() && !may_have_stopped) return std::nullopt;
+  ImportPlan plan;
+  plan.vm_name = pass.import.status.target_vm_name;
+  plan.source_native_id = ledger.source_id;
+  for (const auto& [claim, uid] : ledger.claims) {
+    PlannedDisk disk;
+    disk.claim = claim;
+    plan.disks.push_back(std::move(disk));
+  }
+  return plan;
+}
+
 // The source may be gone for ever; it must not hold the import for ever.
 bool is_given_up(const Pass& pass) {
   const auto since = parse_rfc3339(pass.ledger.undo_started_at);
@@ -104,6 +123,7 @@ Result<bool> undo(Pass& pass) {
                loaded.error().message() + "; check the source VM's power state by hand");
     return true;
   }
+  if (!pass.memory.plan) pass.memory.plan = plan_of_ledger(pass);
   if (!pass.memory.plan) return true;  // nothing was made before the plan
   if (pass.ledger.undo_started_at.empty()) {
     pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());

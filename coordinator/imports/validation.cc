@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "coordinator/imports/rules.h"
 #include "coordinator/imports/validation_parts.h"
 #include "coordinator/provider/finding_words.h"
+#include "coordinator/rules/table.h"
 
 namespace vmferry::imports {
 
@@ -74,7 +74,7 @@ std::vector<Finding> apply_overrides(std::vector<Finding> findings,
     const std::optional<FindingLevel> level = parse_finding_level(wanted->second);
     if (!level) continue;
     // Some blocks stand for imports that cannot work; those can only be raised.
-    const Rule* rule = find_rule(finding.rule);
+    const rules::Rule* rule = rules::find_rule(finding.rule);
     if (rule != nullptr && !rule->overridable && *level < finding.level) continue;
     finding.level = *level;
   }
@@ -88,6 +88,23 @@ std::vector<api::Condition> conditions_from(const std::vector<Finding>& findings
   return {
       condition_from(findings, FindingGroup::Mapping, ovirt ? kOvirtValid : kVmwareValid, between),
       condition_from(findings, FindingGroup::Rules, kRules, between)};
+}
+
+std::string blocked_text(std::string_view what, const std::vector<Finding>& findings) {
+  constexpr std::size_t kRoom = 850;  // of the 1024 bytes that an event may have
+  std::string texts;
+  std::size_t left_out = 0;
+  for (const Finding& finding : findings) {
+    if (finding.level != FindingLevel::Block) continue;
+    if (texts.size() + finding.text.size() > kRoom) {
+      ++left_out;
+    } else {
+      texts += (texts.empty() ? "" : "; ") + finding.text;
+    }
+  }
+  std::string more;
+  if (left_out > 0) more = fmt::format("{}{} more", texts.empty() ? "" : "; and ", left_out);
+  return fmt::format("{}: {}{}; remedies: vmferry describe import", what, texts, more);
 }
 
 }  // namespace vmferry::imports

@@ -55,4 +55,8 @@ std::vector<Finding> apply_overrides(std::vector<Finding> findings,
 std::vector<api::Condition> conditions_from(const std::vector<Finding>& findings,
                                             ProviderKind provider);
 
+// What blocks, for an event about `what`: every text that fits, how many do not, and where all of
+// it stands. Without remedies, whose YAML no event holds.
+std::string blocked_text(std::string_view what, const std::vector<Finding>& findings);
+
 }  // namespace vmferry::imports

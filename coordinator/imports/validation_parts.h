@@ -24,22 +24,10 @@ std::vector<Finding> unmapped_ovirt(const SourceVm& vm, const api::Mappings& map
 std::vector<Finding> unmapped_vmware(const SourceVm& vm, const api::Mappings& mappings,
                                      const std::string& import_ns);
 
-// The provider's id of a rule that both have: "network.target", "vmware.network.target".
-std::string rule_id(ProviderKind provider, std::string_view rule);
-// VMware network problems belong to MappingRulesVerified (DECISION-A3), oVirt's to Valid.
-FindingGroup network_group(ProviderKind provider);
-
 // "name (id)", or the one of the two that there is.
 std::string named(const std::string& name, const std::string& id);
-// Ready YAML for spec.source.<provider>.mappings that maps these NICs: the first to the pod network
-// unless another NIC has it, the others to attachments.
-std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics,
-                            bool pod_taken = false);
-// The same for these disks: their storage, where they have any in common, else each disk.
-std::string storage_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
-                            const std::string& storage_class);
-std::string disk_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
-                         const std::string& storage_class);
+// "network/profile", as oVirt's network mappings name their sources (ADM-8).
+bool is_profile_path(std::string_view name);
 // The text as a YAML scalar, always quoted.
 std::string yaml_quoted(std::string_view text);
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <set>
 
+#include "coordinator/imports/mapping_fix.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 
@@ -14,94 +16,66 @@ std::string known_classes(const ClusterFacts& facts) {
   return fmt::format("the cluster has: {}", fmt::join(names, ", "));
 }
 
-struct SnippetItem {
-  std::string name, id;
-  auto operator<=>(const SnippetItem&) const = default;
-};
-
-std::string items_text(const char* list, const std::vector<SnippetItem>& items,
-                       const std::string& storage_class) {
-  std::string text = fmt::format("{}:", list);
-  for (const SnippetItem& item : items) {
-    const bool by_name = !item.name.empty();
-    text += fmt::format("\n- source: {{{}: {}}}\n  target: {{name: {}}}", by_name ? "name" : "id",
-                        yaml_quoted(by_name ? item.name : item.id), yaml_quoted(storage_class));
-  }
-  return text;
-}
-
-// Items in order of the disks, each once.
-std::vector<SnippetItem> distinct(const std::vector<SnippetItem>& items) {
-  std::vector<SnippetItem> result;
-  for (const SnippetItem& item : items) {
-    if (std::ranges::find(result, item) == result.end()) result.push_back(item);
-  }
-  return result;
-}
-
 std::string suggested_class(const ClusterFacts& facts) {
   return facts.storage_classes.empty() ? "STORAGE-CLASS" : facts.storage_classes.begin()->first;
 }
 
-void check_default(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
-                   const ClusterFacts& facts, std::vector<Finding>& findings) {
+bool is_mapped(const SourceVm& vm, const api::Mappings& mappings, const SourceDisk& disk) {
+  return resolve_storage(mappings, vm, disk).by != MappedBy::Nothing;
+}
+
+// One piece of YAML serves all of the disks that no mapping fits.
+void check_one_default(const SourceVm& vm, const api::Mappings& mappings,
+                       const std::vector<const SourceDisk*>& disks, const std::string& name,
+                       rules::Findings& findings) {
+  std::vector<const SourceDisk*> unmapped;
+  for (const SourceDisk* disk : disks) {
+    const std::string text = named(disk->name, disk->id);
+    if (is_mapped(vm, mappings, *disk)) {
+      findings.add_of(vm.provider, "storage.target.default/asked",
+                      "vmware.storage.target.default/asked", text, name);
+    } else {
+      unmapped.push_back(disk);
+    }
+  }
+  for (const SourceDisk* disk : unmapped) {
+    const SourceDisk& first = *unmapped.front();
+    findings.add_of(vm.provider, "storage.target.default", "vmware.storage.target.default",
+                    named(disk->name, disk->id), name,
+                    disk == &first
+                        ? to_yaml(vm.provider, fix_storage(vm, mappings, unmapped, name))
+                        : "see the mappings given for disk " + named(first.name, first.id));
+  }
+}
+
+void check_default(const SourceVm& vm, const api::Mappings& mappings,
+                   const std::vector<const SourceDisk*>& disks, const ClusterFacts& facts,
+                   rules::Findings& findings) {
   if (disks.empty()) return;
-  const std::string rule = rule_id(vm.provider, "storage.target.default");
   const kube::DefaultClass found = facts.default_class();
   if (const std::string name = found.name(); !name.empty()) {
-    for (const SourceDisk* disk : disks) {
-      findings.push_back({rule, FindingLevel::Warn, FindingGroup::Mapping,
-                          fmt::format("disk {} goes to the default storage class '{}'",
-                                      named(disk->name, disk->id), name),
-                          storage_snippet(vm, {disk}, name)});
-    }
-    return;
+    return check_one_default(vm, mappings, disks, name, findings);
   }
   std::vector<std::string> names;
   for (const SourceDisk* disk : disks) names.push_back(named(disk->name, disk->id));
-  const std::string problem = found.none()
-                                  ? "the cluster has no default one"
-                                  : fmt::format("the cluster has {} default ones ({})",
-                                                found.names.size(), fmt::join(found.names, ", "));
-  findings.push_back({rule, FindingLevel::Block, FindingGroup::Mapping,
-                      fmt::format("no storage class is mapped for disk {}, and {}",
-                                  fmt::join(names, ", "), problem),
-                      fmt::format("annotate exactly one StorageClass with "
-                                  "storageclass.kubernetes.io/is-default-class: \"true\", or {}",
-                                  storage_snippet(vm, disks, suggested_class(facts)))});
+  const std::string all = fmt::format("{}", fmt::join(names, ", "));
+  const std::string yaml =
+      to_yaml(vm.provider, fix_storage(vm, mappings, disks, suggested_class(facts)));
+  if (found.none()) {
+    findings.add_of(vm.provider, "storage.target.default/none",
+                    "vmware.storage.target.default/none", all, yaml);
+  } else {
+    findings.add_of(vm.provider, "storage.target.default/several",
+                    "vmware.storage.target.default/several", all, found.names.size(),
+                    fmt::format("{}", fmt::join(found.names, ", ")), yaml);
+  }
 }
 
 }  // namespace
 
-std::string disk_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
-                         const std::string& storage_class) {
-  std::vector<SnippetItem> items;
-  for (const SourceDisk* disk : disks) items.push_back({disk->name, disk->id});
-  return fmt::format("add to spec.source.{}.mappings:\n{}", to_string(vm.provider),
-                     items_text("diskMappings", distinct(items), storage_class));
-}
-
-std::string storage_snippet(const SourceVm& vm, const std::vector<const SourceDisk*>& disks,
-                            const std::string& storage_class) {
-  std::vector<SnippetItem> storages, alone;
-  for (const SourceDisk* disk : disks) {
-    if (!disk->storage_name.empty() || !disk->storage_id.empty()) {
-      storages.push_back({disk->storage_name, disk->storage_id});
-    } else {
-      alone.push_back({disk->name, disk->id});
-    }
-  }
-  std::string text = fmt::format("add to spec.source.{}.mappings:", to_string(vm.provider));
-  if (!storages.empty()) {
-    text += "\n" + items_text("storageMappings", distinct(storages), storage_class);
-  }
-  if (!alone.empty()) text += "\n" + items_text("diskMappings", distinct(alone), storage_class);
-  return text;
-}
-
 std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mappings,
                                    const ClusterFacts& facts) {
-  std::vector<Finding> findings;
+  rules::Findings findings;
   std::vector<const SourceDisk*> to_default;
   std::set<std::tuple<std::string, std::string, std::string>> domains;  // reported once each
   for (const SourceDisk& disk : vm.disks) {
@@ -121,16 +95,18 @@ std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mapp
                 : fmt::format("{} {}",
                               vm.provider == ProviderKind::Ovirt ? "storage domain" : "datastore",
                               named(disk.storage_name, disk.storage_id));
-    findings.push_back(
-        {rule_id(vm.provider, by_disk ? "disk.target" : "storage.target"), FindingLevel::Block,
-         FindingGroup::Mapping,
-         fmt::format("storage class '{}' for {} does not exist", choice.storage_class, source),
-         fmt::format("create it or map to one that exists ({}): {}", known_classes(facts),
-                     by_disk ? disk_snippet(vm, {&disk}, suggested_class(facts))
-                             : storage_snippet(vm, {&disk}, suggested_class(facts)))});
+    const std::string yaml =
+        to_yaml(vm.provider, fix_storage(vm, mappings, {&disk}, suggested_class(facts)));
+    if (by_disk) {
+      findings.add_of(vm.provider, "disk.target", "vmware.disk.target", choice.storage_class,
+                      source, known_classes(facts), yaml);
+    } else {
+      findings.add_of(vm.provider, "storage.target", "vmware.storage.target", choice.storage_class,
+                      source, known_classes(facts), yaml);
+    }
   }
-  check_default(vm, to_default, facts, findings);
-  return findings;
+  check_default(vm, mappings, to_default, facts, findings);
+  return findings.take();
 }
 
 }  // namespace vmferry::imports

@@ -4,6 +4,7 @@
 #include "common/bytes.h"
 #include "coordinator/imports/validation_parts.h"
 #include "coordinator/kube/bounded_json.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry::imports {
 
@@ -33,13 +34,10 @@ std::optional<double> bound(const json& rule, const char* key) {
   return std::round(found->get<double>());
 }
 
-FindingLevel level_of(const json& rule) {
-  const bool warns = rule.value("justWarning", json(false)) == json(true);
-  return warns ? FindingLevel::Warn : FindingLevel::Block;
-}
+bool only_warns(const json& rule) { return rule.value("justWarning", json(false)) == json(true); }
 
 void check_memory(const SourceVm& vm, const kube::Object& object, const json& rule,
-                  std::vector<Finding>& findings) {
+                  rules::Findings& findings) {
   if (vm.memory_bytes == 0) return;
   const auto memory = static_cast<double>(vm.memory_bytes);
   const std::optional<double> least = bound(rule, "min");
@@ -47,33 +45,37 @@ void check_memory(const SourceVm& vm, const kube::Object& object, const json& ru
   const bool too_small = least && memory < *least;
   if (!too_small && !(most && memory > *most)) return;
   const double limit = too_small ? *least : *most;
-  findings.push_back(
-      {vm.provider == ProviderKind::Ovirt ? "vm.memory template.requests"
-                                          : "vmware.vm.memory_template",
-       level_of(rule), FindingGroup::Rules,
-       fmt::format("the VM has {} of memory, template '{}' wants at {} {}",
-                   human_bytes(vm.memory_bytes), object.name(), too_small ? "least" : "most",
-                   human_bytes(limit <= 0 ? 0 : static_cast<std::uint64_t>(limit))),
-       "change the VM's memory at the source, or provide a template that fits"});
+  const std::string wanted =
+      fmt::format("{} {}", too_small ? "least" : "most",
+                  human_bytes(limit <= 0 ? 0 : static_cast<std::uint64_t>(limit)));
+  if (only_warns(rule)) {
+    findings.add_of(vm.provider, "vm.memory template.requests/warning",
+                    "vmware.vm.memory_template/warning", human_bytes(vm.memory_bytes),
+                    object.name(), wanted);
+  } else {
+    findings.add_of(vm.provider, "vm.memory template.requests", "vmware.vm.memory_template",
+                    human_bytes(vm.memory_bytes), object.name(), wanted);
+  }
 }
 
 // A list of devices that a template's rule looks into, and the attribute it allows values of. Paths
 // start at the instance's spec, with or without "jsonpath::".
+using DeviceRule = rules::RuleName<std::string, std::string, std::string, std::string>;
 struct DeviceList {
-  std::string_view path;  // what stands in the rule
-  const char* rule;       // ours
+  std::string_view path;     // what stands in the rule
+  DeviceRule blocks, warns;  // ours
   const char* list;
   const char* attribute;
   const char* what;
 };
 
 constexpr DeviceList kDeviceLists[] = {
-    {".spec.domain.devices.disks[*].disk.bus", "template.disk_bus", "disks", "/disk/bus",
-     "disk bus"},
-    {".spec.domain.devices.disks[*].cdrom.bus", "template.disk_bus", "disks", "/cdrom/bus",
-     "CD-ROM bus"},
-    {".spec.domain.devices.interfaces[*].model", "template.nic_model", "interfaces", "/model",
-     "NIC model"},
+    {".spec.domain.devices.disks[*].disk.bus", "template.disk_bus", "template.disk_bus/warning",
+     "disks", "/disk/bus", "disk bus"},
+    {".spec.domain.devices.disks[*].cdrom.bus", "template.disk_bus", "template.disk_bus/warning",
+     "disks", "/cdrom/bus", "CD-ROM bus"},
+    {".spec.domain.devices.interfaces[*].model", "template.nic_model", "template.nic_model/warning",
+     "interfaces", "/model", "NIC model"},
 };
 
 std::string path_of(const json& rule, const char* key) {
@@ -111,7 +113,7 @@ std::vector<std::string> used_values(const DeviceList& list, const kube::Object&
 }
 
 void check_devices(const kube::Object& object, const kube::Object& built, const json& rule,
-                   std::vector<Finding>& findings) {
+                   rules::Findings& findings) {
   const std::string path = path_of(rule, "path");
   const auto list = std::ranges::find(kDeviceLists, path, &DeviceList::path);
   if (list == std::end(kDeviceLists)) return;
@@ -119,10 +121,9 @@ void check_devices(const kube::Object& object, const kube::Object& built, const 
   if (allowed.empty()) return;
   for (const std::string& value : used_values(*list, built)) {
     if (std::ranges::find(allowed, value) != allowed.end()) continue;
-    findings.push_back({list->rule, level_of(rule), FindingGroup::Rules,
-                        fmt::format("the VM has the {} '{}', template '{}' allows {}", list->what,
-                                    value, object.name(), fmt::join(allowed, ", ")),
-                        "change it at the source, or provide a template that allows it"});
+    findings.add<std::string, std::string, std::string, std::string>(
+        only_warns(rule) ? list->warns : list->blocks, list->what, value, object.name(),
+        fmt::format("{}", fmt::join(allowed, ", ")));
   }
 }
 
@@ -130,9 +131,9 @@ void check_devices(const kube::Object& object, const kube::Object& built, const 
 
 std::vector<Finding> check_template(const SourceVm& vm, const kube::Object& object,
                                     const kube::Object& built) {
-  std::vector<Finding> findings;
-  const json rules = validation_rules(object);
-  for (const json& rule : rules) {
+  rules::Findings findings;
+  const json wanted = validation_rules(object);
+  for (const json& rule : wanted) {
     if (!rule.is_object()) continue;
     if (rule.value("name", json()) == "minimal-required-memory") {
       check_memory(vm, object, rule, findings);
@@ -140,7 +141,7 @@ std::vector<Finding> check_template(const SourceVm& vm, const kube::Object& obje
       check_devices(object, built, rule, findings);
     }
   }
-  return findings;
+  return findings.take();
 }
 
 }  // namespace vmferry::imports

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <set>
 
+#include "coordinator/imports/mapping_fix.h"
 #include "coordinator/imports/validation_parts.h"
+#include "coordinator/rules/findings.h"
 
 // NICs without a target: what is missing, and the mapping that a user could paste.
 namespace vmferry::imports {
@@ -24,20 +26,12 @@ std::vector<const SourceNic*> unmapped_nics(const SourceVm& vm, const api::Mappi
   return nics;
 }
 
-// Whether a NIC is on the pod network, which takes one.
-bool is_pod_taken(const SourceVm& vm, const api::Mappings& mappings, const std::string& import_ns) {
-  return std::ranges::any_of(imported_nics(vm), [&](const SourceNic* nic) {
-    const auto choice = resolve_network(mappings, *nic, import_ns);
-    return choice && (choice->type.empty() || choice->type == "pod");
-  });
-}
+}  // namespace
 
 bool is_profile_path(std::string_view name) {
   const std::size_t slash = name.find('/');
   return slash != std::string_view::npos && slash > 0 && slash + 1 < name.size();
 }
-
-}  // namespace
 
 std::string named(const std::string& name, const std::string& id) {
   if (name.empty()) return "'" + id + "'";
@@ -60,25 +54,6 @@ std::string yaml_quoted(std::string_view text) {
   return quoted + '"';
 }
 
-std::string network_snippet(ProviderKind provider, const std::vector<const SourceNic*>& nics,
-                            bool pod_taken) {
-  std::string items;
-  for (const SourceNic* nic : nics) {
-    const bool by_name = !nic->network_names.empty();
-    items +=
-        fmt::format("\n- source: {{{}: {}}}", by_name ? "name" : "id",
-                    yaml_quoted(by_name ? first(nic->network_names) : first(nic->network_ids)));
-    if (pod_taken || nic->sriov) {
-      items += "\n  target: {name: \"NETWORK-ATTACHMENT\"}\n  type: multus";
-    } else {
-      items += "\n  target: {name: pod}\n  type: pod";
-      pod_taken = true;
-    }
-  }
-  return fmt::format("add to spec.source.{}.mappings:\nnetworkMappings:{}", to_string(provider),
-                     items);
-}
-
 std::vector<Finding> check_ovirt_selectors(const api::Mappings& mappings) {
   std::vector<std::string> wrong;
   for (const api::NetworkMappingItem& item : *mappings.networks) {
@@ -87,38 +62,28 @@ std::vector<Finding> check_ovirt_selectors(const api::Mappings& mappings) {
     }
   }
   if (wrong.empty()) return {};
-  return {{"network.mapping", FindingLevel::Block, FindingGroup::Mapping,
-           fmt::format("network mappings name {}, which is not a network and its vNIC profile",
-                       fmt::join(wrong, ", ")),
-           "write source.name as \"network/profile\""}};
+  return {rules::finding("network.mapping/name", fmt::format("{}", fmt::join(wrong, ", ")))};
 }
 
 std::vector<Finding> unmapped_ovirt(const SourceVm& vm, const api::Mappings& mappings,
                                     const std::string& import_ns) {
   const std::vector<const SourceNic*> missing = unmapped_nics(vm, mappings, import_ns);
-  std::vector<Finding> findings;
-  if (!mappings.networks) {
-    if (missing.empty()) return findings;
-    std::vector<std::string> names;
-    for (const SourceNic* nic : missing) {
-      names.push_back(named(first(nic->network_names), first(nic->network_ids)));
-    }
-    findings.push_back(
-        {"network.mapping", FindingLevel::Block, FindingGroup::Mapping,
-         fmt::format("there are no network mappings, and {} need a target", fmt::join(names, ", ")),
-         network_snippet(vm.provider, missing)});
-    return findings;
-  }
-  bool pod_taken = is_pod_taken(vm, mappings, import_ns);
+  if (missing.empty()) return {};
+  const std::string yaml = to_yaml(vm.provider, fix_unmapped(vm, mappings, missing, import_ns));
+  std::vector<std::string> profiles;
   for (const SourceNic* nic : missing) {
-    findings.push_back(
-        {"network.mapping", FindingLevel::Block, FindingGroup::Mapping,
-         fmt::format("no network mapping for vNIC profile {} of NIC '{}'",
-                     named(first(nic->network_names), first(nic->network_ids)), nic->name),
-         network_snippet(vm.provider, {nic}, pod_taken)});
-    pod_taken = pod_taken || !nic->sriov;
+    profiles.push_back(named(first(nic->network_names), first(nic->network_ids)));
   }
-  return findings;
+  if (!mappings.networks) {
+    return {
+        rules::finding("network.mapping/none", fmt::format("{}", fmt::join(profiles, ", ")), yaml)};
+  }
+  rules::Findings findings;
+  for (std::size_t i = 0; i < missing.size(); ++i) {  // one piece of YAML serves them all
+    findings.add("network.mapping", profiles[i], missing[i]->name,
+                 i == 0 ? yaml : "see the mappings given for vNIC profile " + profiles[0]);
+  }
+  return findings.take();
 }
 
 std::vector<Finding> unmapped_vmware(const SourceVm& vm, const api::Mappings& mappings,
@@ -133,9 +98,8 @@ std::vector<Finding> unmapped_vmware(const SourceVm& vm, const api::Mappings& ma
             ? named(nic->name, first(nic->network_ids))
             : fmt::format("'{}' on {}", nic->name, named(network, first(nic->network_ids))));
   }
-  return {{"vmware.network.mapping", FindingLevel::Block, FindingGroup::Rules,
-           fmt::format("no network mapping for NIC {}", fmt::join(names, ", ")),
-           network_snippet(vm.provider, missing, is_pod_taken(vm, mappings, import_ns))}};
+  return {rules::finding("vmware.network.mapping", fmt::format("{}", fmt::join(names, ", ")),
+                         to_yaml(vm.provider, fix_unmapped(vm, mappings, missing, import_ns)))};
 }
 
 }  // namespace vmferry::imports

@@ -77,16 +77,25 @@ json owner_reference(const kube::Object& import) {
           {"blockOwnerDeletion", true}};
 }
 
-// A guest that calls itself "localhost" has no name.
+// A guest without a name of its own calls itself "localhost", with whatever domain, or "(none)".
+bool is_nameless(std::string_view host_name) {
+  std::string first(host_name.substr(0, host_name.find('.')));
+  for (char& c : first) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return first == "localhost" || first == "localhost4" || first == "localhost6" ||
+         first == "(none)";
+}
+
 std::string guest_host_label(const SourceVm& vm) {
+  if (is_nameless(vm.host_name)) return {};
   // VMware reports a host name or a full one: the first label is the host. The oVirt rule keeps the
   // domain, with dashes for dots.
   const std::string text = vm.provider == ProviderKind::Vmware
                                ? vm.host_name.substr(0, vm.host_name.find('.'))
                                : vm.host_name;
   const Result<std::string> label = normalize_label(text);
-  if (!label || *label == "localhost") return {};
-  return *label;
+  return label ? *label : std::string();
 }
 
 }  // namespace

@@ -34,11 +34,8 @@ json make_interface(const BuildInput& input, const SourceNic& nic, const Network
   json entry = {{"name", name}};
   if (!nic.mac.empty()) entry["macAddress"] = nic.mac;
   // Somebody has taken this cable out, perhaps for a reason: it stays out.
-  if (input.vm.provider == ProviderKind::Vmware && !nic.connected &&
-      !(nic.sriov && choice.multus)) {
-    entry["state"] = "down";
-  }
   const bool sriov = nic.sriov && choice.multus;
+  if (!nic.connected && !sriov) entry["state"] = "down";
   if (!sriov) {
     if (const std::string model = interface_model(input, nic); !model.empty()) {
       entry["model"] = model;

@@ -1,10 +1,19 @@
 #include "coordinator/kube/cached_reader.h"
 
 namespace vmferry::kube {
+namespace {
 
-const Informer* CachedReader::informer_of(const ResourceType& type, const std::string& ns) const {
+Error not_served(const ResourceType& type) {
+  return make_error(ErrorKind::NotFound, "the cluster does not serve {} ({})", type.plural,
+                    type.api_version);
+}
+
+}  // namespace
+
+Informer* CachedReader::informer_of(const ResourceType& type, const std::string& ns) const {
   const auto found = informers_.find(type);
-  if (found == informers_.end() || !found->second->synced()) return nullptr;
+  if (found == informers_.end()) return nullptr;
+  if (found->second->coverage() == Informer::Coverage::Unknown) return nullptr;
   const ListOptions& scope = found->second->scope();
   if (!scope.label_selector.empty()) return nullptr;
   return scope.ns.empty() || scope.ns == ns ? found->second : nullptr;
@@ -12,8 +21,17 @@ const Informer* CachedReader::informer_of(const ResourceType& type, const std::s
 
 Result<Object> CachedReader::get(const ResourceType& type, const ObjectKey& key,
                                  std::stop_token stop) {
-  const Informer* informer = informer_of(type, key.ns);
+  Informer* const informer = informer_of(type, key.ns);
   if (informer == nullptr) return direct_.get(type, key, stop);
+  if (informer->coverage() == Informer::Coverage::NotServed) return not_served(type);
+  if (informer->is_doubtful(key)) {
+    Result<Object> object = direct_.get(type, key, stop);
+    if (object) informer->note(*object);
+    if (!object && object.error().kind() == ErrorKind::NotFound && !informer->find(key)) {
+      informer->settle(key);
+    }
+    return object;
+  }
   const std::shared_ptr<const Object> object = informer->find(key);
   if (object) return *object;
   return make_error(ErrorKind::NotFound, "{} '{}' does not exist", type.kind, key.to_string());
@@ -23,7 +41,8 @@ Result<ObjectList> CachedReader::list(const ResourceType& type, const ListOption
                                       std::stop_token stop) {
   const Informer* informer =
       options.label_selector.empty() ? informer_of(type, options.ns) : nullptr;
-  if (informer == nullptr) return direct_.list(type, options, stop);
+  if (informer == nullptr || informer->has_doubts()) return direct_.list(type, options, stop);
+  if (informer->coverage() == Informer::Coverage::NotServed) return not_served(type);
   ObjectList list;  // without a version: nobody can watch from a cache
   for (const auto& object : informer->all(options.ns)) list.items.push_back(*object);
   return list;

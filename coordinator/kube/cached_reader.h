@@ -7,15 +7,15 @@
 namespace vmferry::kube {
 
 // A Reader that answers from informers where it can: get() and list() of the kinds that were added,
-// once their informer has seen a whole list. Everything else, and every watch, goes to `direct`.
-// What it gives is a moment old: an object that was just written may be missing or have its state
-// before, so writes must be idempotent or carry a resourceVersion (Aborted: read again later).
+// once their informer has seen a whole list or knows that the kind is not served. Everything else,
+// every watch, and objects that a write of ours left in doubt, go to `direct`. What it gives is a
+// moment old, but never older than what was written through a CachedWriter of the same informers.
 // Thread-safe after the last add(). Both outlive it.
 class CachedReader final : public Reader {
  public:
   explicit CachedReader(Reader& direct) : direct_(direct) {}
   // Of informers with a scope, only what lies inside the scope is answered from the cache.
-  void add(const Informer& informer) { informers_[informer.type()] = &informer; }
+  void add(Informer& informer) { informers_[informer.type()] = &informer; }
 
   Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
   // With a label selector the server is asked.
@@ -27,10 +27,10 @@ class CachedReader final : public Reader {
 
  private:
   // The informer that knows all of that namespace by now, if any.
-  const Informer* informer_of(const ResourceType& type, const std::string& ns) const;
+  Informer* informer_of(const ResourceType& type, const std::string& ns) const;
 
   Reader& direct_;
-  std::map<ResourceType, const Informer*> informers_;
+  std::map<ResourceType, Informer*> informers_;
 };
 
 }  // namespace vmferry::kube

@@ -1,10 +1,30 @@
 #include "coordinator/kube/informer.h"
 
+#include <algorithm>
+#include <charconv>
 #include <exception>
 
 #include "common/backoff.h"
 
 namespace vmferry::kube {
+namespace {
+
+constexpr std::chrono::seconds kLookAgain{15};  // for a kind that is not served
+
+// Zero for what is no number: then nothing is known to be older than anything.
+std::uint64_t version_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failure == std::errc() && end == text.data() + text.size() ? number : 0;
+}
+std::uint64_t version_of(const Object& object) { return version_number(object.resource_version()); }
+
+bool is_older(const Object& object, const Object& than) {
+  const std::uint64_t version = version_of(object);
+  return version != 0 && version < version_of(than);
+}
+
+}  // namespace
 
 Informer::Informer(Reader& reader, const ResourceType& type, Handlers handlers, const Clock& clock,
                    const Logger& log, ListOptions scope)
@@ -30,6 +50,13 @@ void Informer::run(std::stop_token stop) {
     }();
     if (stop.stop_requested()) return;
     if (clock_.steady() - started > std::chrono::minutes(1)) failures = 0;
+    if (!ended && ended.error().kind() == ErrorKind::NotFound) {
+      if (coverage() != Coverage::NotServed) log_.info("the cluster does not serve this kind");
+      forget_all();
+      failures = 0;
+      if (!clock_.sleep(kLookAgain, stop)) return;
+      continue;
+    }
     if (!ended && ended.error().kind() != ErrorKind::Aborted) {
       log_.warn("watch ended, listing again", ended.error());
     }
@@ -52,30 +79,72 @@ std::vector<std::shared_ptr<const Object>> Informer::all(const std::string& ns) 
   return result;
 }
 
+void Informer::note(const Object& object) {
+  auto cache = cache_.lock();
+  const ObjectKey key = object.key();
+  cache->doubtful.erase(key);
+  const std::uint64_t version = version_of(object);
+  // An event of that or a later moment has come already.
+  if (version == 0 || version <= cache->seen_version) return;
+  const auto found = cache->objects.find(key);
+  if (found != cache->objects.end() && is_older(object, *found->second)) return;
+  const auto noted = std::make_shared<const Object>(object);
+  cache->noted.insert_or_assign(key, noted);
+  cache->objects.insert_or_assign(key, noted);
+}
+
 void Informer::put(Object object) {
   const auto seen = std::make_shared<const Object>(std::move(object));
-  cache_.lock()->objects.insert_or_assign(seen->key(), seen);
+  {
+    auto cache = cache_.lock();
+    cache->seen_version = std::max(cache->seen_version, version_of(*seen));
+    const auto found = cache->objects.find(seen->key());
+    if (found != cache->objects.end() && is_older(*seen, *found->second)) return;
+    cache->objects.insert_or_assign(seen->key(), seen);
+  }
   handlers_.on_object(*seen);
 }
 
 void Informer::drop(const Object& object) {
-  cache_.lock()->objects.erase(object.key());
+  {
+    auto cache = cache_.lock();
+    cache->seen_version = std::max(cache->seen_version, version_of(object));
+    const auto found = cache->objects.find(object.key());
+    // Made again since, by ourselves.
+    if (found != cache->objects.end() && is_older(object, *found->second)) return;
+    cache->objects.erase(object.key());
+    cache->noted.erase(object.key());
+    cache->doubtful.erase(object.key());
+  }
   if (handlers_.on_deleted) handlers_.on_deleted(object);
 }
 
-// The cache becomes the list; what is no longer there has been deleted while nobody watched.
-void Informer::replace_all(std::vector<Object> now) {
+// The cache becomes the list, but for what we wrote since it was asked for; what is no longer there
+// has been deleted while nobody watched.
+void Informer::replace_all(ObjectList now) {
   std::map<ObjectKey, std::shared_ptr<const Object>> objects;
-  for (Object& object : now) {
+  for (Object& object : now.items) {
     ObjectKey key = object.key();
     objects.insert_or_assign(std::move(key), std::make_shared<const Object>(std::move(object)));
   }
-  const auto seen = objects;
   std::map<ObjectKey, std::shared_ptr<const Object>> before;
+  std::map<ObjectKey, std::shared_ptr<const Object>> seen;
   {
     auto cache = cache_.lock();
+    const std::uint64_t version = version_number(now.resource_version);
+    for (const auto& [key, noted] : cache->noted) {
+      const auto found = objects.find(key);
+      const bool newer = version_of(*noted) > version;
+      if (newer && (found == objects.end() || is_older(*found->second, *noted))) {
+        objects.insert_or_assign(key, noted);
+      }
+    }
+    seen = objects;
     before = std::exchange(cache->objects, std::move(objects));
-    cache->synced = true;
+    cache->coverage = Coverage::Synced;
+    cache->seen_version = version;
+    cache->noted.clear();
+    cache->doubtful.clear();
   }
   if (handlers_.on_deleted) {
     for (const auto& [key, object] : before) {
@@ -85,13 +154,31 @@ void Informer::replace_all(std::vector<Object> now) {
   for (const auto& [key, object] : seen) handlers_.on_object(*object);
 }
 
+void Informer::forget_all() {
+  std::map<ObjectKey, std::shared_ptr<const Object>> before;
+  {
+    auto cache = cache_.lock();
+    before = std::exchange(cache->objects, {});
+    cache->coverage = Coverage::NotServed;
+  }
+  if (!handlers_.on_deleted) return;
+  for (const auto& [key, object] : before) handlers_.on_deleted(*object);
+}
+
 Result<void> Informer::follow(std::stop_token stop) {
+  cache_.lock()->noted.clear();
   ObjectList list = TRY(reader_.list(type_, scope_, stop));
-  replace_all(std::move(list.items));
-  const auto watch = TRY(reader_.watch(type_, scope_, list.resource_version, stop));
+  const std::string version = list.resource_version;
+  replace_all(std::move(list));
+  const auto watch = TRY(reader_.watch(type_, scope_, version, stop));
   while (!stop.stop_requested()) {
     std::optional<WatchEvent> event = TRY(watch->next(std::chrono::seconds(30), stop));
-    if (!event || event->type == EventType::Bookmark) continue;
+    if (!event) continue;
+    if (event->type == EventType::Bookmark) {
+      auto cache = cache_.lock();
+      cache->seen_version = std::max(cache->seen_version, version_of(event->object));
+      continue;
+    }
     if (event->type == EventType::Deleted) {
       drop(event->object);
     } else {

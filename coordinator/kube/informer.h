@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -18,6 +20,12 @@ namespace vmferry::kube {
 // back-off when the API is away. Calls `on_object` for every object seen and `on_deleted` for every
 // one gone, also for those that went while nobody watched, on its own thread; the handlers must not
 // block. Level-based: events may be merged. What it saw last can be read from any thread.
+//
+// What a write answered can be put beside it at once (note()), so that a reader of the cache sees
+// its own writes; a state is never replaced by an older one. Versions are compared as numbers,
+// which Kubernetes promises since 1.35 and etcd always gave.
+//
+// A kind that the server does not serve (yet) is looked for every fifteen seconds.
 class Informer {
  public:
   struct Handlers {
@@ -29,8 +37,22 @@ class Informer {
 
   const ResourceType& type() const { return type_; }
   const ListOptions& scope() const { return scope_; }
-  // Whether a whole list was seen: before that an absent object may exist.
-  bool synced() const { return cache_.lock()->synced; }
+  enum class Coverage {
+    Unknown,    // no whole list was seen: an absent object may exist
+    Synced,     // it knows all of its scope
+    NotServed,  // there is no such kind here, and so no object
+  };
+  Coverage coverage() const { return cache_.lock()->coverage; }
+  bool synced() const { return coverage() == Coverage::Synced; }
+
+  // What the server answered to a write or a direct read of ours.
+  void note(const Object& object);
+  // The object may have changed without our knowing how: a write without an answer, a conflict, a
+  // removal. Until the next note() of it a reader had better ask the server.
+  void doubt(const ObjectKey& key) { cache_.lock()->doubtful.insert(key); }
+  void settle(const ObjectKey& key) { cache_.lock()->doubtful.erase(key); }
+  bool is_doubtful(const ObjectKey& key) const { return cache_.lock()->doubtful.contains(key); }
+  bool has_doubts() const { return !cache_.lock()->doubtful.empty(); }
   // The object as last seen; null when there is none.
   std::shared_ptr<const Object> find(const ObjectKey& key) const;
   // All of a namespace (empty: of all).
@@ -39,11 +61,15 @@ class Informer {
  private:
   struct Cache {
     std::map<ObjectKey, std::shared_ptr<const Object>> objects;
-    bool synced = false;
+    Coverage coverage = Coverage::Unknown;
+    std::uint64_t seen_version = 0;  // of the newest list or event: all before it is known
+    std::map<ObjectKey, std::shared_ptr<const Object>> noted;  // since the last list was asked for
+    std::set<ObjectKey> doubtful;
   };
   void run(std::stop_token stop);
   Result<void> follow(std::stop_token stop);
-  void replace_all(std::vector<Object> now);
+  void replace_all(ObjectList now);
+  void forget_all();
   void put(Object object);
   void drop(const Object& object);
 

@@ -21,6 +21,8 @@ Result<Listing> Provider::list(ListingKind kind, std::stop_token) {
 
 void Provider::report_progress(const std::string&, int) {}
 
+void Provider::keep_open(const std::string&, std::stop_token) {}
+
 Result<std::vector<std::pair<std::string, std::string>>> Provider::disk_identity(const SourceVm&,
                                                                                  const SourceDisk&,
                                                                                  std::stop_token) {

@@ -21,6 +21,7 @@ struct VmRef {
   std::string cluster_name;  // oVirt
   bool vddk = false;         // VMware: an agent has VDDK, so what only that can read is no obstacle
   bool warm = false;         // VMware: judge the VM for a warm import too
+  bool may_cut_power = false;  // VMware: the import may, so tools are not needed to stop the VM
   friend bool operator==(const VmRef&, const VmRef&) = default;
 };
 
@@ -41,6 +42,7 @@ struct DiskOpening {
   std::string handle;
   std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
   std::string why{};                     // why the disk is read in this way; for people
+  std::string source_host{};             // that serves its bytes, where known: has a budget
 };
 
 // A source of VMs. Every call is bounded in time (at most about two minutes against a peer that
@@ -87,6 +89,9 @@ class Provider {
   // How far the transfers of an opening have come, for a source that must hear of it to keep the
   // opening alive (an export lease). Never blocks.
   virtual void report_progress(const std::string& handle, int percent);
+  // Called again and again while an opened disk waits for an agent or is copied, for a source whose
+  // permission to read ends unless it is prolonged. One short request now and then, at most.
+  virtual void keep_open(const std::string& handle, std::stop_token stop);
   // What must be as it was for a copy that has begun to be continued: names and values as in an
   // endpoint's identity. Empty where the source keeps an opened disk from changing.
   virtual Result<std::vector<std::pair<std::string, std::string>>> disk_identity(

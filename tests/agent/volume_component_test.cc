@@ -1,4 +1,7 @@
+#include <grp.h>
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <chrono>
@@ -86,6 +89,57 @@ TEST_F(VolumeOnANodeTest, AFileSystemIsWrittenAndHandedToTheVirtualMachinesUser)
   EXPECT_EQ(state.st_gid, 107u);
   EXPECT_EQ(state.st_mode & 07777, 0660u);
   EXPECT_EQ(static_cast<std::uint64_t>(state.st_size), kDisk);
+}
+
+// As deploy/daemonset/base/agent.yaml runs it: root with CAP_CHOWN alone, in the group of the
+// virtual machines' user.
+bool become_a_confined_agent() {
+  constexpr gid_t kGroup = 107;
+  if (::setgroups(1, &kGroup) != 0) return false;
+  struct __user_cap_header_struct header {
+    _LINUX_CAPABILITY_VERSION_3, 0
+  };
+  std::array<struct __user_cap_data_struct, 2> powers{};
+  powers[0].effective = powers[0].permitted = 1u << CAP_CHOWN;
+  return ::syscall(SYS_capset, &header, powers.data()) == 0;
+}
+
+TEST_F(VolumeOnANodeTest, ThePowersThatTheDaemonSetGivesAreEnoughAlsoForAnotherAttempt) {
+  mount_tmpfs(csi_mount(), "mode=2770,uid=0,gid=107");  // as the kubelet leaves it for fsGroup 107
+  std::filesystem::permissions(kubelet() + "/pods", std::filesystem::perms(0750));
+  const auto attempt = [&](bool resume) -> Result<void> {
+    const FoundVolume found = TRY(find());
+    SinkOptions options;
+    options.path = found.path;
+    options.name = found.name;
+    options.size_bytes = kDisk;
+    options.resume = resume;
+    const auto sink = TRY(open_sink(options));
+    const std::vector<std::byte> data(kMiB, std::byte{7});
+    TRY(sink->write(kMiB, data));
+    TRY(sink->finish());
+    return hand_over(found);
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (!become_a_confined_agent()) ::_exit(9);
+    for (const bool resume : {false, true}) {
+      if (const Result<void> done = attempt(resume); !done) {
+        std::fprintf(stderr, "%s\n", to_string(done.error()).c_str());
+        ::_exit(resume ? 2 : 1);
+      }
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  struct stat state {};
+  ASSERT_EQ(::stat((csi_mount() + "/disk.img").c_str(), &state), 0);
+  EXPECT_EQ(state.st_uid, 107u);
+  EXPECT_EQ(state.st_gid, 107u);
+  EXPECT_EQ(state.st_mode & 07777, 0660u);
 }
 
 TEST_F(VolumeOnANodeTest, ALocalVolumeMayBeADirectoryOfTheNodesDisk) {
@@ -214,6 +268,42 @@ TEST_F(MoverTest, WritesToTheClaimsOfItsOwnPod) {
   if (device.empty()) GTEST_SKIP() << "needs loop devices";
   bind(device, touch(at("dev/b")));
   EXPECT_TRUE(find_own("b", true));
+}
+
+// A mover's container: no power, user 107, and of the node's groups only those of its pod.
+TEST_F(MoverTest, OpensADeviceAsAMemberOfItsGroupAndElseSaysWhatToDo) {
+  const std::string device = loop_device(8);
+  if (device.empty()) GTEST_SKIP() << "needs loop devices";
+  bind(device, touch(at("dev/b")));
+  std::filesystem::permissions(at("."), std::filesystem::perms(0755));
+  ASSERT_EQ(::chown(device.c_str(), 0, 6), 0);
+  ASSERT_EQ(::chmod(device.c_str(), 0660), 0);
+  const auto code_as = [&](const std::vector<gid_t>& groups) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(107, 107, 107) != 0 ||
+          ::setresuid(107, 107, 107) != 0) {
+        ::_exit(9);
+      }
+      const auto found = find_own("b", true);
+      if (!found) ::_exit(8);
+      SinkOptions options;
+      options.path = found->path;
+      options.name = found->name;
+      options.size_bytes = kDisk;
+      const auto sink = open_sink(options);
+      if (sink) ::_exit(0);
+      ::_exit(sink.error().code() == code::kTargetDenied &&
+                      sink.error().kind() == ErrorKind::Unavailable
+                  ? 1
+                  : 7);
+    }
+    int status = 0;
+    return ::waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  EXPECT_EQ(code_as({}), 1);
+  EXPECT_EQ(code_as({6}), 0);
+  EXPECT_TRUE(find_catalogue_entry(code::kTargetDenied));
 }
 
 TEST_F(MoverTest, RefusesItsOwnContainersFileSystem) {

@@ -1,13 +1,11 @@
 // `vmferry copy`, the real program, from every kind of source to every kind of target.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <map>
-#include <thread>
 
 #include "common/bytes.h"
 #include "common/fd.h"
@@ -21,7 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Bytes;
 using testing::CopyOutcome;
-using testing::CopyProgram;
 using testing::has_program;
 using ::testing::HasSubstr;
 using testing::Nbdkit;
@@ -101,12 +98,16 @@ TEST_F(CopyComponentTest, CopiesFromNbdOverTlsWithCertificateOrKey) {
                 "psk");
 }
 
-TEST_F(CopyComponentTest, CopiesFromHttpsRangesWithAuthorityOrThumbprint) {
+TEST_F(CopyComponentTest, Nr12CopiesFromHttpsRangesWithAuthorityOrThumbprint) {
   const TestPki pki(workspace_);
   const testing::TlsFileServer server(workspace_, pki, disk_path_);
   expect_copied({server.url("ok"), "--cacert", pki.ca()}, "authority");
   expect_copied({server.url("ok"), "--thumbprint", pki.thumbprint()}, "thumbprint");
   expect_copied({server.url("truncate+s503twice"), "--cacert", pki.ca()}, "stumbles");
+  // None of these says goodbye before it closes.
+  for (const char* mode : {"idleclose", "closewhole"}) {
+    expect_copied({server.url(mode), "--cacert", pki.ca()}, mode);
+  }
   expect_copied({server.url("ignorerange"), "--cacert", pki.ca()}, "without ranges");
   std::string wrong = pki.thumbprint();
   wrong[0] = wrong[0] == 'A' ? 'B' : 'A';
@@ -120,6 +121,37 @@ TEST_F(CopyComponentTest, CopiesFromHttpsRangesWithAuthorityOrThumbprint) {
   }
 }
 
+TEST_F(CopyComponentTest, CopiesFromAnImageTicketAndComparesTheServersDigest) {
+  const TestPki pki(workspace_);
+  const testing::TlsFileServer server(workspace_, pki, disk_path_);
+  const auto words_of = [&](const char* mode, std::vector<std::string> more) {
+    std::vector<std::string> words{
+        "--imageio", server.image_url(mode), target_, "--cacert", pki.ca(), "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  struct Case {
+    const char* mode;
+    std::vector<std::string> more;
+    bool matched;
+  };
+  for (const Case& c : {Case{"ok", {}, false}, Case{"ok", {"--compare-source"}, true},
+                        Case{"nochecksum", {"--compare-source"}, false},
+                        Case{"truncate+s503twice+readers2", {"--compare-source"}, true}}) {
+    SCOPED_TRACE(c.mode);
+    const CopyOutcome outcome = run_copy(workspace_, words_of(c.mode, c.more));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.figures().value("source_digest_matched", !c.matched), c.matched);
+    EXPECT_EQ(outcome.figures().value("digest", ""),
+              testing::reference_digest(
+                  disk_, c.more.empty() ? HashAlgorithm::Xxh3_128 : HashAlgorithm::Sha256));
+    EXPECT_TRUE(testing::read_whole(target_, disk_.size()) == disk_);
+  }
+  const CopyOutcome wrong = run_copy(workspace_, words_of("wrongchecksum", {"--compare-source"}));
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("VMF-XFER-VERIFY-FAILED"));
+}
+
 TEST_F(CopyComponentTest, CopiesFromAFileAndFromCommands) {
   expect_copied({disk_path_}, "file");
   expect_copied({"file://" + disk_path_}, "file URL");
@@ -130,6 +162,9 @@ TEST_F(CopyComponentTest, CopiesFromAFileAndFromCommands) {
     expect_copied({"[", "qemu-nbd", "-f", "raw", disk_path_, "]"}, "qemu-nbd");
     const std::string image = workspace_.path("disk.qcow2");
     ASSERT_EQ(testing::run({"qemu-img", "convert", "-O", "qcow2", disk_path_, image}), 0);
+    const CopyOutcome as_it_is = run_copy(workspace_, {image, "null:"});
+    EXPECT_EQ(as_it_is.exit_code, 0) << as_it_is.err;
+    EXPECT_THAT(as_it_is.err, HasSubstr("the source is a qcow2 image"));
     expect_copied({"[", "qemu-nbd", "-f", "qcow2", image, "]"}, "qcow2");
   }
 }
@@ -156,12 +191,15 @@ TEST_F(CopyComponentTest, JsonIsOneLineOfTheFigures) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(std::ranges::count(outcome.out, '\n'), 1);
   const nlohmann::json figures = outcome.figures();
-  for (const char* name : {"bytes_virtual", "bytes_data", "bytes_zero", "seconds", "mib_per_second",
-                           "cpu_seconds", "resumed_bytes", "retries", "reconnects"}) {
+  for (const char* name :
+       {"bytes_virtual", "bytes_data", "bytes_zero", "seconds", "mib_per_second", "cpu_seconds",
+        "resumed_bytes", "retries", "reconnects", "requests", "wire_bytes"}) {
     EXPECT_TRUE(figures.contains(name) && figures[name].is_number()) << name << outcome.out;
   }
   EXPECT_TRUE(figures["digest"].is_string());
   EXPECT_TRUE(figures["verified"].is_boolean());
+  EXPECT_TRUE(figures["repaired_offsets"].is_array());
+  EXPECT_TRUE(figures["last_error"].is_string());
   EXPECT_GE(figures["bytes_data"].get<std::uint64_t>() + figures["bytes_zero"].get<std::uint64_t>(),
             disk_.size());
   const CopyOutcome text = run_copy(workspace_, {disk_path_, target_, "--hash", "sha256"});
@@ -191,6 +229,7 @@ TEST_F(CopyComponentTest, HelpHasExamplesAndWrongWordsAreBadInput) {
       {"target is a URL", {disk_path_, "nbd://host/"}, 3, "known are a file"},
       {"half a bracket", {"[", "nbdkit", "file", disk_path_, target_}, 3, "brackets"},
       {"bad limit", {disk_path_, target_, "--limit", "fast"}, 3, "fast"},
+      {"no digest to compare", {disk_path_, target_, "--compare-source"}, 3, "--imageio"},
       {"bad CA",
        {"https://localhost/x", target_, "--cacert", no_certificate},
        3,
@@ -216,107 +255,6 @@ TEST_F(CopyComponentTest, LimitHolds) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   // Six MiB but for the zeros; a bucket's worth passes at once.
   EXPECT_GT(std::chrono::steady_clock::now() - begin, 1s);
-}
-
-TEST_F(CopyComponentTest, InterruptedItSavesTheJournalAndGoesOn) {
-  const Bytes disk = testing::patterned(48u << 20, 9);
-  workspace_.write("disk.img", disk);
-  const std::vector<std::string> words{disk_path_, target_, "--journal",
-                                       workspace_.path("copy.journal"), "--json"};
-  std::vector<std::string> slow = words;
-  slow.insert(slow.end(), {"--limit", "12M"});
-  CopyProgram first(workspace_, slow);
-  std::this_thread::sleep_for(1500ms);
-  const auto begin = std::chrono::steady_clock::now();
-  first.signal(SIGINT);
-  const CopyOutcome stopped = first.wait();
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
-  EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
-  EXPECT_THAT(stopped.err, HasSubstr("the journal is saved"));
-  const CopyOutcome resumed = run_copy(workspace_, words);
-  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
-  EXPECT_GT(resumed.figures().value("resumed_bytes", 0u), 8u << 20);
-  EXPECT_TRUE(testing::read_whole(target_, disk.size()) == disk);
-  // Done is done: nothing is read again, and what was recorded is compared with the target.
-  const CopyOutcome again = run_copy(workspace_, words);
-  ASSERT_EQ(again.exit_code, 0) << again.err;
-  EXPECT_EQ(again.figures().value("resumed_bytes", 0u), disk.size());
-}
-
-TEST_F(CopyComponentTest, CancelReturnsWithinTwoSecondsWhateverTheServerDoes) {
-  const TestPki pki(workspace_);
-  // A listener that never says a word: handshakes of TCP succeed, nothing else does.
-  Peer silent({"/usr/bin/python3", "-c",
-               "import socket,sys,time\n"
-               "s=socket.socket(); s.bind(('127.0.0.1',0)); s.listen(64)\n"
-               "open(sys.argv[1]+'.new','w').write(str(s.getsockname()[1]))\n"
-               "import os; os.rename(sys.argv[1]+'.new',sys.argv[1])\n"
-               "time.sleep(600)\n",
-               workspace_.path("silent.port")});
-  ASSERT_TRUE(testing::wait_for_file(workspace_.path("silent.port")));
-  const std::string port = *read_file(workspace_.path("silent.port"));
-  const Nbdkit frozen(workspace_, {"--filter=delay", "file", disk_path_, "delay-read=300"});
-  const testing::TlsFileServer hanging(workspace_, pki, disk_path_);
-  const std::pair<const char*, std::vector<std::string>> cases[] = {
-      {"NBD handshake", {"nbd://localhost:" + port}},
-      {"NBD TLS handshake", {"nbds://localhost:" + port, "--cacert", pki.ca()}},
-      {"HTTPS handshake", {"https://localhost:" + port + "/x", "--cacert", pki.ca()}},
-      {"imageio handshake",
-       {"--imageio", "https://localhost:" + port + "/images/x", "--cacert", pki.ca()}},
-      {"NBD read", {frozen.uri()}},
-      {"HTTPS read", {hanging.url("hang"), "--cacert", pki.ca()}},
-      {"HTTPS stream", {hanging.url("ignorerange+hang"), "--cacert", pki.ca()}},
-      {"command that never listens", {"[", "sh", "-c", "exec sleep 600", "{socket}", "]"}},
-  };
-  for (const auto& [name, source] : cases) {
-    SCOPED_TRACE(name);
-    std::vector<std::string> words = source;
-    words.insert(words.end(), {target_, "--journal", workspace_.path("cancel.journal")});
-    CopyProgram program(workspace_, words);
-    std::this_thread::sleep_for(700ms);
-    const auto begin = std::chrono::steady_clock::now();
-    program.signal(SIGTERM);
-    const CopyOutcome outcome = program.wait();
-    const auto took = std::chrono::steady_clock::now() - begin;
-    EXPECT_EQ(outcome.exit_code, 130) << outcome.err;
-    EXPECT_LT(took, 2s);
-  }
-}
-
-TEST_F(CopyComponentTest, ASourceThatChangedBetweenAttemptsIsNoticed) {
-  const Bytes first = testing::patterned(32u << 20, 9);
-  Bytes second = first;
-  second[1000] ^= std::byte{1};  // in the first sample
-  const std::string journal = workspace_.path("copy.journal");
-  const std::string image = workspace_.write("served.img", first);
-  Nbdkit server(workspace_, {"file", image});
-  const std::vector<std::pair<const char*, std::vector<std::string>>> sources = {
-      {"NBD export", {server.uri()}},
-      {"command", {"[", "nbdkit", "file", image, "]"}},
-      {"file", {image}},
-  };
-  for (const auto& [name, source] : sources) {
-    SCOPED_TRACE(name);
-    std::filesystem::remove(journal);
-    std::filesystem::remove(target_);
-    workspace_.write("served.img", first);
-    std::vector<std::string> words = source;
-    words.insert(words.end(), {target_, "--journal", journal, "--json"});
-    std::vector<std::string> slow = words;
-    slow.insert(slow.end(), {"--limit", "10M"});
-    CopyProgram program(workspace_, slow);
-    std::this_thread::sleep_for(1200ms);
-    program.signal(SIGINT);
-    EXPECT_EQ(program.wait().exit_code, 130);
-
-    workspace_.write("served.img", second);
-    const CopyOutcome outcome = run_copy(workspace_, words);
-    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-    EXPECT_THAT(outcome.err, HasSubstr("starting over: source"));
-    EXPECT_THAT(outcome.err, HasSubstr("changed from"));
-    EXPECT_EQ(outcome.figures().value("resumed_bytes", 1u), 0u);
-    EXPECT_TRUE(testing::read_whole(target_, second.size()) == second);
-  }
 }
 
 }  // namespace

@@ -7,12 +7,14 @@
 
 #include "cli/commands.h"
 #include "common/clock.h"
+#include "coordinator/imports/template_sources.h"
 #include "tests/support/kube_fixture.h"
 #include "tests/support/places.h"
+#include "tests/support/vcsim_fixture.h"
 #include "transfer/sources/private_directory.h"
 
-// `vmferry validate` against a real API server; no source answers, so that only the request and the
-// cluster are judged.
+// `vmferry validate` against a real API server: without a source that answers, so that only the
+// request and the cluster are judged, and with a vCenter.
 namespace vmferry::cli {
 namespace {
 
@@ -56,12 +58,22 @@ spec:
       mappings:
         storageMappings: [{source: {name: ds}, target: {name: fast}, type: x}]
 )";
-    std::vector<std::string> words{"vmferry",      "validate",
-                                   "-f",           directory_->path() + "/vm.yaml",
-                                   "-o",           "json",
-                                   "-n",           ns_,
-                                   "--home",       directory_->path() + "/home",
-                                   "--kubeconfig", bed_->kubeconfig()};
+    const json answer =
+        json::parse(validate({"-f", directory_->path() + "/vm.yaml"}, more), nullptr, false);
+    EXPECT_TRUE(answer.is_object());
+    std::vector<std::string> rules;
+    if (!answer.is_object()) return rules;
+    for (const json& finding : answer["items"][0]["findings"]) {
+      if (finding["level"] == "block") rules.push_back(finding["rule"].get<std::string>());
+    }
+    return rules;
+  }
+
+  // What it prints; the exit code in code_.
+  std::string validate(std::vector<std::string> words, const std::vector<std::string>& more = {}) {
+    words.insert(words.begin(), {"vmferry", "validate"});
+    words.insert(words.end(), {"-o", "json", "-n", ns_, "--home", directory_->path() + "/home",
+                               "--kubeconfig", bed_->kubeconfig()});
     words.insert(words.end(), more.begin(), more.end());
     std::vector<const char*> arguments;
     for (const std::string& word : words) arguments.push_back(word.c_str());
@@ -72,15 +84,10 @@ spec:
     add_global_options(app, context);
     add_validate(app, context);
     code_ = parse_and_run(app, context, static_cast<int>(arguments.size()), arguments.data());
-    const json answer = json::parse(out.str(), nullptr, false);
-    EXPECT_TRUE(answer.is_object()) << out.str() << err.str();
-    std::vector<std::string> rules;
-    if (!answer.is_object()) return rules;
-    for (const json& finding : answer["items"][0]["findings"]) {
-      if (finding["level"] == "block") rules.push_back(finding["rule"].get<std::string>());
-    }
-    return rules;
+    EXPECT_NE(out.str(), "") << err.str();
+    return out.str();
   }
+  json list(const std::string& path) const { return bed_->request("GET", path).at("items"); }
 
   KubeBed* bed_ = nullptr;
   std::string ns_;
@@ -111,6 +118,95 @@ TEST_F(ValidateClusterTest, JudgesByTheClustersObjectsAndLeavesItAsItIs) {
     EXPECT_EQ(bed_->request("GET", kind).at("items").size(), 0u) << kind;
   }
   EXPECT_FALSE(std::filesystem::exists(directory_->path() + "/home"));
+}
+
+TEST_F(ValidateClusterTest, TellsWhatAVmOfAVcenterWouldBecomeAndMakesNothing) {
+  if (const std::string why = testing::VcsimBed::missing(); !why.empty()) GTEST_SKIP() << why;
+  testing::VcsimBed::Options options;
+  options.inventory = json::parse(R"({"datacenter": "DC0", "datastore": "LocalDS_0", "vms": [
+      {"name": "web", "guest_id": "rhel8_64Guest", "cpus": 2, "memory_mb": 2048, "firmware": "efi",
+       "power": "on", "tools": "toolsOk", "folder": "prod",
+       "disks": [{"size_bytes": 4194304, "controller": "pvscsi"}],
+       "nics": [{"network": "VM Network"}]}]})");
+  const auto vcenter = testing::VcsimBed::start(options);
+  ASSERT_NE(vcenter, nullptr);
+  for (kube::Object one :
+       imports::templates_in(testing::source_dir() + "/tests/data/templates").templates) {
+    one.json()["metadata"]["namespace"] = ns_;
+    bed_->request("POST", "/apis/template.openshift.io/v1/namespaces/" + ns_ + "/templates",
+                  one.json());
+  }
+  const std::string storage = "/apis/storage.k8s.io/v1/storageclasses";
+  bed_->request("POST", storage, {{"metadata", {{"name", ns_}}}, {"provisioner", "example.com/x"}});
+  const std::string core = "/api/v1/namespaces/" + ns_;
+  bed_->request("POST", core + "/secrets",
+                {{"metadata", {{"name", "vcenter"}}},
+                 {"stringData",
+                  {{"vmware", fmt::format("apiUrl: {}\nusername: {}\npassword: '{}'\n"
+                                          "thumbprint: {}\n",
+                                          vcenter->url(), vcenter->user(), vcenter->password(),
+                                          vcenter->sha1())}}}});
+  const std::string imports =
+      "/apis/v2v.kubevirt.io/v1beta1/namespaces/" + ns_ + "/virtualmachineimports";
+  const auto apply = [&](const std::string& name, const std::string& target_class) {
+    bed_->request("POST", imports,
+                  {{"apiVersion", "v2v.kubevirt.io/v1beta1"},
+                   {"kind", "VirtualMachineImport"},
+                   {"metadata", {{"name", name}}},
+                   {"spec",
+                    {{"providerCredentialsSecret", {{"name", "vcenter"}}},
+                     {"targetVmName", name},
+                     {"source",
+                      {{"vmware",
+                        {{"vm", {{"name", "web"}}},
+                         {"mappings",
+                          {{"networkMappings", json::array({{{"source", {{"name", "VM Network"}}},
+                                                             {"target", {{"name", "pod"}}},
+                                                             {"type", "pod"}}})},
+                           {"storageMappings",
+                            json::array({{{"source", {{"name", "LocalDS_0"}}},
+                                          {"target", {{"name", target_class}}}}})}}}}}}}}}});
+  };
+  apply("web", ns_);
+  apply("other", "no-such-class");
+
+  std::vector<std::string> kinds = {imports,
+                                    core + "/secrets",
+                                    core + "/configmaps",
+                                    core + "/events",
+                                    core + "/persistentvolumeclaims",
+                                    core + "/pods",
+                                    "/apis/kubevirt.io/v1/namespaces/" + ns_ + "/virtualmachines"};
+  std::vector<json> before;
+  for (const std::string& kind : kinds) before.push_back(list(kind));
+  const json source = vcenter->state();
+
+  const json run = json::parse(validate({"web"})).at("items").at(0);
+  EXPECT_EQ(code_, kOk) << run.dump(2);
+  EXPECT_EQ(run["verdict"], "would run");
+  EXPECT_EQ(run["source"]["path"], "DC0/vm/prod/web");
+  EXPECT_EQ(run["source"]["power"], "up");
+  EXPECT_EQ(run["os"]["name"], "rhel8.1");
+  EXPECT_THAT(run["template"].get<std::string>(),
+              ::testing::StartsWith("template '" + ns_ + "/rhel8-server-small' carries os"));
+  ASSERT_EQ(run["disks"].size(), 1u);
+  EXPECT_EQ(run["disks"][0]["storageClass"], ns_);
+  EXPECT_EQ(run["disks"][0]["sizeBytes"], 4194304);
+  EXPECT_EQ(run["disks"][0]["why"], "the import's storageMappings, name 'LocalDS_0'");
+  EXPECT_EQ(run["networks"][0]["target"], "pod network");
+  EXPECT_EQ(run["virtualMachine"]["metadata"]["name"], "web");
+  EXPECT_EQ(run["estimate"]["virtualBytes"], 4194304);
+  EXPECT_GT(run["estimate"]["bytesPerSecond"], 0);
+
+  const json blocked = json::parse(validate({"other"})).at("items").at(0);
+  EXPECT_EQ(code_, kFailed);
+  EXPECT_EQ(blocked["findings"][0]["rule"], "vmware.storage.target");
+
+  for (std::size_t i = 0; i < kinds.size(); ++i) EXPECT_EQ(list(kinds[i]), before[i]) << kinds[i];
+  const json after = vcenter->state();
+  EXPECT_EQ(after["vms"], source["vms"]);
+  EXPECT_EQ(after["sessions"], source["sessions"]);
+  bed_->request("DELETE", storage + "/" + ns_);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace vmferry {
 namespace {
 
-TEST(VmdkDescriptorTest, VmwareRow27AndEdge27ParsesCrlfPaddingSpacesInNamesAndSeveralExtents) {
+TEST(VmdkDescriptorTest, Vsrc27ParsesCrlfPaddingSpacesInNamesAndSeveralExtents) {
   std::string text =
       "# Disk DescriptorFile\r\nversion=1\r\nencoding=\"UTF-8\"\r\nCID=FFFFFFFE\r\n"
       " parentCID = \"ffffffff\"\r\ncreateType=\"twoGbMaxExtentFlat\"\r\n\r\n# Extent "

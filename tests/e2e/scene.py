@@ -44,10 +44,10 @@ class Scene:
         inventory.setdefault("datastore", "LocalDS_0")
         return self._start(peers.Vcenter, self.directory / f"vcenter-{len(self.running)}", self.pki, list(vms), **inventory)
 
-    def engine(self, *vms, imageio="auto", **bed):
+    def engine(self, *vms, imageio="auto", host=None, told=False, **bed):
         settings = dict(FAST_ENGINE, **bed.pop("engine", {}))
         return self._start(peers.OvirtEngine, self.directory / f"engine-{len(self.running)}", self.pki,
-                           dict({"engine": settings, "vms": list(vms)}, **bed), imageio)
+                           dict({"engine": settings, "vms": list(vms)}, **bed), imageio, host, told)
 
     def nbd(self, directory, **options):
         return self._start(peers.NbdServer, directory, self.directory / f"nbd-{len(self.running)}.log", **options)

@@ -65,6 +65,7 @@ def blocked(scene, name, reason, *words):
 
 
 def test_an_unknown_source_section_is_refused_by_apply(web):
+    """LC-1"""
     tree = bed.vm_import("bad", "hyperv", {"name": "good"}, "source")
     with pytest.raises(bed.CommandFailed) as error:
         web.ferry.apply(tree)
@@ -76,6 +77,7 @@ def test_an_unknown_source_section_is_refused_by_apply(web):
 
 
 def test_two_source_sections_are_refused_by_apply(web):
+    """LC-2"""
     tree = bed.vm_import("bad", "vmware", {"name": "good"}, "source", VMWARE_MAPPINGS)
     tree["spec"]["source"]["ovirt"] = {"vm": {"name": "good"}, "mappings": OVIRT_MAPPINGS}
     with pytest.raises(bed.CommandFailed) as error:

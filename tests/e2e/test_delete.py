@@ -1,5 +1,6 @@
 """Deleting an import: in the middle everything is undone, afterwards everything stays."""
 import bed
+from ovirt_world import all_closed, nothing_left, runs_again
 from scene import OVIRT_MAPPINGS, ovirt_vm, vmware_vm
 
 
@@ -28,14 +29,13 @@ def test_an_ovirt_import_deleted_mid_copy_leaves_no_transfer(scene):
     scene.ferry.wait_for(lambda: scene.ferry.moved("busy") > 4 << 20, 40, "the copy")
     scene.ferry.delete("import", "busy")
     scene.ferry.wait_for(lambda: scene.ferry.get("imports", "busy") is None, 60, "the import's end")
-    state = engine.state()
-    assert all(each["phase"].startswith(("finished", "cancelled")) for each in state["transfers"]), state["transfers"]
-    assert all(disk["status"] == "ok" for disk in state["disks"].values())
-    scene.ferry.wait_for(lambda: engine.power("busy") in ("up", "powering_up"), 30, "the source's power")
-    assert scene.ferry.remains() == []
+    all_closed(scene, engine)
+    runs_again(scene, engine, "busy")
+    nothing_left(scene)
 
 
 def test_deleted_after_success_leaves_vm_and_disks(scene):
+    """LC-107"""
     images = [scene.images["odd-size"]]
     vcenter = scene.vcenter(vmware_vm("kept", images))
     scene.base(vcenter)

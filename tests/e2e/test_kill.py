@@ -1,4 +1,5 @@
 """kill -9 of any process, mid-copy: nothing is lost, nothing is copied twice, the bytes are right."""
+from ovirt_world import all_closed
 from scene import ovirt_vm, vmware_vm
 
 SLOW = "6M"
@@ -51,9 +52,7 @@ def test_a_killed_coordinator_during_an_ovirt_copy_closes_its_transfers(scene):
     scene.ferry.kill9("coordinator")
     scene.ferry.wait_succeeded("mail")
     scene.ferry.check_disks("mail", images)
-    scene.ferry.wait_for(lambda: all(each["phase"].startswith(("finished", "cancelled"))
-                                     for each in engine.state()["transfers"]), 20, "the end of the transfers")
-    assert all(disk["status"] == "ok" for disk in engine.state()["disks"].values())
+    all_closed(scene, engine)
 
 
 def test_everything_killed_and_started_again_resumes(scene):

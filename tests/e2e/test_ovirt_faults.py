@@ -4,6 +4,7 @@ import re
 import shutil
 
 import peers
+from ovirt_world import all_closed, events, failed, runs_again
 from scene import ovirt_vm
 
 SLOW = "6M"
@@ -19,34 +20,11 @@ def copying(scene, name, images, limit=SLOW, engine=None, agents=1, **vm):
     return made
 
 
-def all_closed(scene, engine):
-    """No transfer is open, every disk is free."""
-    def closed():
-        state = engine.state()
-        return (all(each["phase"].startswith(("finished", "cancelled")) for each in state["transfers"])
-                and all(disk["status"] == "ok" for disk in state["disks"].values()))
-    scene.ferry.wait_for(closed, 30, "the end of the transfers")
-
-
 def healed(scene, engine, name, images):
     scene.ferry.run("limit", "off")
     scene.ferry.wait_succeeded(name, 150)
     scene.ferry.check_disks(name, images)
     all_closed(scene, engine)
-
-
-def failed(scene, engine, name, *words, timeout=120):
-    """Failed with these words; nothing is left at either end."""
-    condition = scene.ferry.wait_condition(name, "Succeeded", "False", timeout=timeout)
-    for word in words:
-        assert word in condition["message"], condition["message"]
-    all_closed(scene, engine)
-    scene.ferry.wait_for(lambda: scene.ferry.list("claims") == [], 30, "the claims' end")
-    scene.ferry.wait_for(lambda: scene.ferry.remains() == [], 30, "the end of the target's files")
-
-
-def events_of(scene):
-    return scene.ferry.run("get", "events", "-o", "json")
 
 
 def test_an_engine_that_is_away_during_the_copy_is_waited_for(scene):
@@ -156,7 +134,7 @@ def test_a_disk_resized_during_the_copy_fails_the_import_and_the_source_runs_aga
     engine.control("/disk", {"id": "mail_Disk1", "provisioned_size": 1 << 30})
     engine.control("/transfer", {"disk": "mail_Disk1", "phase": "cancelled_user"})
     failed(scene, engine, "mail", "VMF-SRC-CHANGED", "mail_Disk1")
-    scene.ferry.wait_for(lambda: engine.power("mail") in ("up", "powering_up"), 30, "the source's power")
+    runs_again(scene, engine, "mail")
 
 
 def test_a_disk_whose_image_is_missing_fails_and_is_undone(scene):
@@ -169,7 +147,7 @@ def test_a_disk_whose_image_is_missing_fails_and_is_undone(scene):
     scene.ferry.up(1)
     scene.ovirt_import("mail")
     failed(scene, engine, "mail", "mail_Disk2", "VMF-XFER-SOURCE-READ")
-    scene.ferry.wait_for(lambda: engine.power("mail") in ("up", "powering_up"), 30, "the source's power")
+    runs_again(scene, engine, "mail")
 
 
 def test_a_wrong_authority_ends_the_import(scene):
@@ -193,8 +171,8 @@ def test_src33_hosts_out_of_reach_are_read_through_the_proxy_and_it_is_said(scen
     scene.ferry.wait_succeeded("mail")
     disk, = scene.ferry.check_disks("mail", images)
     assert "proxy" in disk["sourcePath"], disk
-    assert "SourceDetour" in events_of(scene)
-    said = json.dumps(disk) + events_of(scene)
+    assert "SourceDetour" in events(scene)
+    said = json.dumps(disk) + events(scene)
     assert not re.search("/images/[0-9a-f]", said), "a ticket is a secret"
 
 

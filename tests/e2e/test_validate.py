@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 
 import bed
-from scene import VMWARE_MAPPINGS, WEB_UUID, vmware_vm
+from scene import OVIRT_MAPPINGS, VMWARE_MAPPINGS, WEB_UUID, ovirt_vm, vmware_vm
 
 KINDS = ["imports", "mappings", "secrets", "configmaps", "events", "claims", "storageclasses", "vms", "namespaces"]
 
@@ -72,6 +72,60 @@ def test_asking_leaves_store_and_source_as_they_are(scene):
     reading = {"RetrieveServiceContent", "Login", "Logout", "CurrentTime", "RetrievePropertiesEx", "FindAllByUuid",
                "ContinueRetrievePropertiesEx", "CreateContainerView", "DestroyView", "FindByUuid", "FindByInventoryPath"}
     assert set(after["calls"]) <= reading, set(after["calls"]) - reading
+
+
+def ovirt_manifest(scene, engine, name="mail", mappings=OVIRT_MAPPINGS, vm=None, **spec):
+    path = scene.directory / f"{name}.yaml"
+    path.write_text(bed.documents(
+        bed.secret("source", "ovirt", engine.secret()),
+        bed.storage_class("standard", "volumes", default=True),
+        bed.vm_import(name, "ovirt", vm or {"name": "mail", "cluster": {"name": "Default"}}, "source",
+                      mappings=mappings, **spec)))
+    return path
+
+
+def test_asking_about_an_ovirt_vm_only_reads(scene):
+    images = [scene.images["bootable"], scene.images["odd-size"]]
+    engine = scene.engine(ovirt_vm("mail", images, status="up"))
+    before = engine.state()
+    code, runs, err = validate(scene, "-f", ovirt_manifest(scene, engine))
+    assert code == 0, (runs, err)
+    run = runs[0]
+    assert run["verdict"] == "would run" and run["targetVmName"] == "mail"
+    assert run["source"]["power"] == "up" and run["source"]["path"] == "Default/mail"
+    assert run["os"]["name"] == "rhel8.1" and "rhel_8x64" in run["os"]["why"]
+    assert "vmferry-rhel" in run["template"]
+    assert [disk["name"] for disk in run["disks"]] == ["mail_Disk1", "mail_Disk2"]
+    assert [disk["sizeBytes"] for disk in run["disks"]] == [path.stat().st_size for path in images]
+    assert run["networks"][0]["why"] == "the import's networkMappings, name 'ovirtmgmt/ovirtmgmt'"
+    assert run["estimate"]["virtualBytes"] == sum(path.stat().st_size for path in images)
+    text = scene.ferry.run("validate", "-f", scene.directory / "mail.yaml")
+    assert "default/mail: would run" in text and "it would be shut down before its disks are read" in text
+    # Blocked, and without a VM: as quiet.
+    code, runs, _ = validate(scene, "-f", ovirt_manifest(scene, engine, "blocked", mappings=None))
+    assert code == 1 and "network.mapping" in {each["rule"] for each in runs[0]["findings"]}
+    assert validate(scene, "-f", ovirt_manifest(scene, engine, "nobody", vm={"name": "nobody"}))[0] == 1
+
+    after = engine.state()
+    asked = [(each["method"], each["path"]) for each in after["requests"][len(before["requests"]):]]
+    logins = [path for method, path in asked if method == "POST" and "/sso/oauth/token" in path]
+    logouts = [path for method, path in asked if method == "POST" and path.endswith("/services/sso-logout")]
+    others = [each for each in asked if each[0] != "GET" and each[1] not in logins + logouts]
+    assert others == []
+    assert len(logins) == len(logouts) == 4, (logins, logouts)
+    assert sum(method == "GET" for method, _ in asked) >= 3 * 3
+    assert not any("imagetransfers" in path for _, path in asked)
+    assert after["transfers"] == [] and after["sessions"]["alive"] == 0
+    for kind in ("vms", "disks"):
+        assert after[kind] == before[kind]
+
+
+def test_an_ovirt_source_that_does_not_answer_exits_2(scene):
+    engine = scene.engine(ovirt_vm("mail", [scene.images["odd-size"]]))
+    path = ovirt_manifest(scene, engine)
+    engine.control("/fault", {"path_regex": "/vms", "status": 503, "times": 0})
+    code, runs, _ = validate(scene, "-f", path)
+    assert code == 2 and runs[0]["verdict"] == "could not tell", runs
 
 
 def test_where_there_is_no_home_none_is_made(scene):

@@ -152,6 +152,22 @@ def test_vddk_is_chosen_where_an_agent_has_it_and_reads_deltas_and_flat_disks(sc
     assert vcenter.password not in secrets
 
 
+def test_vddk_that_loses_sessions_and_a_host_short_of_memory_are_healed(scene, vddk):
+    images = [scene.images["dense"]]
+    vcenter = scene.vcenter(vmware_vm("web", images))
+    options = vddk(vcenter, vm=vcenter.vm("web")["moref"], lose_session_after=20, largest_read=512 << 10)
+    scene.base(vcenter)
+    scene.ferry.up(1, None, *options)
+    scene.ferry.wait_for(lambda: scene.ferry.agents() and scene.ferry.agents()[0]["vddk"], 20, "the agent")
+    scene.vmware_import("web")
+    scene.ferry.wait_succeeded("web", 150)
+    disk, = scene.ferry.check_disks("web", images)
+    assert "VDDK" in disk["sourcePath"], disk
+    calls = (scene.directory / "vddk/calls").read_text()
+    assert calls.count("read refused") >= 1 and calls.count("open ") >= 2, calls[-2000:]
+    assert calls.count("connect server=") == calls.count("disconnect"), "every session is ended"
+
+
 def test_a_wrong_password_for_vddk_fails_the_import_and_leaves_nothing(scene, vddk):
     vcenter = scene.vcenter(vmware_vm("web", [scene.images["odd-size"]], power="on"))
     options = vddk(vcenter, password="another")

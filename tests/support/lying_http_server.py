@@ -180,6 +180,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.truncated(206, body, headers, 1)
         if "hang" in modes and len(body) > 1:
             return time.sleep(60)
+        if "drip" in modes and len(body) > 1:
+            return self.drip(206, body, headers)
+        if "closeshort" in modes and len(body) > 1:
+            return self.until_closed(206, body[:len(body) // 2], headers)
+        if "closewhole" in modes:
+            return self.until_closed(206, body, headers)
         if "idleclose" in modes:
             self.answer(206, body, headers)
             return self.hang_up()
@@ -211,11 +217,27 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
 
-    def truncated(self, status, body, headers, length):
+    def until_closed(self, status, body, headers):
+        """Without a Content-Length: the body ends where the connection does, which TLS is not told."""
+        self.truncated(status, body, {**headers, "Connection": "close"}, len(body), length_told=False)
+
+    def drip(self, status, body, headers):
+        """A byte now and then: the connection lives, and the body never comes to its end."""
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for byte in body[:300]:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(0.2)
+
+    def truncated(self, status, body, headers, length, length_told=True):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if length_told:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[:length])
         self.wfile.flush()
@@ -246,13 +268,18 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(405, b"not allowed\n")
         if rest == ["extents"]:
             return self.extents(modes)
+        if rest == ["checksum"] and "hangchecksum" in modes:
+            return time.sleep(60)
         if rest == ["checksum"]:
-            return self.answer(500, b"no such algorithm\n") if "nochecksum" in modes else self.checksum(query)
+            return (self.answer(500, b"no such algorithm\n") if "nochecksum" in modes
+                    else self.checksum(query, "wrongchecksum" in modes))
         return self.ranges(modes, self.data, {"Content-Type": "application/octet-stream"})
 
     def extents(self, modes):
         if "slowextents" in modes:
             time.sleep(2)
+        if "hangextents" in modes:
+            return time.sleep(60)
         block = 65536
         if "huge" in modes:
             tree = [{"start": 0, "length": block, "zero": False, "hole": False},
@@ -278,12 +305,14 @@ class Handler(BaseHTTPRequestHandler):
             extents[-1]["length"] -= 512
         self.answer(200, json.dumps(extents).encode(), {"Content-Type": "application/json"})
 
-    def checksum(self, query):
+    def checksum(self, query, wrong):
         if query != "algorithm=sha256&block_size=1048576":
             return self.answer(400, b"bad parameters\n")
         root = hashlib.sha256()
         for start in range(0, len(self.data), 1 << 20):
             root.update(hashlib.sha256(self.data[start:start + (1 << 20)]).digest())
+        if wrong:
+            root.update(b"x")
         return self.answer(200, json.dumps({"algorithm": "sha256", "block_size": 1 << 20,
                                             "checksum": root.hexdigest()}).encode())
 

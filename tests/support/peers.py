@@ -137,7 +137,9 @@ class OvirtEngine(Process):
 
     user, password = OVIRT_USER, PASSWORD
 
-    def __init__(self, directory, pki, bed, imageio="auto"):
+    def __init__(self, directory, pki, bed, imageio="auto", host=None, told=False):
+        """`host`: a directory of make_pki(..., "host") whose certificate the host has instead of the engine's; told:
+        the engine gives out its authority, as real ones do."""
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "password").write_text(PASSWORD)
@@ -145,6 +147,9 @@ class OvirtEngine(Process):
         command = [PYTHON, SUPPORT / "ovirt/engine.py", "--cert", pki / "engine.pem", "--key", pki / "engine.key",
                    "--ca", pki / "ca.pem", "--inventory", directory / "bed.json", "--state", directory / "state",
                    "--password-file", directory / "password", "--exit-with-parent"]
+        if host:
+            command += ["--imageio-cert", host / "host.pem", "--imageio-key", host / "host.key",
+                        "--internal-ca" if told else "--host-ca", host / "ca.pem"]
         python = imageio_python()
         if python and imageio != "builtin":
             command += ["--imageio", "real", "--imageio-python", python]

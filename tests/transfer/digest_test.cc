@@ -28,7 +28,7 @@ std::string digest_of(const Bytes& content, HashAlgorithm algorithm) {
   return *table->root();
 }
 
-TEST(DigestTest, Case36LeafRootEqualsTheReference) {
+TEST(DigestTest, Ns36LeafRootEqualsTheReference) {
   for (const HashAlgorithm algorithm : {HashAlgorithm::Xxh3_128, HashAlgorithm::Sha256}) {
     for (const std::uint64_t size :
          {std::uint64_t{0}, std::uint64_t{1}, B - 1, B, B + 1, 3 * B + 5}) {

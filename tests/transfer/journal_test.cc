@@ -86,7 +86,7 @@ TEST_F(JournalTest, RefusesChunksThatDoNotExist) {
   EXPECT_EQ(journal->record({{1, LeafDigest(32)}}).error().kind(), ErrorKind::InvalidArgument);
 }
 
-TEST_F(JournalTest, Case28AnyOtherIdentityDiscardsAndSaysWhich) {
+TEST_F(JournalTest, Ns28AnyOtherIdentityDiscardsAndSaysWhich) {
   struct Case {
     const char* name;
     void (*change)(JournalIdentity&);
@@ -120,7 +120,7 @@ TEST_F(JournalTest, Case28AnyOtherIdentityDiscardsAndSaysWhich) {
   }
 }
 
-TEST_F(JournalTest, Case27TornPartsFallBackToTheOtherOrStartOver) {
+TEST_F(JournalTest, Ns27TornPartsFallBackToTheOtherOrStartOver) {
   // After create both slots have sequence 1; records go to B (2), A (3).
   struct Case {
     const char* name;
@@ -159,7 +159,7 @@ TEST_F(JournalTest, Case27TornPartsFallBackToTheOtherOrStartOver) {
   }
 }
 
-TEST_F(JournalTest, Case27CutShortAnywhereItIsNeverBelievedTooMuch) {
+TEST_F(JournalTest, Ns27CutShortAnywhereItIsNeverBelievedTooMuch) {
   {
     const auto journal = open();
     ASSERT_TRUE(journal->record({chunk(1), chunk(100), chunk(4000)}).ok());

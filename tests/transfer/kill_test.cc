@@ -1,4 +1,4 @@
-// Case 26: kill -9 at random points, resume, until the copy ends: the target equals the source.
+// NS-26: kill -9 at random points, resume, until the copy ends: the target equals the source.
 // VMFERRY_KILL_LOOPS: how many kills in each test.
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -169,7 +169,7 @@ class KillTest : public ::testing::Test {
   const std::string target_ = directory_.path("disk.img");
 };
 
-TEST_F(KillTest, Case26KilledAnywhereAndResumedTheTargetEqualsTheSource) {
+TEST_F(KillTest, Ns26KilledAnywhereAndResumedTheTargetEqualsTheSource) {
   const std::string journal = target_ + ".journal";
   run([&] { fs::remove(journal); },
       [&] {
@@ -179,7 +179,7 @@ TEST_F(KillTest, Case26KilledAnywhereAndResumedTheTargetEqualsTheSource) {
 }
 
 // The journal may lag behind the target by as much as it likes: an old state of it is put back.
-TEST_F(KillTest, Case26WithAJournalOlderThanTheDataTheTargetEqualsTheSource) {
+TEST_F(KillTest, Ns26WithAJournalOlderThanTheDataTheTargetEqualsTheSource) {
   const std::string journal = target_ + ".journal";
   const std::string old = target_ + ".old";
   run(
@@ -205,7 +205,7 @@ TEST_F(KillTest, Case26WithAJournalOlderThanTheDataTheTargetEqualsTheSource) {
 
 // Each attempt on one of three machines, each with the journal that it happens to have, with or
 // without what the coordinator remembers.
-TEST_F(KillTest, Case26MovingBetweenMachinesTheTargetEqualsTheSource) {
+TEST_F(KillTest, Ns26MovingBetweenMachinesTheTargetEqualsTheSource) {
   Remembered remembered(directory_.path("coordinator"));
   const auto journal_of = [&](std::uint64_t machine) {
     return directory_.path("machine-" + std::to_string(machine) + ".journal");

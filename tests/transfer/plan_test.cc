@@ -87,7 +87,7 @@ TEST(PlanTest, ReadsOnlyThePiecesThatHoldData) {
   EXPECT_EQ(whole.at(0).pieces, kAllPieces);
 }
 
-TEST(PlanTest, Case35AlternatingPagesBecomeOneRead) {
+TEST(PlanTest, Ns35AlternatingPagesBecomeOneRead) {
   std::string picture;
   for (int i = 0; i < 128; ++i) picture += "D0";
   const auto runs = plan(extents_of(picture, 4096), {.target_is_zero = true});

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <tuple>
 
 #include "common/fd.h"
 #include "tests/transfer/support/disks.h"
@@ -121,7 +122,7 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
   };
   const auto path = [](ResumeTest& test) { return test.directory.path("disk.img"); };
   const Case cases[] = {
-      {"Case28 another source disk", [](auto&, auto&, auto& who) { who.source[0].second = "B"; },
+      {"NS-28 another source disk", [](auto&, auto&, auto& who) { who.source[0].second = "B"; },
        "source disk_uuid changed from 'A' to 'B'"},
       {"another claim", [](auto&, auto&, auto& who) { who.target[0].second = "d"; },
        "target claim changed"},
@@ -130,7 +131,7 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
       {"the file was cut",
        [&](auto& test, auto&, auto&) { std::filesystem::resize_file(path(test), kSize - 1); },
        "instead of"},
-      {"Case28 the file is another one",
+      {"NS-28 the file is another one",
        [&](auto& test, auto&, auto&) {
          std::filesystem::rename(path(test), path(test) + ".old");
          const UniqueFd fd(::open(path(test).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -169,6 +170,39 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
   }
 }
 
+TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) {
+  const auto reopen = [this](const JournalIdentity& who, std::uint64_t size = kSize) {
+    return open_target({.path = directory.path("disk.img"), .size_bytes = size}, who,
+                       directory.path("journal"), std::nullopt, {}, ChangedSource::Refuse);
+  };
+  {
+    const auto target = reopen(identity());
+    ASSERT_TRUE(target.ok()) << to_string(target.error());
+    // Nothing is durable yet: there is nothing to lose.
+  }
+  {
+    const auto target = reopen(identity("B"));
+    ASSERT_TRUE(target.ok()) << to_string(target.error());
+    ASSERT_TRUE(target->sink->write(0, testing::random_bytes(kChunkBytes, 3)).ok());
+    ASSERT_TRUE(target->sink->flush().ok());
+    ASSERT_TRUE(target->journal->record({chunk(0)}).ok());
+  }
+  const auto before = testing::read_whole(directory.path("disk.img"), kSize);
+  for (const auto& [who, size, text] :
+       {std::tuple{identity("C"), kSize, "source disk_uuid changed from 'B' to 'C'"},
+        std::tuple{identity("B"), kSize + 512, "disk size changed"}}) {
+    const auto refused = reopen(who, size);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), "VMF-SRC-CHANGED");
+    EXPECT_THAT(refused.error().message(), HasSubstr(text));
+  }
+  EXPECT_TRUE(testing::read_whole(directory.path("disk.img"), kSize) == before);
+  EXPECT_EQ(reopen(identity("B"))->journal->durable(), std::vector{chunk(0)});
+  // What is gone cannot be lost, and another target is what --start-over is not about.
+  ::unlink(directory.path("disk.img").c_str());
+  EXPECT_TRUE(reopen(identity("C")).ok());
+}
+
 TEST_F(ResumeTest, ATargetStartedOverNoLongerFitsTheOldStateOnAnyNode) {
   const ResumeState old = first_attempt();
   ASSERT_TRUE(open(old, identity("B"))->started_over);
@@ -196,7 +230,7 @@ TEST_F(ResumeTest, ACorruptJournalStartsOverUnlessTheCoordinatorKnows) {
   EXPECT_THAT(target->reason, HasSubstr("corrupt"));
 }
 
-TEST_F(ResumeTest, Case38ASecondMoverIsRefused) {
+TEST_F(ResumeTest, Ns38ASecondMoverIsRefused) {
   const Result<TargetOpen> first = open();
   for (const char* journal : {"journal", "another-journal"}) {
     const Result<TargetOpen> second = open(std::nullopt, identity(), journal);

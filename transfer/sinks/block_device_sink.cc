@@ -158,6 +158,11 @@ Result<std::unique_ptr<DiskSink>> open_block_device_sink(const SinkOptions& opti
     return coded_error(ErrorKind::Unavailable, code::kTargetBusy,
                        "'{}' is mounted or in use by another process", shown);
   }
+  if (!fd && (errno == EACCES || errno == EPERM)) {
+    // Rights on a node are changed by people: worth another try.
+    return coded_error(ErrorKind::Unavailable, code::kTargetDenied, "cannot open device '{}': {}",
+                       shown, errno_error(errno, "").message());
+  }
   if (!fd) return errno_error(errno, fmt::format("cannot open device '{}'", shown));
 
   struct stat file {};

@@ -108,6 +108,12 @@ bool ChildProcess::running() const {
   return started_ && !exited_;
 }
 
+std::optional<int> ChildProcess::exit_status() const {
+  const std::lock_guard lock(mutex_);
+  if (!exited_) return std::nullopt;
+  return exit_status_;
+}
+
 Result<int> ChildProcess::spawn() {
   Pipe errors = TRY(make_pipe());
   Pipe secret;
@@ -173,6 +179,7 @@ void ChildProcess::supervise(StderrTail& tail) {
   }
   const std::lock_guard lock(mutex_);
   exited_ = true;
+  exit_status_ = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
   ::waitpid(pid_, nullptr, 0);
   changed_.notify_all();
 }

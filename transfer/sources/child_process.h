@@ -38,6 +38,8 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   bool running() const;
+  // How it ended: its exit code, 128 and the signal that killed it, or nothing while it runs.
+  std::optional<int> exit_status() const;
   pid_t pid() const { return pid_; }
   // SIGTERM, and SIGKILL when that was not enough after `grace`; returns when the child is gone.
   void terminate(std::chrono::milliseconds grace);
@@ -54,6 +56,7 @@ class ChildProcess {
   std::condition_variable changed_;
   bool started_ = false;
   bool exited_ = false;
+  int exit_status_ = 0;
   std::optional<Error> failed_;
   std::jthread supervisor_;
 };

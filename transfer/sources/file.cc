@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,6 +79,12 @@ Result<std::unique_ptr<FileSource>> FileSource::open(
     direct = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
     identity.emplace_back("device", fmt::format("{:x}", status.st_rdev));
   } else if (S_ISREG(status.st_mode)) {
+    // Sinks lock what they write: one that is still being written is no source, and this one does
+    // not become a target. A file system without locks answers otherwise, and is read all the same.
+    if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      return coded_error(ErrorKind::Unavailable, code::kTargetBusy,
+                         "source '{}' is being written by another process", path);
+    }
     size = static_cast<std::uint64_t>(status.st_size);
     // An empty file has no data to seek either: ENXIO.
     seekable_holes = ::lseek(fd.get(), 0, SEEK_HOLE) >= 0;

@@ -31,6 +31,14 @@ bool is_out_of_reach(const Error& error) {
   return error.code() == code::kSourceUnreachable || error.code() == code::kSourceTls;
 }
 
+// Says whose certificate it is that a person has to see to.
+Error named(Error error) {
+  if (error.code() != code::kSourceTls) return error;
+  return std::move(error).with_context(
+      "the certificate of the oVirt host that serves the disk (the engine's own authority signs "
+      "it)");
+}
+
 bool is_sha256(const std::string& hex) {
   return hex.size() == 64 && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -86,7 +94,8 @@ Result<HttpResponse> ImageioSource::ask_host_or_proxy(std::stop_token stop) {
   options.accepted = {405};
   if (has_fallback) options.retries = 0;
   Result<HttpResponse> response = session_.ask(image_, options, stop);
-  if (response || !has_fallback) return response;
+  if (response) return response;
+  if (!has_fallback) return named(std::move(response).error());
   options.retries = 3;
   if (!is_out_of_reach(response.error())) {
     return is_retryable(response.error().kind()) ? session_.ask(image_, options, stop) : response;
@@ -95,8 +104,13 @@ Result<HttpResponse> ImageioSource::ask_host_or_proxy(std::stop_token stop) {
   log_.warn("the image is read through the proxy", response.error());
   session_.use_fallback();
   response = session_.ask(image_, options, stop);
-  if (response) stats_.set_via(fmt::format("through the engine's proxy: {}", why));
-  return response;
+  if (response) {
+    stats_.set_via(fmt::format("through the engine's proxy: {}", why));
+    return response;
+  }
+  const Error& proxy = response.error();
+  return Error(proxy.kind(), proxy.code(),
+               fmt::format("the oVirt host: {}; the engine's proxy: {}", why, proxy.message()));
 }
 
 Result<void> ImageioSource::ask_options(std::stop_token stop) {

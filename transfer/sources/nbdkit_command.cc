@@ -32,12 +32,7 @@ std::pair<std::string, std::string> split_datastore_path(const std::string& file
 
 Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vddk& vddk,
                       const std::string& libdir, const std::string& config) {
-  if (!has_vddk(libdir, {})) {
-    return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
-                       "the VDDK directory '{}' holds no lib64/: unpack vmware-vix-disklib-distrib "
-                       "there",
-                       libdir);
-  }
+  if (!has_vddk(libdir, {})) return no_vddk_in(libdir);
   if (vddk.server.empty() || vddk.file.empty() || vddk.vm_moref.empty()) {
     return make_error(ErrorKind::InvalidArgument, "VDDK needs server, VM and file");
   }
@@ -59,6 +54,13 @@ bool has_vddk(const std::string& libdir, const std::vector<std::string>& stand_i
   std::error_code ignored;
   return !stand_in.empty() ||
          (!libdir.empty() && std::filesystem::is_directory(libdir + "/lib64", ignored));
+}
+
+Error no_vddk_in(const std::string& libdir) {
+  return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
+                     "the VDDK directory '{}' holds no lib64/ with libvixDiskLib in it: unpack "
+                     "vmware-vix-disklib-distrib there",
+                     libdir);
 }
 
 std::string_view vddk_settings() {

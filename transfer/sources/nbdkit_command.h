@@ -36,6 +36,9 @@ Result<std::vector<std::string>> nbdkit_command(const DiskEndpoint& endpoint,
 // stand-in takes their place.
 bool has_vddk(const std::string& libdir, const std::vector<std::string>& stand_in);
 
+// InvalidArgument with VMF-SRC-VDDK-MISSING: a directory that holds no VDDK.
+Error no_vddk_in(const std::string& libdir);
+
 // Why a child did not come up or does not open the disk, told from its stderr: causes that a person
 // mends in different ways. Unimplemented: nbdkit's plugin is missing; InvalidArgument: VDDK's
 // libraries are not found; PermissionDenied with VMF-SRC-AUTH or -TLS: the server refused the

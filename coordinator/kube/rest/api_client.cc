@@ -134,6 +134,7 @@ Result<std::string> ApiClient::call_text(const ApiRequest& request, std::stop_to
     const Credential credential = TRY(access_.credentials->current(stop));
     const auto left = std::chrono::ceil<milliseconds>(until - clock_.steady());
     Result<HttpResponse> response = exchange(request, credential, left, stop);
+    ++(*answers_.lock())[response ? response->status : 0];
     std::chrono::nanoseconds wait{0};
     Error failure(ErrorKind::Internal, "");
     if (!response) {
@@ -182,6 +183,7 @@ Result<std::unique_ptr<HttpStream>> ApiClient::open_stream(const ApiRequest& req
     HttpRequest http = http_request(request, credential, request.timeout);
     http.accept_compressed = false;  // events must not wait for a block to fill
     auto stream = HttpStream::open(client_options(credential), std::move(http), stop);
+    ++(*answers_.lock())[stream ? (*stream)->response().status : 0];
     if (!stream) return transport_error(stream.error());
     const int status = (*stream)->response().status;
     if (status >= 200 && status < 300) return stream;

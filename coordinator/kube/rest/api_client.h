@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -55,6 +57,9 @@ class ApiClient {
   // An answer that goes on, for watches: 2xx. It ends by itself after request.timeout.
   Result<std::unique_ptr<HttpStream>> open_stream(const ApiRequest& request, std::stop_token stop);
 
+  // Answers so far, by HTTP status; 0: no answer. For metrics.
+  std::map<int, std::uint64_t> answers() const { return *answers_.lock(); }
+
   const std::string& server() const { return access_.server; }
   const Clock& clock() const { return clock_; }
 
@@ -79,6 +84,7 @@ class ApiClient {
   Logger log_;
   RequestLimit limit_;
   Guarded<std::vector<Idle>> idle_;
+  Guarded<std::map<int, std::uint64_t>> answers_;
 };
 
 }  // namespace vmferry::kube

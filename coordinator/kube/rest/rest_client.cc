@@ -74,6 +74,7 @@ Result<Object> RestClient::get(const ResourceType& type, const ObjectKey& key,
                                std::stop_token stop) {
   TRY(check_key(type, key));
   ApiRequest request;
+  request.timeout = timeout_;
   request.path = object_path(type, key);
   return object_of(type, TRY(api_.call(request, stop)));
 }
@@ -132,6 +133,7 @@ Result<Object> RestClient::create(const ResourceType& type, const Object& object
     body["metadata"].erase("uid");
   }
   ApiRequest request;
+  request.timeout = timeout_;
   request.method = "POST";
   request.path = collection_path(type, object.ns()) +
                  query({{"fieldManager", kFieldManager}, {"dryRun", options.dry_run ? "All" : ""}});
@@ -144,6 +146,7 @@ Result<Object> RestClient::send_patch(const ResourceType& type, const ObjectKey&
                                       std::stop_token stop) {
   TRY(check_key(type, key));
   ApiRequest request;
+  request.timeout = timeout_;
   request.method = "PATCH";
   request.path = path;
   request.content_type = "application/merge-patch+json";
@@ -186,6 +189,7 @@ Result<void> RestClient::remove(const ResourceType& type, const ObjectKey& key,
     options["preconditions"]["resourceVersion"] = preconditions.resource_version;
   }
   ApiRequest request;
+  request.timeout = timeout_;
   request.method = "DELETE";
   request.path = object_path(type, key);
   request.body = text(options);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "common/log.h"
 #include "coordinator/kube/reader.h"
 #include "coordinator/kube/rest/api_client.h"
@@ -13,7 +15,10 @@ namespace vmferry::kube {
 // continues by itself over closed connections and restarts of the server (watch.h). Thread-safe.
 class RestClient final : public Reader, public Writer {
  public:
-  RestClient(ApiClient& api, const Logger& log) : api_(api), log_(log) {}
+  // `timeout`: of every request but listings and watches.
+  RestClient(ApiClient& api, const Logger& log,
+             std::chrono::milliseconds timeout = std::chrono::seconds(30))
+      : api_(api), log_(log), timeout_(timeout) {}
 
   Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
   Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
@@ -42,6 +47,7 @@ class RestClient final : public Reader, public Writer {
 
   ApiClient& api_;
   Logger log_;
+  const std::chrono::milliseconds timeout_;
   int page_size_ = 500;
 };
 

@@ -28,8 +28,10 @@ struct ClientOptions {
   SecretString password;
   TlsTrust trust;
   std::chrono::milliseconds connect_timeout{10'000};
-  std::chrono::milliseconds call_timeout{60'000};
-  int max_tries = 3;  // of a GET that met a lost connection or a 5xx
+  std::chrono::milliseconds call_timeout{120'000};  // `follow` over a large list takes tens of s
+  int max_tries = 3;                                // of a GET that met a lost connection or a 5xx
+  std::chrono::milliseconds refused_for{
+      600'000};  // until a password that was refused is sent again
   std::chrono::milliseconds first_delay{500};
 };
 
@@ -53,8 +55,9 @@ struct Reply {
 };
 
 // One account's session at one engine: logs in when first needed, once more when the engine has
-// forgotten the session, and never again after the engine refused the password (a few wrong ones
-// lock the account). Thread-safe.
+// forgotten the session. A password that the engine refused is not sent again for ten minutes: a
+// few wrong ones lock the account, but a directory server behind the engine may also have been
+// away. Thread-safe.
 class Client {
  public:
   Client(ClientOptions options, Logger log);
@@ -92,6 +95,7 @@ class Client {
   struct State {
     SessionPtr session;
     std::optional<Error> refused;
+    SteadyTime refused_at{};
     bool logging_in = false;
   };
   class Lease;

@@ -212,8 +212,8 @@ Result<std::optional<ImageTransfer>> ImageTransfers::poll(const std::string& han
   }
   switch (phase_group(transfer->phase)) {
     case PhaseGroup::Ready:
-      if (transfer->transfer_url.empty()) return std::optional<ImageTransfer>();
-      return transfer;
+      if (!transfer->transfer_url.empty() || !transfer->proxy_url.empty()) return transfer;
+      [[fallthrough]];  // it names no URL yet
     case PhaseGroup::Starting:
       if (memory_.may_wait(transfer->id)) return std::optional<ImageTransfer>();
       return failed(*transfer, stop);

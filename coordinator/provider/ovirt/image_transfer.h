@@ -55,8 +55,8 @@ class ImageTransfers {
   Result<std::string> open(const WantedDisk& wanted, const std::string& owner,
                            std::stop_token stop);
 
-  // The transfer when it is ready; nothing while it starts. Unavailable when it failed (a new one
-  // may succeed): it has been cancelled then, or is gone.
+  // The transfer when it is ready, with one URL at least; nothing while it starts. Unavailable when
+  // it failed (a new one may succeed): it has been cancelled then, or is gone.
   Result<std::optional<ImageTransfer>> poll(const std::string& handle, const std::string& disk_id,
                                             std::stop_token stop);
 
@@ -64,6 +64,10 @@ class ImageTransfers {
   // with VMF-XFER-TICKET-EXPIRED when it was replaced too often; else as open().
   Result<ImageTransfer> renew(const std::string& handle, const WantedDisk& wanted,
                               std::stop_token stop);
+
+  // Extends a transfer that is ready before its ticket ends, whether an agent reads from it or it
+  // waits for one. Best effort: one that cannot be extended is renewed once its host refuses it.
+  void keep_alive(const std::string& handle, std::stop_token stop);
 
   // Ends it: finalizes, or cancels where that is refused. True when it is gone and the disk is
   // free again, or only held by another import; false: ask again later. An empty handle stands for

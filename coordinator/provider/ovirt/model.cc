@@ -155,6 +155,8 @@ void parse_behaviour(const Element& vm, Vm& result) {
   result.migration_downtime = vm.integer("migration_downtime");
   result.start_paused = vm.boolean("start_paused");
   result.tunnel_migration = vm.boolean("tunnel_migration");
+  result.stateless = vm.boolean("stateless");
+  result.has_next_run = vm.boolean("next_run_configuration_exists");
   result.has_illegal_images = vm.boolean("has_illegal_images");
   result.storage_error_resume_behaviour = vm.text("storage_error_resume_behaviour");
   result.numa_tune_mode = vm.text("numa_tune_mode");

@@ -133,6 +133,7 @@ struct Vm {
   bool has_migration = false;
   Number migration_downtime, io_threads;
   Flag usb, soundcard, console, tpm, start_paused, tunnel_migration, has_illegal_images;
+  Flag stateless, has_next_run;  // changes of the configuration wait for the next start
   bool has_rng = false;
   Text rng_source;
   Text serial_policy, serial_value;

@@ -107,6 +107,9 @@ Result<DiskOpening> OvirtProvider::poll_disk(const SourceVm& vm, const SourceDis
   const std::optional<ImageTransfer> ready = TRY(transfers_.poll(handle, disk.id, stop));
   DiskOpening opening{.handle = handle, .endpoint = {}};
   if (ready) opening.endpoint = TRY(endpoint_of(*ready, vm, disk, stop));
+  if (ready && ready->transfer_url.empty()) {
+    opening.why = "through the engine's proxy: the engine names no address of the host";
+  }
   return opening;
 }
 
@@ -114,6 +117,10 @@ Result<DiskEndpoint> OvirtProvider::renew(const SourceVm& vm, const SourceDisk& 
                                           const std::string& handle, std::stop_token stop) {
   const ImageTransfer transfer = TRY(transfers_.renew(handle, wanted(disk), stop));
   return endpoint_of(transfer, vm, disk, stop);
+}
+
+void OvirtProvider::keep_open(const std::string& handle, std::stop_token stop) {
+  transfers_.keep_alive(handle, std::move(stop));
 }
 
 Result<bool> OvirtProvider::release_disk(const std::string& handle, const std::string& disk_id,
@@ -153,8 +160,9 @@ Result<DiskEndpoint> OvirtProvider::endpoint_of(const ImageTransfer& transfer, c
 
   DiskEndpoint endpoint;
   endpoint.kind = SourceKind::Imageio;
-  endpoint.url = transfer.transfer_url;
-  endpoint.fallback_url = transfer.proxy_url;
+  const bool only_proxy = transfer.transfer_url.empty();
+  endpoint.url = only_proxy ? transfer.proxy_url : transfer.transfer_url;
+  endpoint.fallback_url = only_proxy ? std::string() : transfer.proxy_url;
   endpoint.trust = data_plane_trust(stop);
   endpoint.size_bytes = disk.size_bytes;
   endpoint.identity = {

@@ -74,7 +74,9 @@ Result<Client::SessionPtr> Client::session(std::stop_token stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (state_.session) return state_.session;
-    if (state_.refused) return *state_.refused;
+    if (state_.refused && clock_.steady() - state_.refused_at < options_.refused_for) {
+      return *state_.refused;
+    }
     if (!state_.logging_in) break;
     if (!changed_.wait(lock, stop, [this] { return !state_.logging_in; })) {
       return make_error(ErrorKind::Canceled, "stopped");
@@ -87,8 +89,10 @@ Result<Client::SessionPtr> Client::session(std::stop_token stop) {
   state_.logging_in = false;
   if (fresh) {
     state_.session = *fresh;
+    state_.refused.reset();
   } else if (fresh.error().code() == code::kSourceAuth) {
     state_.refused = fresh.error();
+    state_.refused_at = clock_.steady();
   }
   changed_.notify_all();
   return fresh;
@@ -128,6 +132,7 @@ void Client::forget(const SessionPtr& session) {
 Error Client::refuse(Error error) {
   const std::lock_guard lock(mutex_);
   state_.refused = error;
+  state_.refused_at = clock_.steady();
   return error;
 }
 

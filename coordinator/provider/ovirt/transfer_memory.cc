@@ -7,6 +7,7 @@ constexpr std::chrono::seconds kStartPatience{300};
 constexpr std::chrono::seconds kFinalizeAgainAfter{10};
 constexpr std::chrono::seconds kEngineNotices{30};    // that a host has lost a ticket
 constexpr std::chrono::seconds kExtensionHolds{120};  // refused after that it has expired again
+constexpr std::chrono::seconds kExtendEvery{120};     // a ticket lives for 300
 constexpr int kUnknownPollsTolerated = 3;
 constexpr int kMostResumes = 3;
 constexpr int kMostRestarts = 3;
@@ -110,6 +111,15 @@ TransferMemory::Extension TransferMemory::extension(const std::string& transfer)
 void TransferMemory::extended(const std::string& transfer) {
   auto state = state_.lock();
   notes_of(*state, transfer).extended = clock_.steady();
+}
+
+bool TransferMemory::is_extension_due(const std::string& transfer) {
+  auto state = state_.lock();
+  Notes& notes = notes_of(*state, transfer);
+  const SteadyTime now = clock_.steady();
+  if (now - notes.kept_alive.value_or(notes.first_seen) < kExtendEvery) return false;
+  notes.kept_alive = now;
+  return true;
 }
 
 bool TransferMemory::may_finalize(const std::string& transfer) {

@@ -46,6 +46,9 @@ class TransferMemory {
   Extension extension(const std::string& transfer);
   void extended(const std::string& transfer);
 
+  // True every two minutes of a transfer's life; notes that it was asked.
+  bool is_extension_due(const std::string& transfer);
+
   // True unless finalize was asked for a moment ago; notes that it is asked for now.
   bool may_finalize(const std::string& transfer);
   void finalize_failed(const std::string& transfer);
@@ -58,6 +61,7 @@ class TransferMemory {
   struct Notes {
     SteadyTime first_seen{};
     std::optional<SteadyTime> finalized, extended;
+    std::optional<SteadyTime> kept_alive;  // extended although nobody had refused it
     int unknown_polls = 0, resumes = 0;
   };
   struct State {

@@ -36,6 +36,17 @@ Result<ImageTransfer> ImageTransfers::renew(const std::string& handle, const Wan
   return restart(handle, wanted, fmt::format("it is '{}'", transfer->phase), stop);
 }
 
+void ImageTransfers::keep_alive(const std::string& handle, std::stop_token stop) {
+  const std::string id = memory_.current(handle);
+  if (!memory_.is_extension_due(id)) return;
+  const Result<Reply> reply = act(id, "extend", stop);
+  if (!reply) {
+    log_.warn("image transfer could not be extended", reply.error(), {{"transfer", id}});
+  } else if (!reply->ok()) {
+    log_.debug("image transfer could not be extended", {{"transfer", id}});  // paused, or ended
+  }
+}
+
 Result<ImageTransfer> ImageTransfers::extend(const ImageTransfer& transfer, std::stop_token stop) {
   switch (memory_.extension(transfer.id)) {
     case TransferMemory::Extension::Fresh:

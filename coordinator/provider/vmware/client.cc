@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/vmware/patience.h"
 
 namespace vmferry::vmware {
 namespace {
@@ -14,6 +15,7 @@ constexpr std::size_t kMostResponseBytes = 512u
 constexpr int kTries = 3;
 constexpr std::chrono::milliseconds kPause{250};
 constexpr std::chrono::milliseconds kLogoutTimeout{10'000};
+constexpr std::chrono::milliseconds kLoginGrace{3'000};
 constexpr std::size_t kIdleClients = 8;
 constexpr std::string_view kHighestVersion = "6.7";  // all that we use exists since 6.5
 constexpr std::string_view kOldestVersion = "6.5";
@@ -266,7 +268,9 @@ Result<std::shared_ptr<const Session>> Client::log_in(std::stop_token stop) {
   Node login = method_call("Login", session->content.session_manager);
   login.add(leaf("userName", options_.username)).add(leaf("password", options_.password.reveal()));
   HttpResponse raw;
-  Result<SoapReply> answer = call(login, {}, false, stop, &raw);
+  // The server may have made the session by now: only with its answer can it be ended again.
+  const Patience patience(stop, kLoginGrace);
+  Result<SoapReply> answer = call(login, {}, false, patience.token(), &raw);
   { const SecretString wiped(std::move(login.children.back().text)); }
   if (!answer) return std::move(answer).error();
   if (answer->fault()) {
@@ -373,13 +377,16 @@ Result<SoapReply> Exchange::must_call(const Node& request) {
 
 Result<HttpResponse> Exchange::http(HttpRequest request) {
   request.cookie = session_->cookie;
-  HttpResponse response = TRY(client_.send(request, stop_));
-  if (response.status == 401) {
-    lost_ = true;
-    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
-                       "{} does not accept the session", redacted_url(request.url));
+  for (bool again = false;; again = true) {
+    HttpResponse response = TRY(client_.send(request, stop_));
+    if (response.status != 401) return response;
+    // A session that lives is kept: dropped here, it would live on at the server.
+    if (!again) TRY(must_call(method_call("CurrentTime", {"ServiceInstance", "ServiceInstance"})));
+    if (again) {
+      return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
+                         "{} does not accept the session", redacted_url(request.url));
+    }
   }
-  return response;
 }
 
 }  // namespace vmferry::vmware

@@ -79,23 +79,26 @@ Result<FlatFile> DatastoreFiles::locate(Exchange& exchange, const Device& disk,
   const Answer text = TRY(ask(exchange, "GET", file, datacenter));
   Result<VmdkDescriptor> descriptor = parse_vmdk_descriptor(text.response.body);
   if (!descriptor) return std::move(descriptor).error().with_context("file '" + file + "'");
-  Result<FlatExtent> extent = flat_extent(*descriptor, disk.capacity_bytes);
-  if (!extent) return std::move(extent).error().with_context("file '" + file + "'");
+  Result<FlatLayout> layout = flat_layout(*descriptor, disk.capacity_bytes);
+  if (!layout) return std::move(layout).error().with_context("file '" + file + "'");
 
-  const std::string flat = sibling(file, extent->name);
-  const Answer head = TRY(ask(exchange, "HEAD", flat, datacenter));
-  const std::optional<std::uint64_t> size = content_length(head.response);
-  if (size != extent->size_bytes) {
-    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
-                       "file '{}' is {} bytes long, its descriptor says {} bytes", flat,
-                       size ? std::to_string(*size) : "an unknown number of", extent->size_bytes);
-  }
   FlatFile found;
-  found.url = head.url;
-  found.size_bytes = *size;
-  if (const std::string* modified = head.response.header("last-modified")) {
-    found.modified = *modified;
+  for (const FlatLayout::File& part : layout->files) {
+    const std::string name = sibling(file, part.name);
+    const Answer head = TRY(ask(exchange, "HEAD", name, datacenter));
+    const std::optional<std::uint64_t> size = content_length(head.response);
+    if (size != part.size_bytes) {
+      return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                         "file '{}' is {} bytes long, its descriptor says {} bytes", name,
+                         size ? std::to_string(*size) : "an unknown number of", part.size_bytes);
+    }
+    found.url = head.url;
+    if (const std::string* modified = head.response.header("last-modified")) {
+      found.modified += (found.modified.empty() ? "" : "; ") + *modified;
+    }
   }
+  if (layout->by_descriptor) found.url = text.url;
+  found.size_bytes = descriptor->size_bytes();
   found.content_id = descriptor->cid;
   return found;
 }

@@ -16,6 +16,7 @@ constexpr std::uint64_t kRequestBytes = 16 * kMiB;
 constexpr int kHostConnections = 4;
 constexpr int kVcenterConnections = 2;  // it relays every byte over its own link to the host
 constexpr std::size_t kSha1Characters = 59;
+constexpr std::size_t kMostFiles = 64;  // each is asked for by itself
 
 std::string encoded(std::string_view text, bool twice) {
   const std::string once = url_encode(text);
@@ -125,6 +126,12 @@ AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted) {
   return none(flat.reason, flat.remedy + ", or configure VDDK");
 }
 
+AccessChoice choose_export(const Device& disk, std::string_view why) {
+  Obstacle exported = obstacle_of_export(disk);
+  if (exported.reason.empty()) return by_export(std::string(why));
+  return none(std::move(exported.reason), std::move(exported.remedy));
+}
+
 std::string folder_url(std::string_view origin, std::string_view datastore, std::string_view path,
                        std::string_view datacenter, bool twice) {
   std::string url(origin);
@@ -148,35 +155,33 @@ std::string sibling(std::string_view file, std::string_view name) {
   return std::string(file.substr(0, bracket + 1)) + " " + std::string(name);
 }
 
-Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t capacity_bytes) {
-  if (descriptor.has_parent()) {
-    return unsupported(
-        "its descriptor has a parent: the file is the delta of a snapshot; delete the VM's "
-        "snapshots and consolidate its disks, or configure VDDK");
+Result<FlatLayout> flat_layout(const VmdkDescriptor& descriptor, std::uint64_t capacity_bytes) {
+  if (Result<void> flat = check_vmdk_is_flat(descriptor); !flat) return std::move(flat).error();
+  FlatLayout layout;
+  for (const VmdkExtent& extent : descriptor.extents) {
+    if (!extent.is_raw()) continue;
+    // A descriptor names its neighbours; anything else would lead out of the VM's directory.
+    if (extent.file.empty() || extent.file.find('/') != std::string::npos || extent.file == "..") {
+      return unsupported("its extent '" + extent.file + "' does not lie beside its descriptor");
+    }
+    auto file = std::ranges::find(layout.files, extent.file, &FlatLayout::File::name);
+    if (file == layout.files.end()) {
+      file = layout.files.insert(file, {extent.file, 0});
+    }
+    file->size_bytes = std::max(file->size_bytes, extent.file_offset + extent.length);
   }
-  if (descriptor.extents.size() != 1) {
-    return unsupported(fmt::format(
-        "it is split into {} extents (create type {}); migrate it to another datastore, or "
-        "configure VDDK",
-        descriptor.extents.size(), descriptor.create_type));
+  if (layout.files.size() > kMostFiles) {
+    return unsupported(fmt::format("it is split into {} files", layout.files.size()));
   }
-  const VmdkExtent& extent = descriptor.extents.front();
-  if (!extent.is_raw() || extent.file_offset != 0) {
-    return unsupported(fmt::format(
-        "its extent is of type {}, not a flat file; migrate it to another datastore, or configure "
-        "VDDK",
-        extent.type));
-  }
-  // A descriptor names its neighbour; anything else would lead out of the VM's directory.
-  if (extent.file.empty() || extent.file.find('/') != std::string::npos || extent.file == "..") {
-    return unsupported("its extent '" + extent.file + "' does not lie beside its descriptor");
-  }
-  const std::uint64_t size = extent.length;
+  const std::uint64_t size = descriptor.size_bytes();
   if (size != capacity_bytes) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "its descriptor says {} bytes, the VM {} bytes", size, capacity_bytes);
   }
-  return FlatExtent{extent.file, size};
+  layout.by_descriptor = descriptor.extents.size() != 1 || layout.files.empty() ||
+                         descriptor.extents.front().file_offset != 0 ||
+                         !layout.files.front().name.ends_with("-flat.vmdk");
+  return layout;
 }
 
 namespace {

@@ -31,6 +31,9 @@ struct AccessChoice {
 // raw device or an encrypted disk read as a flat file would give bytes that are not the guest's.
 AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted = DiskWay::Automatic);
 
+// For a disk whose backing looks flat and whose files are not, or that is open by a lease already.
+AccessChoice choose_export(const Device& disk, std::string_view why);
+
 // True for a disk whose current file holds what changed since a snapshot.
 bool is_delta(const Device& disk);
 
@@ -45,21 +48,29 @@ std::string folder_url(std::string_view origin, std::string_view datastore,
 // A file beside `file` in the same directory of the same datastore: "[ds] dir/b" for "[ds] dir/a".
 std::string sibling(std::string_view file, std::string_view name);
 
-// The one extent to read and its length in bytes, checked against the disk's capacity.
-// InvalidArgument with VMF-SRC-DISK-UNSUPPORTED for deltas, several extents, sparse ones;
-// DataLoss with VMF-SRC-CHANGED when the sizes differ.
-struct FlatExtent {
-  std::string name;
-  std::uint64_t size_bytes = 0;
-  friend bool operator==(const FlatExtent&, const FlatExtent&) = default;
+// The files beside the descriptor that hold the disk's bytes, each once with the length that its
+// extents need.
+struct FlatLayout {
+  struct File {
+    std::string name;
+    std::uint64_t size_bytes = 0;
+    friend bool operator==(const File&, const File&) = default;
+  };
+  std::vector<File> files;
+  // Whether an agent has to go by the descriptor: the disk is more than one file from its start to
+  // its end, or the file's name does not tell it from a descriptor.
+  bool by_descriptor = false;
+  friend bool operator==(const FlatLayout&, const FlatLayout&) = default;
 };
-Result<FlatExtent> flat_extent(const VmdkDescriptor& descriptor, std::uint64_t capacity_bytes);
+// Checked against the disk's capacity. VMF-SRC-DISK-UNSUPPORTED for deltas, sparse and encrypted
+// extents; DataLoss with VMF-SRC-CHANGED when the sizes differ.
+Result<FlatLayout> flat_layout(const VmdkDescriptor& descriptor, std::uint64_t capacity_bytes);
 
 // What was found out about a disk that is read as a flat file.
 struct FlatFile {
   std::string url;
   std::uint64_t size_bytes = 0;
-  std::string modified;  // Last-Modified of the flat file
+  std::string modified;  // Last-Modified of its files
   std::string content_id;
 };
 DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,

@@ -34,6 +34,13 @@ std::optional<LeaseHandle> lease_of(std::string_view handle) {
                      MoRef{"HttpNfcLease", std::string(handle.substr(colon + 1))}};
 }
 
+// What a lease was opened for, when all that is known by now is its handle.
+std::string lease_reason(const Device& device, DiskWay way) {
+  AccessChoice choice = choose_access(device, false, way);
+  if (choice.path == AccessPath::ExportLease) return std::move(choice.reason);
+  return choose_export(device, "its files cannot be read by ranges").reason;
+}
+
 // Until the lease itself has said how long it lives without a report.
 constexpr std::chrono::milliseconds kFirstReport{10'000};
 
@@ -51,9 +58,10 @@ Result<DiskOpener::Found> DiskOpener::find(Exchange& exchange, const SourceVm& v
                                            const SourceDisk& disk) {
   // The VM may have changed since it was read for the import: look again at what matters.
   Found found;
-  found.vm = read_vm(TRY(retrieve_one(exchange, vm_ref(vm),
-                                      {"name", "config.instanceUuid", "config.changeVersion",
-                                       "config.hardware.device", "runtime.powerState"})));
+  found.vm =
+      read_vm(TRY(retrieve_one(exchange, vm_ref(vm),
+                               {"name", "config.instanceUuid", "config.changeVersion",
+                                "config.hardware.device", "runtime.powerState", "runtime.host"})));
   if (found.vm.power_state != "poweredOff") {
     return coded_error(ErrorKind::Aborted, code::kVmState,
                        "the VM is {}, not poweredOff; its disks change while it runs: shut it down",
@@ -75,6 +83,15 @@ Result<DiskOpener::Found> DiskOpener::find(Exchange& exchange, const SourceVm& v
   }
   found.device = *device;
   return found;
+}
+
+// The host that the VM is on now: it may have moved since the disk was opened last.
+Result<std::string> DiskOpener::host_of(Exchange& exchange, const VmModel& vm) {
+  if (vm.host.empty()) return std::string();
+  const Result<ObjectProperties> host = retrieve_one(exchange, vm.host, {"name"});
+  if (!host && host.error().kind() == ErrorKind::Canceled) return host.error();
+  const std::string name = host ? host->text("name") : std::string();
+  return fmt::format("{} of {}", name.empty() ? vm.host.value : name, client_.options().host);
 }
 
 Result<FlatFile> DiskOpener::flat_file(Exchange& exchange, const SourceVm& vm,
@@ -101,7 +118,8 @@ Result<DiskOpening> DiskOpener::leased(Exchange& exchange, const Found& found,
     return lease_is_over(info->error);
   }
   keeper_.keep(lease, found.vm.ref, owner, disk.id, LeaseKeeper::interval(info->timeout));
-  DiskOpening opening{handle_of(lease, owner), std::nullopt, std::move(why)};
+  DiskOpening opening{handle_of(lease, owner), std::nullopt, std::move(why),
+                      TRY(host_of(exchange, found.vm))};
   if (info->state == LeaseInfo::State::Initializing) return opening;
   const std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
   if (!url) {
@@ -117,14 +135,24 @@ Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
                                        const SourceDisk& disk, const std::string& owner) {
   const Found found = TRY(find(exchange, vm, disk));
   AccessChoice access = choose_access(found.device, disk.vddk, disk.way);
-  switch (access.path) {
-    case AccessPath::FlatFile: {
-      const FlatFile file = TRY(flat_file(exchange, vm, disk, found.device));
+  if (access.path == AccessPath::FlatFile) {
+    const Result<FlatFile> file = flat_file(exchange, vm, disk, found.device);
+    if (file) {
       return DiskOpening{
           {},
-          make_endpoint(client_.options(), exchange.session(), found.vm, found.device, file),
-          std::move(access.reason)};
+          make_endpoint(client_.options(), exchange.session(), found.vm, found.device, *file),
+          std::move(access.reason),
+          TRY(host_of(exchange, found.vm))};
     }
+    // Only the descriptor tells: the backing said flat.
+    const bool other_way =
+        disk.way == DiskWay::Automatic && file.error().code() == code::kDiskUnsupported;
+    if (!other_way) return file.error();
+    access = choose_export(found.device, file.error().message());
+  }
+  switch (access.path) {
+    case AccessPath::FlatFile:
+      break;  // was handled above
     case AccessPath::Vddk: {
       DiskEndpoint endpoint =
           make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
@@ -133,7 +161,8 @@ Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
                            "VDDK needs the SHA-1 thumbprint of the server's certificate, which is "
                            "not known; put it into the credentials secret");
       }
-      return DiskOpening{{}, std::move(endpoint), std::move(access.reason)};
+      return DiskOpening{
+          {}, std::move(endpoint), std::move(access.reason), TRY(host_of(exchange, found.vm))};
     }
     case AccessPath::ExportLease: {
       std::optional<MoRef> lease = keeper_.of(found.vm.ref, owner);
@@ -166,7 +195,7 @@ Result<DiskOpening> DiskOpener::poll(const SourceVm& vm, const SourceDisk& disk,
     if (!known) return opened(exchange, vm, disk, "");
     const Found found = TRY(find(exchange, vm, disk));
     return leased(exchange, found, disk, known->lease, known->owner,
-                  choose_access(found.device, false, disk.way).reason);
+                  lease_reason(found.device, disk.way));
   });
 }
 
@@ -179,12 +208,15 @@ Result<std::vector<std::pair<std::string, std::string>>> DiskOpener::identity(
   using Identity = std::vector<std::pair<std::string, std::string>>;
   return client_.in_session(std::move(stop), [&](Exchange& exchange) -> Result<Identity> {
     const Found found = TRY(find(exchange, vm, disk));
-    if (choose_access(found.device, false).path != AccessPath::FlatFile) {
-      return make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device)
-          .identity;
+    if (choose_access(found.device, false).path == AccessPath::FlatFile) {
+      const Result<FlatFile> file = flat_file(exchange, vm, disk, found.device);
+      if (file) {
+        return make_endpoint(client_.options(), exchange.session(), found.vm, found.device, *file)
+            .identity;
+      }
+      if (file.error().code() != code::kDiskUnsupported) return file.error();
     }
-    const FlatFile file = TRY(flat_file(exchange, vm, disk, found.device));
-    return make_endpoint(client_.options(), exchange.session(), found.vm, found.device, file)
+    return make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device)
         .identity;
   });
 }

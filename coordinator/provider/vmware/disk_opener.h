@@ -47,6 +47,7 @@ class DiskOpener {
     Device device;
   };
   static Result<Found> find(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk);
+  Result<std::string> host_of(Exchange& exchange, const VmModel& vm);
   Result<DiskOpening> opened(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,
                              const std::string& owner);
   Result<FlatFile> flat_file(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,

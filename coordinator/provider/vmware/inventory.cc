@@ -126,14 +126,15 @@ Result<MoRef> find_by_name(Exchange& exchange, const std::string& name) {
   }
   std::string_view below = name;  // as a path below the data centre's VM folder
   while (below.starts_with('/')) below.remove_prefix(1);
-  const std::string last = unescape_name(below.substr(below.rfind('/') + 1));
+  const std::string wanted = unescape_name(below);
   std::vector<MoRef> found;
   for (const ListedVm& vm : TRY(list_vms(exchange))) {
     if (vm.name == name) {
       found.push_back(vm.ref);
-    } else if (path && vm.name == last) {
-      const std::string whole = inventory_path(TRY(ancestors(exchange, vm.ref)));
-      if (unescape_name(whole).ends_with("/vm/" + unescape_name(below))) found.push_back(vm.ref);
+    } else if (path && wanted.ends_with("/" + vm.name)) {
+      // Names may hold slashes, and VMs of vApps are found by no path of the server's.
+      const std::string whole = unescape_name(inventory_path(TRY(ancestors(exchange, vm.ref))));
+      if (whole == wanted || whole.ends_with("/vm/" + wanted)) found.push_back(vm.ref);
     }
   }
   return only_one(exchange, std::move(found), "name", name);

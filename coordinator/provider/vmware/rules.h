@@ -11,7 +11,8 @@ namespace vmferry::vmware {
 
 // For a cold import: the VM's findings in the order of the spec's table, then NICs, then disks.
 // `vddk`: an agent has VDDK, so what only that can read blocks nothing.
-std::vector<Finding> find_problems(const VmModel& vm, bool vddk = false);
+std::vector<Finding> find_problems(const VmModel& vm, bool vddk = false,
+                                   bool may_cut_power = false);
 
 // What a warm import demands beyond that: change tracking, no independent disks, tracking older
 // than the snapshots.

@@ -43,7 +43,7 @@ class VmwareProvider final : public Provider {
       const VmModel model = TRY(load_vm(exchange, found));
       const Surroundings around = TRY(load_surroundings(exchange, model));
       SourceVm vm = translate(model, around);
-      vm.findings = find_problems(model, ref.vddk);
+      vm.findings = find_problems(model, ref.vddk, ref.may_cut_power);
       if (ref.warm) {
         for (Finding& finding : find_warm_problems(model)) {
           vm.findings.push_back(std::move(finding));

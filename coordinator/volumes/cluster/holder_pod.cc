@@ -1,5 +1,7 @@
 #include "coordinator/volumes/cluster/holder_pod.h"
 
+#include <algorithm>
+
 #include "coordinator/volumes/cluster/claim_objects.h"
 
 namespace vmferry::volumes {
@@ -17,7 +19,11 @@ json container_security() {
           {"seccompProfile", {{"type", "RuntimeDefault"}}}};
 }
 
-json pod_security(const HolderSettings& settings) {
+// The group that owns block devices of nodes (udev's rules). Unless the runtime gives a device to
+// the pod's user, this is how a mover may open its own; a container sees no other.
+constexpr int kDiskGroup = 6;
+
+json pod_security(const HolderSpec& spec, const HolderSettings& settings) {
   json security{{"runAsNonRoot", true}, {"seccompProfile", {{"type", "RuntimeDefault"}}}};
   if (settings.user) {
     security["runAsUser"] = *settings.user;
@@ -25,6 +31,9 @@ json pod_security(const HolderSettings& settings) {
     // Kubelet and driver give the volume to the group that the VM will have, once and here.
     security["fsGroup"] = *settings.user;
     security["fsGroupChangePolicy"] = "OnRootMismatch";
+  }
+  if (spec.mover && std::ranges::any_of(spec.claims, is_block_claim)) {
+    security["supplementalGroups"] = {kDiskGroup};
   }
   return security;
 }
@@ -165,7 +174,7 @@ kube::Object holder_pod(const HolderSpec& spec, const HolderSettings& settings) 
            {"enableServiceLinks", false},
            {"restartPolicy", "Always"},
            {"terminationGracePeriodSeconds", spec.mover ? 10 : 2},
-           {"securityContext", pod_security(settings)},
+           {"securityContext", pod_security(spec, settings)},
            {"volumes", json::array()}};
   add_claims(pod, container, spec.claims);
   if (spec.mover) make_mover(pod, container, spec, settings);

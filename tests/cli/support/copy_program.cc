@@ -106,4 +106,8 @@ std::string TlsFileServer::url(const std::string& mode) const {
   return origin_ + "/files/" + mode + "/disk";
 }
 
+std::string TlsFileServer::image_url(const std::string& mode) const {
+  return origin_ + "/images/" + mode;
+}
+
 }  // namespace vmferry::testing

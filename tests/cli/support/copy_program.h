@@ -58,6 +58,7 @@ class TlsFileServer {
  public:
   TlsFileServer(const Workspace& workspace, const TestPki& pki, const std::string& disk_path);
   std::string url(const std::string& mode) const;
+  std::string image_url(const std::string& mode) const;  // of an imageio ticket
 
  private:
   std::string origin_;

@@ -33,7 +33,7 @@ namespace vmferry::test {
 class FleetBench {
  public:
   FleetBench() {
-    std::string path = testing::TempDir() + "vmferry-fleet-XXXXXX";
+    std::string path = ::testing::TempDir() + "vmferry-fleet-XXXXXX";
     EXPECT_NE(::mkdtemp(path.data()), nullptr);
     root_ = path;
   }
@@ -165,7 +165,7 @@ class FleetBench {
       const TransferView v = view(job);
       ADD_FAILURE() << "state " << static_cast<int>(v.state) << ", waits for '" << v.waiting_for
                     << "', error " << (v.error ? to_string(*v.error) : "none") << ", history "
-                    << testing::PrintToString(v.history);
+                    << ::testing::PrintToString(v.history);
     }
     return came;
   }

@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 using test::FleetBench;
 
-class FleetTest : public testing::Test {
+class FleetTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!FleetBench::has_agent_program()) GTEST_SKIP() << "needs the program vmferry-agent";

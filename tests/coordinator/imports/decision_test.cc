@@ -172,7 +172,7 @@ TEST(DecideImportTest, Vw30EachDiskGetsItsOwnClassModesAndSize) {
   EXPECT_EQ(decision->disks, expected);
 }
 
-TEST(DecideImportTest, Os41ATemplateThatCannotBeProcessedMakesNoVm) {
+TEST(DecideImportTest, Os41ATemplateThatCannotBeProcessedMakesNoVm_Lc32) {
   Scene s = scenes::vmware();
   on_openshift(s);
   for (kube::Object& one : s.facts.templates) {
@@ -302,7 +302,7 @@ TEST(DecideImportTest, Val34WarnsWhereTheTargetCannotMigrateLive) {
   EXPECT_NE(find(*s.decide(), "vm.placement_policy.affinity"), nullptr);
 }
 
-TEST(DecideImportTest, TellsEverythingAtOnce) {
+TEST(DecideImportTest, TellsEverythingAtOnce_Lc38) {
   Scene s = scenes::vmware();
   s.vm.findings = {{"vmware.vm.hotplug", FindingLevel::Log, FindingGroup::Rules, "l", ""},
                    {"vmware.disk.rdm", FindingLevel::Block, FindingGroup::Rules, "b", ""}};

@@ -281,11 +281,14 @@ TEST_F(ImportOnClusterTest, AnExpiredTokenOfOursStopsNothingForGood) {
 }
 
 TEST_F(ImportOnClusterTest, ARightThatWeLackIsToldInTheImport) {
-  // As `default` of our namespace, which may do with imports what it wants, and nothing else.
-  bed_->request(
-      "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-      {{"metadata", {{"name", "imports-" + ns_}}},
-       {"rules", {{{"apiGroups", {"v2v.kubevirt.io"}}, {"resources", {"*"}}, {"verbs", {"*"}}}}}});
+  // As `default` of our namespace, which may do all that comes before it looks at storage classes.
+  bed_->request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                {{"metadata", {{"name", "imports-" + ns_}}},
+                 {"rules",
+                  {{{"apiGroups", {"v2v.kubevirt.io"}}, {"resources", {"*"}}, {"verbs", {"*"}}},
+                   {{"apiGroups", {""}},
+                    {"resources", {"secrets", "configmaps", "events"}},
+                    {"verbs", {"*"}}}}}});
   bed_->request(
       "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
       {{"metadata", {{"name", "imports-" + ns_}}},
@@ -302,7 +305,7 @@ TEST_F(ImportOnClusterTest, ARightThatWeLackIsToldInTheImport) {
   kube::Cluster weak(std::move(access), {}, clock_, log_);
   start_reconciler(weak);
   create_import();
-  EXPECT_TRUE(comes_to("Processing", {"Trying again", "secrets", "[VMF-K8S-FORBIDDEN]"}));
+  EXPECT_TRUE(comes_to("Processing", {"Trying again", "storageclasses", "[VMF-K8S-FORBIDDEN]"}));
   start_reconciler(*cluster_);
   EXPECT_TRUE(succeeds());
   bed_->request("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/imports-" + ns_);

@@ -19,6 +19,7 @@ TEST(LedgerTest, SurvivesItsText) {
   const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
                       .claims = {{"claim-1", "uid-1"}},
                       .identities = {{"disk-1", {{"content id", "0a1b"}, {"change version", "7"}}}},
+                      .source_id = "vm-42",
                       .stop_requested_at = "2026-01-31T12:00:00Z",
                       .power_cut_at = "2026-01-31T12:10:00Z",
                       .undo_started_at = {},

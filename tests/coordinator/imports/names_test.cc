@@ -124,17 +124,41 @@ TEST(NamesTest, Ov25FormatsQuantities) {
 }
 
 TEST(NamesTest, ResolvesTheTargetName) {
-  SourceVm vm;
-  vm.name = "My VM.lab";
-  api::ImportSpec spec;
-  EXPECT_EQ(*target_vm_name(spec, vm), "myvm-lab");
-  spec.target_vm_name = "wanted";
-  EXPECT_EQ(*target_vm_name(spec, vm), "wanted");
-  spec.target_vm_name = "Not A Label";
-  EXPECT_EQ(target_vm_name(spec, vm).error().kind(), ErrorKind::InvalidArgument);
-  spec.target_vm_name.reset();
-  vm.name = "\xe6\x97\xa5";
-  EXPECT_FALSE(target_vm_name(spec, vm));
+  const auto x = [](std::size_t length) { return std::string(length, 'x'); };
+  struct Case {
+    const char* id;
+    std::optional<std::string> wanted;  // spec.targetVmName
+    std::string source;
+    std::string expected;  // empty: invalid
+  };
+  const Case cases[] = {
+      {"the source's name, as a label", {}, "My VM.lab", "myvm-lab"},
+      {"the wanted one comes first", "wanted", "My VM.lab", "wanted"},
+      {"a wanted one is not made to fit", "Not A Label", "web", ""},
+      {"LC-12", "", "web", ""},
+      {"LC-13", {}, "", ""},
+      {"LC-14 target", "#$%^&*()", "web", ""},
+      {"LC-14 source", {}, "#$%^&*()", ""},
+      {"LC-15 target", x(64), "web", ""},
+      {"LC-15 source: shortened (DECISION-M1)", {}, x(64), x(54) + "-bb2fa3ee"},
+      {"LC-16 target", x(63), "web", x(63)},
+      {"LC-16 source", {}, x(63), x(63)},
+      {"nothing is left of it", {}, "\xe6\x97\xa5", ""},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.id);
+    SourceVm vm;
+    vm.name = c.source;
+    api::ImportSpec spec;
+    spec.target_vm_name = c.wanted;
+    const Result<std::string> name = target_vm_name(spec, vm);
+    EXPECT_EQ(name.ok(), !c.expected.empty());
+    if (name) {
+      EXPECT_EQ(*name, c.expected);
+    } else {
+      EXPECT_EQ(name.error().kind(), ErrorKind::InvalidArgument);
+    }
+  }
 }
 
 TEST(NamesTest, NormalizedNamesAreValidForAnyText) {

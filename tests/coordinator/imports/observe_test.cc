@@ -257,8 +257,10 @@ TEST_F(ObserveTest, BadItemsOfAResourceMappingAreFindings) {
   scenes::Scene s = scenes::vmware();
   s.import.spec.resource_mapping = api::ObjectIdentifier{.name = "map", .ns = {}};
   const auto missing = observe_mappings(*store_, s.import, {});
-  ASSERT_FALSE(missing);
-  EXPECT_EQ(missing.error().code(), "VMF-REQ-MAPPING-MISSING");
+  ASSERT_TRUE(missing && missing->missing);
+  ASSERT_EQ(missing->findings.size(), 1u);
+  EXPECT_EQ(missing->findings[0].rule, "request.resource_mapping");
+  EXPECT_THAT(missing->findings[0].text, HasSubstr("'ns/map' does not exist"));
 
   put(kube::types::kResourceMapping,
       {{"metadata", {{"namespace", "ns"}, {"name", "map"}}},
@@ -364,7 +366,8 @@ TEST(NameConflictTest, Adm17OneOfTheImportsThatWantANameGetsIt) {
     ASSERT_TRUE(conflict) << c.what;
     EXPECT_EQ(conflict->has_value(), c.conflict) << c.what;
     if (*conflict) {
-      EXPECT_THAT(**conflict, HasSubstr("import 'a'")) << c.what;
+      EXPECT_EQ((*conflict)->rule, "request.target_name.taken");
+      EXPECT_THAT((*conflict)->text, HasSubstr("import 'a'")) << c.what;
     }
   }
 }

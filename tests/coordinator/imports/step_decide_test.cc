@@ -1,87 +1,18 @@
 #include <gmock/gmock.h>
 
-#include <algorithm>
-#include <memory>
-
-#include "coordinator/imports/steps.h"
-#include "coordinator/volumes/directories.h"
-#include "tests/coordinator/embedded/store_support.h"
-#include "tests/coordinator/imports/scene.h"
+#include "coordinator/rules/findings.h"
+#include "tests/coordinator/imports/step_fixture.h"
 
 namespace vmferry::imports {
 namespace {
 
-using kube::types::kVirtualMachineImport;
 using nlohmann::json;
+using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 
-// Import "web" of a VMware VM, decided in a cluster that is a store.
-class StepDecideTest : public embedded::StoreFixture {
+class StepDecideTest : public StepFixture {
  protected:
-  StepDecideTest() {
-    import_ = make(kVirtualMachineImport, import("web"));
-    make(kube::types::kStorageClass, kube::Object(json::parse(R"({"metadata": {"name": "standard",
-        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}})")));
-    memory_.vm = scenes::vmware().vm;
-    memory_.vm->name = "web";
-    Fleet::Options options;
-    options.state_directory = dir_.path("fleet");
-    options.keys = CurveKeys::generate();
-    auto fleet = Fleet::start(std::move(options), clock_, log_);
-    EXPECT_TRUE(fleet) << to_string(fleet.error());
-    fleet_ = *std::move(fleet);
-    parts_ = std::make_unique<ReconcilerParts>(
-        ReconcilerParts{.reader = *store_,
-                        .writer = *store_,
-                        .volumes = volumes_,
-                        .fleet = *fleet_,
-                        .providers = providers_,
-                        .events = events_,
-                        .clock = clock_,
-                        .log = log_,
-                        .settings = {.embedded = false, .config_namespace = "n"},
-                        .renewals = renewals_});
-  }
-  StepResult::Kind validate() {
-    auto parsed = api::parse_import(*find("web", kVirtualMachineImport));
-    EXPECT_TRUE(parsed) << to_string(parsed.error());
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
-    auto result = validate_import(pass);
-    EXPECT_TRUE(result) << to_string(result.error());
-    status_ = pass.import.status;
-    return result ? result->kind : StepResult::Kind::Failed;
-  }
-  void change(const json& spec) {
-    ASSERT_TRUE(store_->patch(kVirtualMachineImport, import_.key(), {{"spec", spec}}, {}, {}));
-  }
-  void map_network() {
-    change(json::parse(R"({"source": {"vmware": {"mappings": {"networkMappings": [
-        {"source": {"id": "network-7"}, "target": {"name": "pod"}, "type": "pod"}]}}}})"));
-  }
-  std::string condition(const char* type) const {
-    const api::Condition* found = api::find_condition(status_.conditions, type);
-    return found == nullptr ? "" : found->status + "/" + found->reason;
-  }
-  std::vector<std::string> blocks() const {
-    std::vector<std::string> rules;
-    for (const Finding& finding : status_.findings) {
-      if (finding.level != FindingLevel::Block) continue;
-      rules.push_back(finding.rule);
-      EXPECT_NE(finding.remedy, "") << finding.rule;
-    }
-    return rules;
-  }
-
-  Logger log_;
-  ProviderPool providers_{make_provider, log_};
-  kube::EventRecorder events_{*store_, *store_, clock_, log_};
-  volumes::DirectoryVolumes volumes_{*store_, *store_, dir_.root()};
-  Guarded<std::map<JobId, Renewal>> renewals_;
-  std::unique_ptr<Fleet> fleet_;
-  std::unique_ptr<ReconcilerParts> parts_;
-  ImportMemory memory_;
-  kube::Object import_;
-  api::ImportStatus status_;
+  StepResult::Kind validate() { return run(validate_import); }
 };
 
 TEST_F(StepDecideTest, ATakenNameDoesNotHideTheOtherFindings) {
@@ -108,6 +39,71 @@ TEST_F(StepDecideTest, TheFirstFailureGivesTheReason) {
   EXPECT_EQ(validate(), StepResult::Kind::Again);
   EXPECT_THAT(blocks(), IsSupersetOf({"request.resource_mapping", "request.target_name"}));
   EXPECT_EQ(condition("Valid"), "False/ResourceMappingNotFound");
+}
+
+// Findings of the request, of source and of cluster stand together.
+TEST_F(StepDecideTest, WhatIsWrongWithTheRequestDoesNotHideTheRest) {
+  change({{"warm", true}});
+  memory_.vm->name = "!!!";
+  EXPECT_EQ(run(check_spec), StepResult::Kind::Done);
+  memory_.vm->findings = {rules::finding("vmware.vm.power_state")};
+  EXPECT_EQ(validate(), StepResult::Kind::Again);
+  EXPECT_THAT(blocks(), IsSupersetOf({"request.target_name", "request.warm",
+                                      "vmware.network.mapping", "vmware.vm.power_state"}));
+  EXPECT_EQ(condition("Valid"), "False/InvalidTargetVMName");
+}
+
+TEST_F(StepDecideTest, AnEventTellsEveryTextThatFitsAndHowManyDoNot) {
+  for (int i = 0; i < 40; ++i) {
+    memory_.vm->findings.push_back(
+        rules::finding("vmware.disk.rdm", fmt::format("disk 'Hard disk {}'", i)));
+  }
+  EXPECT_EQ(validate(), StepResult::Kind::Again);
+  const auto events = store_->list(kube::types::kEvent, {}, {});
+  ASSERT_TRUE(events);
+  ASSERT_EQ(events->items.size(), 1u);
+  const std::string text = events->items[0].json()["message"];
+  EXPECT_LE(text.size(), 1024u);
+  EXPECT_THAT(text, ::testing::StartsWith("n/web: no network mapping for NIC"));
+  EXPECT_THAT(text, HasSubstr("disk 'Hard disk 0' is a raw device in physical mode; "));
+  EXPECT_THAT(text, ::testing::MatchesRegex(".*; and [0-9]+ more; remedies: .*"));
+}
+
+// Once decided, the plan counts: neither the spec nor what it is decided from changes it (W18).
+TEST_F(StepDecideTest, Adm16AChangedSpecDoesNotChangeARunningImport) {
+  map_network();
+  {
+    auto parsed = api::parse_import(*find("web", kube::types::kVirtualMachineImport));
+    ASSERT_TRUE(parsed);
+    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+    use_builtin_templates();
+    for (const auto step : {validate_import, decide_plan}) {
+      const auto result = step(pass);
+      ASSERT_TRUE(result && result->kind == StepResult::Kind::Done) << condition("Valid");
+    }
+  }
+  const ImportPlan plan = *memory_.plan;
+  change({{"targetVmName", "other"}, {"warm", true}});
+  change({{"source", {{"vmware", {{"vm", {{"name", "another"}}}}}}}});
+  memory_.plan.reset();  // as after a restart of the coordinator
+  for (const auto step : {check_spec, load_plan, validate_import, decide_plan}) {
+    EXPECT_EQ(run(step), StepResult::Kind::Done);
+  }
+  ASSERT_TRUE(memory_.plan);
+  EXPECT_EQ(*memory_.plan, plan);
+}
+
+// What anybody may write into an annotation gives no import a right.
+TEST_F(StepDecideTest, Adm19AForgedProgressSkipsNothing) {
+  patch_import(
+      {{"metadata",
+        {{"annotations",
+          {{std::string(api::kProgress), "95"}, {std::string(api::kInitialState), "up"}}}}}});
+  EXPECT_EQ(run(load_plan), StepResult::Kind::Done);
+  EXPECT_FALSE(memory_.plan);
+  EXPECT_EQ(validate(), StepResult::Kind::Again);
+  EXPECT_EQ(condition("MappingRulesVerified"), "False/MappingRulesVerificationFailed");
+  EXPECT_EQ(condition("Succeeded"), "");
 }
 
 }  // namespace

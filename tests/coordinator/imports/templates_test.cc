@@ -231,11 +231,14 @@ TEST(GenerateValueTest, ChoosesFromEachCharacterOnce) {
 }
 
 TEST(SubstituteParametersTest, BoundsWhatAValueMayBecome) {
-  const std::map<std::string, std::string> values = {{"P", std::string(500'000, 'x')},
-                                                     {"DEEP", std::string(500'000, '[')}};
+  const std::map<std::string, std::string> values = {
+      {"P", std::string(500'000, 'x')}, {"DEEP", std::string(500'000, '[')}, {"S", "s"}};
   std::string many;
   for (int i = 0; i < 100'000; ++i) many += "${P}";
-  for (const json& node : {json(many), json{{"a", json::array({many, many})}}, json{{many, 1}}}) {
+  std::string short_ones;  // cheap to write, and a quadratic amount of work
+  for (int i = 0; i < 400'000; ++i) short_ones += "${S}";
+  for (const json& node :
+       {json(many), json{{"a", json::array({many, many})}}, json{{many, 1}}, json(short_ones)}) {
     const auto made = substitute_parameters(node, values);
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().code(), "VMF-REQ-TEMPLATE");
@@ -245,6 +248,94 @@ TEST(SubstituteParametersTest, BoundsWhatAValueMayBecome) {
   ASSERT_TRUE(once);
   EXPECT_EQ(*once, json("-" + values.at("P") + "-${Q}"));
   EXPECT_EQ(*substitute_parameters("${{N}}", {{"N", "null"}}), json());
+}
+
+// What OpenShift's own processing makes of odd references: the texts of a template are gone through
+// once, and each reference is replaced where it first stands in what has come out so far.
+TEST(SubstituteParametersTest, OddReferencesComeOutAsFromOpenShift) {
+  const std::map<std::string, std::string> values = {{"A", "${B}"},
+                                                     {"B", "b"},
+                                                     {"N", "B"},
+                                                     {"D", "$"},
+                                                     {"EMPTY", ""},
+                                                     {"LIST", "[1, \"x\"]"},
+                                                     {"TEXT", "{not json"},
+                                                     {"YES", "true"},
+                                                     {"SPACED", " 7 "}};
+  const struct {
+    const char* from;
+    json expected;
+  } kCases[] = {
+      {"${B}", "b"},
+      {"$${B}", "$b"},
+      {"${B", "${B"},
+      {"${}", "${}"},
+      {"${ B }", "${ B }"},
+      {"${b}", "${b}"},
+      {"${UNKNOWN}-${B}", "${UNKNOWN}-b"},
+      {"${EMPTY}", ""},
+      {"${A}", "${B}"},         // gone through once
+      {"${A} ${B}", "b ${B}"},  // the inserted reference stands first
+      {"${B} ${A}", "b ${B}"},
+      {"${${N}}", "${B}"},
+      {"${${N}} ${B}", "b ${B}"},
+      {"${D}{B} ${B}", "b ${B}"},
+      {"${{YES}}", true},
+      {"${{LIST}}", json::array({1, "x"})},
+      {"${{TEXT}}", "{not json"},
+      {"${{SPACED}}", 7},
+      {"${{EMPTY}}", ""},
+      {"x${{B}}", "x${{B}}"},  // not the whole text: no reference
+      {"${{B}}y", "${{B}}y"},
+      {"${{UNKNOWN}}", "${{UNKNOWN}}"},
+  };
+  for (const auto& c : kCases) {
+    const auto made = substitute_parameters(c.from, values);
+    ASSERT_TRUE(made) << c.from;
+    EXPECT_EQ(*made, c.expected) << c.from;
+    const auto key = substitute_parameters(json{{c.from, 1}}, values);
+    ASSERT_TRUE(key);
+    if (c.expected.is_string() && !std::string(c.from).starts_with("${{")) {
+      EXPECT_EQ(*key, (json{{c.expected.get<std::string>(), 1}})) << c.from;
+    }
+  }
+}
+
+TEST(ParameterValuesTest, Os44TakesDefaultGeneratorOrPlaceholder) {
+  const RandomBelow first = [](std::uint32_t) { return 0; };
+  const struct {
+    const char *parameter, *vm_name, *expected;  // null: an error
+  } kCases[] = {
+      {R"({"name": "NAME"})", "vm", "vm"},
+      {R"({"name": "NAME", "value": "x"})", "vm", "vm"},
+      {R"({"name": "NAME", "value": "x"})", "", "x"},
+      {R"({"name": "NAME", "generate": "expression", "from": "[a-z]{2}"})", "", "aa"},
+      {R"({"name": "NAME"})", "", ""},
+      {R"({"name": "NAME", "required": true})", "", nullptr},
+      {R"({"name": "P"})", "vm", "other"},
+      {R"({"name": "P", "required": true})", "vm", "other"},
+      {R"({"name": "P", "value": "v", "generate": "expression", "from": "[a-z]{2}"})", "vm", "v"},
+      {R"({"name": "P", "value": "", "generate": "expression", "from": "p[0-9]{3}"})", "vm",
+       "p000"},
+      {R"({"name": "P", "generate": "expression", "from": ""})", "vm", ""},
+      {R"({"name": "P", "generate": "expression", "from": "", "required": true})", "vm", nullptr},
+      {R"({"name": "P", "generate": "uuid", "from": "x"})", "vm", nullptr},
+      {R"({"name": "P", "generate": "expression", "from": "[z-a]{2}"})", "vm", nullptr},
+      {R"({"name": "P", "value": 4})", "vm", nullptr},  // the API takes no number either
+      {R"({"name": "P", "value": null})", "vm", "other"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.parameter);
+    const json parameter = json::parse(c.parameter);
+    const auto values = parameter_values(json::array({parameter}), c.vm_name, first);
+    ASSERT_EQ(values.ok(), c.expected != nullptr);
+    if (!values) {
+      EXPECT_EQ(values.error().code(), "VMF-REQ-TEMPLATE");
+      EXPECT_THAT(values.error().message(), HasSubstr(c.expected ? "" : "'"));
+      continue;
+    }
+    EXPECT_EQ(values->at(parameter["name"]), c.expected);
+  }
 }
 
 TEST(EmptyBaseVmTest, Os51HasItsLabels) {

@@ -101,7 +101,7 @@ TEST(CheckMappingsTest, ChecksNetworksOfOvirt) {
       {"VAL-88", {{net(kId, {}, {}, "x", "other")}}, one, "network.type"},
       {"VAL-89 a", std::nullopt, one, "network.mapping"},
       {"VAL-89 b", std::nullopt, {no_profile}, ""},
-      {"VAL-92", {{net(kId, {}, "pod")}}, same, "network.pod.multiple"},
+      {"VAL-92, ADM-21", {{net(kId, {}, "pod")}}, same, "network.pod.multiple"},
       {"VAL-93", {{net("p1", {}, "pod"), net("p2", {}, "pod")}}, two, "network.pod.multiple"},
       {"VAL-94", {{net({}, "n/p1", "pod"), net({}, "n/p2", {})}}, two, "network.pod.multiple"},
       {"VAL-95",

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "coordinator/imports/rules.h"
+#include "coordinator/rules/table.h"
 
 // Cases name only the fields that they are about.
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -107,7 +107,11 @@ TEST(ConditionsTest, FollowsTheLevels) {
 
 // Whatever the rule, its level and group alone decide the conditions.
 TEST(ConditionsTest, Val111And112And113And115And116HoldForEveryRule) {
-  for (const Rule& rule : all_rules()) {
+  std::vector<rules::Rule> all;
+  for (const rules::Section& section : rules::kSections) {
+    all.insert(all.end(), section.rules.begin(), section.rules.end());
+  }
+  for (const rules::Rule& rule : all) {
     SCOPED_TRACE(rule.id);
     const ProviderKind provider =
         rule.provider == "VMware" ? ProviderKind::Vmware : ProviderKind::Ovirt;
@@ -305,6 +309,7 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
 }
 
 TEST(CheckRequestTest, Adm4AndAdm5AndApi42WhatIsElsewhereNeedsARight) {
+  using Import = api::VirtualMachineImport;
   const auto refer = [](bool secret) {
     Import import = good();
     if (secret) import.spec.credentials_secret.ns = "other";

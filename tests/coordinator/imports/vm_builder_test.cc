@@ -140,6 +140,13 @@ TEST(BuildVmTest, MapsOvirtAttributes) {
           {"serial console", [](Scene& s) { s.vm.serial_console = false; },
            "/domain/devices/autoattachSerialConsole", "false"},
           {"host name", [](Scene& s) { s.vm.host_name = "a.b.com"; }, "/hostname", R"("a-b-com")"},
+          {"no host name", [](Scene& s) { s.vm.host_name = "localhost.localdomain"; }, "/hostname",
+           "null"},
+          {"no host name, v4", [](Scene& s) { s.vm.host_name = "LOCALHOST4.localdomain4"; },
+           "/hostname", "null"},
+          {"none at all", [](Scene& s) { s.vm.host_name = "(none)"; }, "/hostname", "null"},
+          {"a host of that name", [](Scene& s) { s.vm.host_name = "localhosts.lab"; }, "/hostname",
+           R"("localhosts-lab")"},
           {"CPU model", [](Scene& s) { s.vm.cpu_model = "Haswell"; }, "/domain/cpu/model",
            R"("Haswell")"},
       });
@@ -296,6 +303,8 @@ TEST(BuildVmTest, MapsOvirtNics) {
           {"OV-66", [](Scene& x) { x.vm.nics.clear(); }, "/domain/devices/interfaces", "[]"},
           {"OV-67", [](Scene& x) { (*x.mappings.networks)[0].target.ns = "other"; },
            "/networks/0/multus/networkName", R"("other/net-attach-def")"},
+          {"a NIC that is not linked stays so", [](Scene& x) { x.vm.nics[0].connected = false; },
+           "/domain/devices/interfaces/0/state", R"("down")"},
           {"collision", [](Scene& x) { x.vm.nics[0].name = "nic 2"; }, "/networks/1/name",
            R"("nic2-2")"},
       });
@@ -362,7 +371,7 @@ TEST(BuildVmTest, Vw13KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2
   EXPECT_EQ(domain["devices"]["interfaces"].size(), 1u);
 }
 
-TEST(BuildVmTest, MarksWhatIsOurs) {
+TEST(BuildVmTest, MarksWhatIsOurs_Lc37And39And40) {
   Scene s = ovirt();
   json& metadata = s.import.object.json()["metadata"];
   metadata["labels"][std::string(api::kTracker)] = "t-1";

@@ -358,7 +358,10 @@ TEST_F(ClusterVolumesTest, MoversAreChosenByClassAndSetting) {
   const nlohmann::json mover = pod_spec("vmferry-hold-b");
   EXPECT_EQ(mover["containers"][0]["args"][0], "move");
   EXPECT_EQ(mover["containers"][0]["volumeDevices"][0]["devicePath"], "/dev/vmferry/b");
+  EXPECT_EQ(mover["securityContext"]["supplementalGroups"], nlohmann::json::array({6}))
+      << "the group that owns the devices of nodes";
   EXPECT_EQ(pod_spec("vmferry-hold-c")["containers"][0]["args"][0], "hold");
+  EXPECT_FALSE(pod_spec("vmferry-hold-c")["securityContext"].contains("supplementalGroups"));
   ASSERT_TRUE(volumes_->ensure_claim(spec("d"), {}));
   use(MoverUse::Always);
   reach("d");

@@ -28,7 +28,7 @@ import time
 
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent))  # last: other folders have a bed.py too
 from pki import ISSUER, Authority  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -63,6 +63,11 @@ class NotUp(RuntimeError):
 
 
 class KubeBed:
+    # Where the API server is reached, and what its command line says of that; a bed with a node has others.
+    address = "127.0.0.1"
+    network_flags = ("--endpoint-reconciler-type=none",)
+    command_prefix = ()  # of every program
+
     def __init__(self, apiserver_flags=(), controllers=CONTROLLERS, scheduler=False):
         """controllers: of kube-controller-manager; none: it is not started. scheduler: kube-scheduler too."""
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vmferry-kube-"))
@@ -85,7 +90,7 @@ class KubeBed:
     def request(self, method, path, body=None, content_type="application/json", token=None):
         """(status, decoded JSON or text), as the administrator or with a token."""
         context = self._context if token is None else self._plain_context
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=30)
+        connection = http.client.HTTPSConnection(self.address, self.port, context=context, timeout=30)
         headers = {"Content-Type": content_type}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -184,9 +189,12 @@ class KubeBed:
         path = self.folder / f"{program}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def stop(self):
+    def stop_processes(self):
         for name in reversed(list(self._processes)):
             self._end(name)
+
+    def stop(self):
+        self.stop_processes()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
@@ -199,7 +207,7 @@ class KubeBed:
 
     def _make_keys(self):
         self.authority = Authority(self.folder / "pki")
-        names = ("DNS:localhost", "IP:127.0.0.1", "DNS:kubernetes.default.svc", "IP:10.96.0.1")
+        names = ("DNS:localhost", "IP:127.0.0.1", "DNS:kubernetes.default.svc", "IP:10.96.0.1", f"IP:{self.address}")
         self._server = self.authority.issue("apiserver", "/CN=kube-apiserver", names)
         self.admin = self.authority.issue("admin", "/O=system:masters/CN=admin")
         self._signer = self.authority.signing_key("accounts")
@@ -211,8 +219,8 @@ class KubeBed:
         # Another process may take a port between its choice and its use.
         for attempt in range(3):
             self.port, self._etcd_port, peer = free_port(), free_port(), free_port()
-            self.url = f"https://127.0.0.1:{self.port}"
-            self.kubeconfig = self._write_kubeconfig("admin")
+            self.url = f"https://{self.address}:{self.port}"
+            self.kubeconfig = self.write_kubeconfig("admin", self.admin)
             try:
                 self._start_etcd(peer)
                 self._start_apiserver()
@@ -223,18 +231,21 @@ class KubeBed:
                 self._end("kube-apiserver")
                 self._end("etcd")
 
-    def _write_kubeconfig(self, user):
+    def write_kubeconfig(self, user, pair=None, token=None):
+        """Of somebody with a certificate and its key, or with a token; returns the file."""
         def inline(path):
             return base64.b64encode(path.read_bytes()).decode()
-        certificate, key = self.admin
+        if token is None:
+            who = {"client-certificate-data": inline(pair[0]), "client-key-data": inline(pair[1])}
+        else:
+            who = {"token": token}
         path = self.folder / f"{user}.kubeconfig"
         path.touch(mode=0o600)
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": user,
             "clusters": [{"name": "bed", "cluster": {"server": self.url,
                                                      "certificate-authority-data": inline(self.authority.certificate)}}],
-            "users": [{"name": user, "user": {"client-certificate-data": inline(certificate),
-                                              "client-key-data": inline(key)}}],
+            "users": [{"name": user, "user": who}],
             "contexts": [{"name": user, "context": {"cluster": "bed", "user": user, "namespace": "default"}}]}))
         return path
 
@@ -249,12 +260,12 @@ class KubeBed:
     def _start_apiserver(self):
         keys = self.folder / "pki"
         self._start(
-            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd_port}", "--bind-address=127.0.0.1",
+            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd_port}", f"--bind-address={self.address}",
             f"--secure-port={self.port}", f"--tls-cert-file={self._server[0]}",
             f"--tls-private-key-file={self._server[1]}", f"--client-ca-file={self.authority.certificate}",
             f"--service-account-issuer={ISSUER}", f"--service-account-signing-key-file={self._signer}",
             f"--service-account-key-file={self._signer}", "--authorization-mode=Node,RBAC",
-            "--service-cluster-ip-range=10.96.0.0/24", "--endpoint-reconciler-type=none", "--allow-privileged=true",
+            "--service-cluster-ip-range=10.96.0.0/24", *self.network_flags, "--allow-privileged=true",
             "--etcd-compaction-interval=0", "--profiling=false", f"--cert-dir={keys}", *self._flags)
 
     def _start_controller_manager(self, controllers):
@@ -269,8 +280,8 @@ class KubeBed:
         guard = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         environment = dict(os.environ, GOGC="60", GOMAXPROCS="2")
         self._processes[program] = subprocess.Popen(
-            guard + [str(program_folder() / program), *map(str, words)], stdin=subprocess.DEVNULL, stdout=log,
-            stderr=log, env=environment)
+            [*guard, *self.command_prefix, str(program_folder() / program), *map(str, words)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         log.close()
 
     def _end(self, program):

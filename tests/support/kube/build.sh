@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the Kubernetes peers of the tests: tests/support/kube/build.sh OUT [PROGRAM...]
-# PROGRAM: etcd, kube-apiserver, kube-controller-manager (these when none is named), kube-scheduler, kubelet.
+# PROGRAM: etcd, kube-apiserver, kube-controller-manager (these when none is named), kubectl, kube-scheduler, kube-proxy, kubelet.
 # Versions are pinned by go.mod and go.sum of modules/; modules and objects go to Go's ordinary caches (about 3 GB), so the
 # first build on a machine takes minutes and the next clone only links. Needs network the first time, and Go 1.25: where
 # the installed one is older it fetches that release as a module. Exit 1 with the reason on stderr where it cannot be had.

@@ -14,6 +14,7 @@ import threading
 
 import control
 import imageio_builtin
+import imageio_proxy
 import imageio_real
 import inventory
 import rest
@@ -73,6 +74,7 @@ def parse_arguments():
     parser.add_argument("--imageio-cert", help="another certificate for the host")
     parser.add_argument("--imageio-key")
     parser.add_argument("--internal-ca", help="what pki-resource serves; default --ca")
+    parser.add_argument("--host-ca", help="what the proxy trusts hosts by; default --internal-ca")
     parser.add_argument("--inventory", required=True, metavar="bed.json")
     parser.add_argument("--state", required=True, metavar="DIR", help="logs go here")
     parser.add_argument("--user", default="admin@internal")
@@ -84,17 +86,26 @@ def parse_arguments():
 
 
 def choose_imageio(arguments, settings, runtime_dir):
-    """Builds the data plane; raises ImageioError when `real` is asked for and missing."""
+    """Builds the data plane; raises ImageioError when `real` is asked for and missing.
+
+    A host with a certificate of its own has a proxy beside the engine, with the engine's.
+    """
+    host_ca = os.path.abspath(arguments.host_ca or arguments.internal_ca or arguments.ca)
     tls = Tls(os.path.abspath(arguments.imageio_cert or arguments.cert),
-              os.path.abspath(arguments.imageio_key or arguments.key),
-              os.path.abspath(arguments.internal_ca or arguments.ca))
+              os.path.abspath(arguments.imageio_key or arguments.key), host_ca)
+    proxy_tls = Tls(os.path.abspath(arguments.cert), os.path.abspath(arguments.key), host_ca)
+    has_proxy = bool(arguments.imageio_cert)
     usable = imageio_real.RealImageio.is_usable(arguments.imageio_python)
     if arguments.imageio == "real" and not usable:
         raise ImageioError("there is no ovirt-imageio beside --imageio-python")
     if usable and arguments.imageio != "builtin":
-        return imageio_real.RealImageio(arguments.imageio_python, tls, settings, runtime_dir,
-                                        os.path.abspath(arguments.state))
-    return imageio_builtin.BuiltinImageio(tls, settings, runtime_dir)
+        def daemon(name, certificate):
+            return imageio_real.RealImageio(arguments.imageio_python, certificate, settings,
+                                            runtime_dir, os.path.abspath(arguments.state), name)
+        host = daemon("imageio", tls)
+        return imageio_proxy.WithProxy(host, daemon("proxy", proxy_tls)) if has_proxy else host
+    return imageio_builtin.BuiltinImageio(tls, settings, runtime_dir,
+                                          proxy_tls if has_proxy else None)
 
 
 def ready_line(arguments, model, imageio, rest_port, control_port):

@@ -295,6 +295,16 @@ def test_what_is_down_cannot_be_stopped(engine):
         assert "VM is not running" in fault(reply)
 
 
+def test_a_machine_may_ignore_a_shutdown(start):
+    engine = start(vms=[{"name": "a", "status": "up", "shutdown_seconds": "ignored"}])
+    assert power(engine, "a", "shutdown").status == 200
+    assert status_of(engine, "a") == "powering_down"
+    deadline = time.monotonic() + 10
+    while status_of(engine, "a") != "up":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_machine_may_never_shut_down_but_stops(start):
     engine = start(vms=[{"name": "a", "status": "up", "shutdown_seconds": "never"}])
     assert power(engine, "a", "shutdown").status == 200

@@ -2,6 +2,7 @@
 
 start()                         comes up; raises ImageioError
 url(host)                       https://HOST:PORT; host None is the real address
+proxy_url()                     of the proxy beside the engine; the host's own where there is none
 serve_guest_view(nbd, image, format, shallow, size) -> (server or None, ticket url, size)
 serve_file(image)                                   -> (server or None, ticket url, size)
 add(ticket)                     raises ImageioError

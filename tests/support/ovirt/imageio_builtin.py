@@ -24,27 +24,28 @@ class BuiltinImageio:
 
     kind = "builtin"
 
-    def __init__(self, tls, settings, runtime_dir):
+    def __init__(self, tls, settings, runtime_dir, proxy_tls=None):
+        """With proxy_tls it also listens in the proxy's place, with that certificate."""
         self._runtime_dir = runtime_dir
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.load_cert_chain(tls.cert, tls.key)
+        self._contexts = [_context(each) for each in (tls, proxy_tls) if each]
+        self._ports = [0] * len(self._contexts)
+        self._servers = []
         self._settings = settings
         self._images = {}
-        self._port = 0
-        self._server = None
         self.tickets = imageio_tickets.Tickets(settings["max_readers"],
                                                settings["remove_timeout"])
         self.faults = imageio_faults.DataFaults()
 
     def start(self):
-        try:
-            self._server = _Server(("127.0.0.1", self._port), self._context, self)
-        except OSError as error:
-            raise ImageioError("cannot listen: %s" % error) from None
-        self._port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1},
-                         name="imageio", daemon=True).start()
+        for index, context in enumerate(self._contexts):
+            try:
+                server = _Server(("127.0.0.1", self._ports[index]), context, self)
+            except OSError as error:
+                raise ImageioError("cannot listen: %s" % error) from None
+            self._servers.append(server)
+            self._ports[index] = server.server_address[1]
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1},
+                             name="imageio", daemon=True).start()
 
     def restart(self):
         self.stop()
@@ -52,14 +53,17 @@ class BuiltinImageio:
         self.start()
 
     def stop(self):
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server.drop_connections()
-            self._server = None
+        while self._servers:
+            server = self._servers.pop()
+            server.shutdown()
+            server.server_close()
+            server.drop_connections()
 
     def url(self, host):
-        return "https://%s:%d" % (host or "127.0.0.1", self._port)
+        return "https://%s:%d" % (host or "127.0.0.1", self._ports[0])
+
+    def proxy_url(self):
+        return "https://127.0.0.1:%d" % self._ports[-1]
 
     def serve_guest_view(self, _nbd, image, image_format, shallow, size):
         return self._keep(Image.guest_view(image, image_format, shallow, self._runtime_dir), size)
@@ -86,6 +90,13 @@ class BuiltinImageio:
 
     def usage(self, transfer_id):
         return self.tickets.usage(transfer_id)
+
+
+def _context(tls):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.cert, tls.key)
+    return context
 
 
 class _Kept:

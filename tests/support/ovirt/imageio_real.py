@@ -49,11 +49,11 @@ class RealImageio:
 
     kind = "real"
 
-    def __init__(self, python, tls, settings, runtime_dir, state_dir):
+    def __init__(self, python, tls, settings, runtime_dir, state_dir, name="imageio"):
         self._command = [python, os.path.join(os.path.dirname(python), "ovirt-imageio")]
-        self._log_path = os.path.join(state_dir, "imageio.log")
-        self._conf_dir = os.path.join(state_dir, "imageio")
-        self._control = os.path.join(runtime_dir, "imageio.sock")
+        self._log_path = os.path.join(state_dir, name + ".log")
+        self._conf_dir = os.path.join(state_dir, name)
+        self._control = os.path.join(runtime_dir, name + ".sock")
         self._values = {"max_readers": settings["max_readers"], "runtime": runtime_dir,
                         "remove_timeout": settings["remove_timeout"], "control": self._control,
                         "cert": tls.cert, "key": tls.key, "ca": tls.ca}
@@ -106,6 +106,9 @@ class RealImageio:
 
     def url(self, host):
         return "https://%s:%d" % (host or "127.0.0.1", self._port)
+
+    def proxy_url(self):
+        return self.url(None)
 
     def serve_guest_view(self, nbd, image, image_format, shallow, size):
         server = nbd.serve(image, image_format, shallow)

@@ -34,6 +34,7 @@ ENGINE_DEFAULTS = {
     "max_readers": 8,
     "remove_timeout": 60,              # how long the host waits for running requests
     "transfer_host": None,             # host name in transfer_url instead of the real address
+    "transfer_url": True,              # False: the engine does not name the host's address
     "proxy_url": True,
 }
 
@@ -95,7 +96,8 @@ class Vm:
         self.start_time = entry.get("start_time", 1700000000000 if self.is_alive() else None)
         self.stop_time = entry.get("stop_time", None if self.is_alive() else 1700000600000)
         seconds = entry.get("shutdown_seconds", 1)
-        self.shutdown_seconds = None if seconds in (None, "never") else float(seconds)
+        self.ignores_shutdown = seconds == "ignored"
+        self.shutdown_seconds = None if seconds in (None, "never", "ignored") else float(seconds)
         self.start_seconds = float(entry.get("start_seconds", 1))
         self.nics = [Nic(n, i, self, model) for i, n in enumerate(entry.get("nics", []))]
         self.disks, self.attached = [], []

@@ -27,6 +27,8 @@ class Power:
         vm.status = "powering_down"
         if vm.shutdown_seconds is not None:
             self._later(vm, vm.shutdown_seconds, "powering_down", "down")
+        elif vm.ignores_shutdown:
+            self._later(vm, 0.5, "powering_down", "up")
 
     def _stop(self, vm):
         self._refuse_unless_running(vm, "stop")

@@ -172,8 +172,10 @@ class Transfer:
         with self._changed:
             self.ticket = ticket["uuid"]
             path = "/images/" + self.ticket
-            self.url = self._imageio.url(self._settings["transfer_host"]) + path
-            self.proxy_url = self._imageio.url(None) + path if self._settings["proxy_url"] else None
+            if self._settings["transfer_url"]:
+                self.url = self._imageio.url(self._settings["transfer_host"]) + path
+            if self._settings["proxy_url"]:
+                self.proxy_url = self._imageio.proxy_url() + path
             self._touched = time.monotonic()
         self._move(phase, "transferring")
 

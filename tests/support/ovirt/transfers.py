@@ -141,7 +141,7 @@ class Transfers:
             "image": {"id": each.disk.id}, "disk": ref("disks", each.disk.id),
             "snapshot": {"id": each.layer.id} if each.by_snapshot else None,
         })
-        if each.phase == "transferring" and each.url:
+        if each.phase == "transferring" and each.ticket:
             tree["transfer_url"] = each.url
             tree["proxy_url"] = each.proxy_url
         actions = [{"rel": name, "href": tree["href"] + "/" + name} for name in transfer.ACTIONS]

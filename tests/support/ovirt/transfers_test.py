@@ -1,12 +1,14 @@
 """Image transfers as the engine sees them: phases, locks, order of calls, time-outs."""
 
 import http.client
+import os
+import ssl
 import time
 import urllib.parse
 
 import pytest
 
-from bed import MIB, Data, fault
+from bed import MIB, Data, fault, make_certificates
 
 
 def calls(engine, transfer_id):
@@ -250,6 +252,34 @@ def test_a_host_name_in_the_address_can_be_one_nobody_resolves_row_8_33(start):
     data = Data(engine, ready.findtext("proxy_url"))
     assert data.ask("OPTIONS").status == 200
     data.close()
+
+
+def test_an_address_that_the_engine_does_not_name_is_the_proxys(start):
+    engine = start(engine={"transfer_url": False})
+    ready = engine.transfer(engine.disk("cold"))
+    assert ready.find("transfer_url") is None
+    data = Data(engine, ready.findtext("proxy_url"))
+    assert data.ask("OPTIONS").status == 200
+    data.close()
+
+
+def test_a_host_of_another_authority_has_a_proxy_with_the_engines_certificate(start, imageio_kind, tmp_path):
+    make_certificates(tmp_path)
+    engine = start(imageio_kind, options=["--imageio-cert", str(tmp_path / "server.pem"), "--imageio-key",
+                                          str(tmp_path / "server.key"), "--host-ca", str(tmp_path / "ca.pem")])
+    made = engine.transfer(engine.disk("cold"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Data(engine, made.findtext("transfer_url")).ask("OPTIONS")
+    data = Data(engine, made.findtext("proxy_url"))
+    assert b"extents" in data.ask("OPTIONS").body
+    with open(os.path.join(engine.directory, "raw.img"), "rb") as file:
+        disk = file.read()
+    assert data.ask("GET", Range="bytes=%d-%d" % (len(disk) - 4096, len(disk) - 1)).body == disk[-4096:]
+    extents = data.ask("GET", "/extents").json()
+    assert any(each["zero"] for each in extents) and not all(each["zero"] for each in extents)
+    data.close()
+    assert engine.act(made.get("id"), "finalize").status == 200
+    engine.await_phase(made.get("id"), "finished_success")
 
 
 def test_a_request_that_hangs_delays_the_end(start):

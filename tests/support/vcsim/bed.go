@@ -15,17 +15,33 @@ const sector = 512
 
 // bedFile is the inventory a test asks for. Unknown keys are an error: a typo must not pass as a default.
 type bedFile struct {
-	Datacenter string  `json:"datacenter"` // "DC0", or "folder/name": then it lies in that folder
-	Datastore  string  `json:"datastore"`  // name of the only datastore, LocalDS_0 when empty
-	Host       bool    `json:"host"`       // a lone ESXi host: its data centre is ha-datacenter
-	VMs        []bedVM `json:"vms"`
+	Datacenter string       `json:"datacenter"` // "DC0", or "folder/name": then it lies in that folder
+	Datastore  string       `json:"datastore"`  // name of its only datastore, LocalDS_0 when empty
+	Others     []bedSite    `json:"others"`     // more data centres
+	Host       bool         `json:"host"`       // a lone ESXi host: its data centre is ha-datacenter
+	UTCOffset  int32        `json:"utc_offset_seconds"`
+	Opaque     []bedNetwork `json:"opaque"` // opaque networks of the first data centre
+	VMs        []bedVM      `json:"vms"`
+}
+
+type bedSite struct {
+	Datacenter string `json:"datacenter"`
+	Datastore  string `json:"datastore"`
+}
+
+type bedNetwork struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
 }
 
 type bedVM struct {
 	Name           string  `json:"name"`
 	UUID           string  `json:"uuid"`
 	InstanceUUID   string  `json:"instance_uuid"`
-	Folder         string  `json:"folder"` // below the data centre's vm folder, made when missing
+	Datacenter     string  `json:"datacenter"` // one of the bed's; the first when empty
+	Folder         string  `json:"folder"`     // below the data centre's vm folder, made when missing
+	Pool           string  `json:"pool"`       // resource pools below the cluster's own, made when missing
+	App            string  `json:"app"`        // a vApp in that pool: then the VM is in no folder
 	GuestID        string  `json:"guest_id"`
 	GuestFullName  string  `json:"guest_full_name"`
 	Annotation     string  `json:"annotation"`
@@ -40,7 +56,8 @@ type bedVM struct {
 	Shutdown       float64 `json:"shutdown_seconds"` // from ShutdownGuest to poweredOff; negative: never
 	Disks          []bedDisk
 	NICs           []bedNIC          `json:"nics"`
-	Extra          map[string]string `json:"extra"` // property path -> value, converted to the property's type
+	BootOrder      []string          `json:"boot_order"` // "disk:0", "nic:1", "cdrom"
+	Extra          map[string]string `json:"extra"`      // property path -> value, converted to the property's type
 }
 
 type bedDisk struct {
@@ -50,7 +67,7 @@ type bedDisk struct {
 	Controller string `json:"controller"` // pvscsi, lsilogic, sata, nvme, ide
 	Thin       bool   `json:"thin"`
 	Mode       string `json:"mode"`
-	Backing    string `json:"backing"` // flat, delta (of a snapshot), sesparse (likewise), rdm-physical, rdm-virtual
+	Backing    string `json:"backing"` // flat, split, delta (of a snapshot), sesparse (likewise), rdm-physical, rdm-virtual
 	Current    string `json:"current"` // of a delta: the image as the guest sees it; Image is then the base
 	Sharing    string `json:"sharing"` // sharingNone, sharingMultiWriter
 	KeyID      string `json:"key_id"`  // encrypted with this key
@@ -77,12 +94,38 @@ func readBed(path string) (*bedFile, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if bed.Host {
+		if len(bed.Others) > 0 {
+			return nil, fmt.Errorf("%s: a lone host has one data centre", path)
+		}
 		bed.Datacenter = "ha-datacenter"
+	}
+	sites := map[string]bool{bed.Datacenter: true}
+	for i := range bed.Others {
+		other := &bed.Others[i]
+		if other.Datastore == "" {
+			other.Datastore = "LocalDS_0"
+		}
+		if other.Datacenter == "" || sites[other.Datacenter] {
+			return nil, fmt.Errorf("%s: others: a data centre needs a name of its own", path)
+		}
+		sites[other.Datacenter] = true
 	}
 	seen := map[string]bool{}
 	for i := range bed.VMs {
 		vm := &bed.VMs[i]
+		if vm.Datacenter == "" {
+			vm.Datacenter = bed.Datacenter
+		}
+		if !sites[vm.Datacenter] {
+			return nil, fmt.Errorf("%s: vm %q: no data centre %q", path, vm.Name, vm.Datacenter)
+		}
+		if vm.App != "" && vm.Folder != "" {
+			return nil, fmt.Errorf("%s: vm %q: in a vApp it has no folder", path, vm.Name)
+		}
 		place := vm.Folder + "/" + vm.Name
+		if vm.Datacenter != bed.Datacenter {
+			place = vm.Datacenter + "/" + place
+		}
 		if seen[place] {
 			return nil, fmt.Errorf("%s: two VMs named %q in one folder", path, vm.Name)
 		}

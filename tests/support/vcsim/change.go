@@ -54,7 +54,7 @@ func (v *inventory) grow(vm *simulator.VirtualMachine, by int64) error {
 		before := disk.CapacityInBytes
 		disk.CapacityInBytes += by
 		disk.CapacityInKB = disk.CapacityInBytes / 1024
-		name := v.onThisMachine(backing.FileName)
+		name := v.at[vm.Self].onThisMachine(backing.FileName)
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (v *inventory) takeSnapshot(vm *simulator.VirtualMachine) error {
 		return err
 	}
 	return v.disks(vm, func(disk *types.VirtualDisk, backing *types.VirtualDiskFlatVer2BackingInfo) error {
-		descriptor := v.onThisMachine(backing.FileName)
+		descriptor := v.at[vm.Self].onThisMachine(backing.FileName)
 		base := strings.TrimSuffix(filepath.Base(descriptor), ".vmdk")
 		content, err := writeDelta(filepath.Dir(descriptor), base,
 			bedDisk{Size: disk.CapacityInBytes, Image: v.content[vm.Self][disk.Key], Backing: "delta"}, backing.Uuid)
@@ -93,7 +93,14 @@ func (v *inventory) takeSnapshot(vm *simulator.VirtualMachine) error {
 	})
 }
 
-// onThisMachine is where "[datastore] dir/file" lies.
-func (v *inventory) onThisMachine(file string) string {
-	return filepath.Join(v.datastoreDir, filepath.FromSlash(strings.TrimPrefix(file, "["+v.datastoreName+"] ")))
+// moveTo puts the VM on another host, as a migration does.
+func moveTo(vm *simulator.VirtualMachine, name string) error {
+	for _, each := range simulator.Map.All("HostSystem") {
+		if each.Entity().Name == name {
+			host := each.Reference()
+			simulator.Map.WithLock(vm.Self, func() { vm.Runtime.Host = &host })
+			return nil
+		}
+	}
+	return fmt.Errorf("no host %q", name)
 }

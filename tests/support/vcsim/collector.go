@@ -48,6 +48,7 @@ func (c *pagingCollector) RetrievePropertiesEx(ctx *simulator.Context, r *types.
 		return answer
 	}
 	result := answer.Res.Returnval
+	deny(result.Objects)
 	if name := unknownProperty(result.Objects); name != "" {
 		return &methods.RetrievePropertiesExBody{Fault_: simulator.Fault("", &types.InvalidProperty{Name: name})}
 	}
@@ -112,4 +113,38 @@ func unknownProperty(objects []types.ObjectContent) string {
 		}
 	}
 	return ""
+}
+
+// denied are the property paths that no account may read (POST /deny).
+var denied struct {
+	sync.Mutex
+	paths map[string]bool
+}
+
+func denyProperties(paths []string) {
+	denied.Lock()
+	defer denied.Unlock()
+	denied.paths = map[string]bool{}
+	for _, path := range paths {
+		denied.paths[path] = true
+	}
+}
+
+// deny moves what may not be read to the missing properties, as a server does for an account without the right.
+func deny(objects []types.ObjectContent) {
+	denied.Lock()
+	defer denied.Unlock()
+	for i := range objects {
+		o := &objects[i]
+		kept := o.PropSet[:0:0]
+		for _, property := range o.PropSet {
+			if !denied.paths[property.Name] {
+				kept = append(kept, property)
+				continue
+			}
+			o.MissingSet = append(o.MissingSet, types.MissingProperty{Path: property.Name, Fault: types.LocalizedMethodFault{
+				Fault: &types.NoPermission{Object: o.Obj, PrivilegeId: "System.View"}}})
+		}
+		o.PropSet = kept
+	}
 }

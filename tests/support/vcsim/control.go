@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -119,6 +118,14 @@ func startControl(address string, f *front) (net.Listener, error) {
 		return nil, fmt.Errorf("--control %s is not a loopback address", address)
 	}
 	mux := http.NewServeMux()
+	post(mux, "/deny", func(body []byte) (interface{}, error) {
+		var ask struct {
+			Paths []string `json:"paths"`
+		}
+		err := decode(body, &ask)
+		denyProperties(ask.Paths)
+		return map[string]bool{"ok": true}, err
+	})
 	mux.HandleFunc("/state", func(w http.ResponseWriter, r *http.Request) { reply(w, f.state()) })
 	post(mux, "/fault", f.controlFault)
 	post(mux, "/vm", f.controlVM)
@@ -181,7 +188,7 @@ func (f *front) controlFault(body []byte) (interface{}, error) {
 		f.rate.set(*ask.Rate)
 	case (ask.Method != "") == ask.Folder:
 		return nil, fmt.Errorf("either method or folder")
-	case ask.onlyDelay() && ask.DelayMS <= 0:
+	case ask.onlyDelay() && ask.DelayMS <= 0 && ask.LateMS <= 0:
 		return nil, fmt.Errorf("nothing to do wrong")
 	default:
 		f.faults.add(ask.injection)
@@ -195,6 +202,7 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 		Name    string            `json:"name"`
 		Power   string            `json:"power"`
 		Destroy bool              `json:"destroy"`
+		Host    string            `json:"host"`       // moves it there
 		Grow    int64             `json:"grow_bytes"` // the first disk, by so much
 		Delta   bool              `json:"snapshot"`   // of every disk, as somebody else would take it
 		Set     map[string]string `json:"set"`        // property path -> value, as "extra" of the inventory file
@@ -209,6 +217,11 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 	vm, ok := simulator.Map.Get(ref).(*simulator.VirtualMachine)
 	if !ok {
 		return nil, fmt.Errorf("%s is gone", ask.Name)
+	}
+	if ask.Host != "" {
+		if err := moveTo(vm, ask.Host); err != nil {
+			return nil, err
+		}
 	}
 	for name, value := range ask.Set {
 		simulator.Map.WithLock(ref, func() { err = setProperty(vm, name, value) })
@@ -271,7 +284,7 @@ func (v *inventory) destroy(ref types.ManagedObjectReference) error {
 	return task.Wait(ctx)
 }
 
-// controlDelete removes a file of the datastore; the path is "vm/file" or "[datastore] vm/file".
+// controlDelete removes a file of the first data centre's datastore; the path is "vm/file" or "[datastore] vm/file".
 func (f *front) controlDelete(body []byte) (interface{}, error) {
 	var ask struct {
 		Path string `json:"path"`
@@ -279,12 +292,12 @@ func (f *front) controlDelete(body []byte) (interface{}, error) {
 	if err := decode(body, &ask); err != nil {
 		return nil, err
 	}
-	name := strings.TrimPrefix(ask.Path, "["+f.inventory.datastoreName+"] ")
-	name = path.Clean("/" + name)[1:]
+	first := f.inventory.sites[0]
+	name := path.Clean("/" + strings.TrimPrefix(ask.Path, "["+first.datastoreName+"] "))[1:]
 	if name == "" {
 		return nil, fmt.Errorf("no path")
 	}
-	return map[string]string{"deleted": name}, os.Remove(filepath.Join(f.inventory.datastoreDir, filepath.FromSlash(name)))
+	return map[string]string{"deleted": name}, os.Remove(first.onThisMachine(name))
 }
 
 func (f *front) state() interface{} {

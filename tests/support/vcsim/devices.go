@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -165,8 +164,8 @@ func diskUUID(vm string, index int) string {
 }
 
 // addNIC adds a card and answers with the network it hangs on.
-func (s *deviceSet) addNIC(index int, nic bedNIC) (types.ManagedObjectReference, error) {
-	network, backing, err := findNetwork(nic.Network)
+func (s *deviceSet) addNIC(index int, nic bedNIC, home *site) (types.ManagedObjectReference, error) {
+	network, backing, err := home.network(nic.Network)
 	if err != nil {
 		return network, err
 	}
@@ -189,33 +188,16 @@ func (s *deviceSet) addNIC(index int, nic bedNIC) (types.ManagedObjectReference,
 		s.list = append(s.list, &types.VirtualE1000{VirtualEthernetCard: card})
 	case "e1000e":
 		s.list = append(s.list, &types.VirtualE1000e{VirtualEthernetCard: card})
+	case "vmxnet2":
+		s.list = append(s.list, &types.VirtualVmxnet2{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: card}})
+	case "pcnet32":
+		s.list = append(s.list, &types.VirtualPCNet32{VirtualEthernetCard: card})
+	case "sriov":
+		s.list = append(s.list, &types.VirtualSriovEthernetCard{VirtualEthernetCard: card})
 	default:
 		return network, fmt.Errorf("nic type %q", nic.Type)
 	}
 	return network, nil
-}
-
-func findNetwork(name string) (types.ManagedObjectReference, types.BaseVirtualDeviceBackingInfo, error) {
-	for _, e := range simulator.Map.All("DistributedVirtualPortgroup") {
-		group := e.(*simulator.DistributedVirtualPortgroup)
-		if group.Name == name {
-			backing := &types.VirtualEthernetCardDistributedVirtualPortBackingInfo{}
-			backing.Port.PortgroupKey = group.Key
-			if dvs, ok := simulator.Map.Get(*group.Config.DistributedVirtualSwitch).(*simulator.DistributedVirtualSwitch); ok {
-				backing.Port.SwitchUuid = dvs.Uuid
-			}
-			return group.Self, backing, nil
-		}
-	}
-	for _, e := range simulator.Map.All("Network") {
-		if e.Entity().Name == name {
-			ref := e.Reference()
-			backing := &types.VirtualEthernetCardNetworkBackingInfo{Network: &ref}
-			backing.DeviceName = name
-			return ref, backing, nil
-		}
-	}
-	return types.ManagedObjectReference{}, nil, fmt.Errorf("no network %q", name)
 }
 
 func description(label, summary string) *types.Description {

@@ -39,10 +39,51 @@ func writeDisk(dir, base string, disk bedDisk, uuid string) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, base+".vmdk"), []byte(descriptor(base, disk, uuid)), 0o600); err != nil {
 		return "", err
 	}
-	if !disk.isDelta() {
-		return flat, nil
+	switch {
+	case disk.isDelta():
+		return writeDelta(dir, base, disk, uuid)
+	case disk.Backing == "split":
+		return flat, splitDisk(dir, base, disk)
 	}
-	return writeDelta(dir, base, disk, uuid)
+	return flat, nil
+}
+
+// splitDisk makes two extents of a flat disk, as hosted products and old stores have them; the flat file itself then stands
+// for no part of it any more, and only tells what the guest sees.
+func splitDisk(dir, base string, disk bedDisk) error {
+	flat := filepath.Join(dir, base+"-flat.vmdk")
+	half := disk.Size / sector / 2 * sector
+	name := filepath.Join(dir, base+".vmdk")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	lines := ""
+	for i, part := range [][2]int64{{0, half}, {half, disk.Size - half}} {
+		extent := fmt.Sprintf("%s-f%03d.vmdk", base, i+1)
+		if err := copyPart(filepath.Join(dir, extent), flat, part[0], part[1]); err != nil {
+			return err
+		}
+		lines += fmt.Sprintf("RW %d FLAT \"%s\" 0\n", part[1]/sector, extent)
+	}
+	whole := fmt.Sprintf("RW %d VMFS \"%s-flat.vmdk\"\n", disk.Size/sector, base)
+	split := strings.Replace(strings.Replace(string(text), whole, lines, 1), `"vmfs"`, `"twoGbMaxExtentFlat"`, 1)
+	return os.WriteFile(name, []byte(split), 0o600)
+}
+
+func copyPart(to, from string, offset, length int64) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = io.Copy(out, io.NewSectionReader(in, offset, length))
+	return err
 }
 
 // writeDelta puts a snapshot's delta on top of the flat disk `base`. What stands in for the delta's blocks is a file with the

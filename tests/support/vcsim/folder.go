@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,8 +30,7 @@ func (f *front) serveFolder(w http.ResponseWriter, r *http.Request) {
 	name := path.Clean("/" + strings.TrimPrefix(r.URL.Path, "/folder/"))[1:]
 	query := r.URL.Query()
 	// A name is taken as written and, as vCenter does, encoded once more; govmomi starts dcPath with a slash.
-	known := sameName(strings.TrimPrefix(query.Get("dcPath"), "/"), f.inventory.datacenterPath) &&
-		sameName(query.Get("dsName"), f.inventory.datastoreName)
+	home := f.inventory.store(strings.TrimPrefix(query.Get("dcPath"), "/"), query.Get("dsName"))
 	injected := f.faults.takeFolder(name)
 	if injected != nil {
 		if !injected.pause(r) {
@@ -46,11 +44,11 @@ func (f *front) serveFolder(w http.ResponseWriter, r *http.Request) {
 	} else {
 		injected = &injection{}
 	}
-	if !known {
+	if home == nil {
 		http.Error(w, "<html><body>Not found</body></html>", http.StatusNotFound)
 		return
 	}
-	file, err := os.Open(filepath.Join(f.inventory.datastoreDir, filepath.FromSlash(name)))
+	file, err := os.Open(home.onThisMachine(name))
 	if err != nil {
 		http.Error(w, "<html><body>Not found</body></html>", http.StatusNotFound)
 		return

@@ -71,7 +71,9 @@ func (f *front) serveSOAP(w http.ResponseWriter, r *http.Request) {
 	}
 	method := request.name.Local
 	f.counters.call(method)
+	late := time.Duration(0)
 	if injected := f.faults.take(func(i *injection) bool { return i.Method == method }); injected != nil {
+		late = time.Duration(injected.LateMS) * time.Millisecond
 		if !injected.pause(r) {
 			panic(http.ErrAbortHandler)
 		}
@@ -102,7 +104,7 @@ func (f *front) serveSOAP(w http.ResponseWriter, r *http.Request) {
 	if key != "" && f.leases.serve(w, f, request, key) {
 		return
 	}
-	answer := &answerWriter{ResponseWriter: w}
+	answer := &answerWriter{ResponseWriter: w, late: late}
 	switch method {
 	case "ShutdownGuest":
 		vm := types.ManagedObjectReference{Type: "VirtualMachine", Value: strings.TrimSpace(request.child("_this").text)}
@@ -205,6 +207,7 @@ type answerWriter struct {
 	http.ResponseWriter
 	status int
 	cookie func(key string) string
+	late   time.Duration // after all is done, before the client hears of it
 }
 
 func (a *answerWriter) WriteHeader(status int) {
@@ -216,6 +219,7 @@ func (a *answerWriter) WriteHeader(status int) {
 			}
 		}
 	}
+	time.Sleep(a.late)
 	a.ResponseWriter.WriteHeader(status)
 }
 

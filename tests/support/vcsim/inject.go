@@ -25,6 +25,7 @@ type injection struct {
 	IgnoreRange bool   `json:"ignore_range"` // 200 and the whole file
 	Corrupt     bool   `json:"corrupt"`      // the first byte of the answer is flipped
 
+	LateMS  int64 `json:"late_ms"`  // SOAP: all is done as asked, and the answer comes so much later
 	Times   int   `json:"times"`    // how often; 0: until cleared
 	Skip    int   `json:"skip"`     // let so many matching requests pass first
 	DelayMS int64 `json:"delay_ms"` // wait before acting; alone: only wait

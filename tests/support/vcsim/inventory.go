@@ -18,25 +18,25 @@ import (
 
 // inventory is the simulated vCenter and what we know of it beside the simulator.
 type inventory struct {
-	model                       *simulator.Model
-	client                      *vim25.Client // in process, always logged in
-	datacenterPath              string
-	datastoreName, datastoreDir string
-	datastore                   types.ManagedObjectReference
-	ready                       []readyVM
-	power                       *power
-	content                     map[types.ManagedObjectReference]map[int32]string // by VM and disk: the file with what a guest sees
+	model   *simulator.Model
+	client  *vim25.Client // in process, always logged in
+	sites   []*site
+	at      map[types.ManagedObjectReference]*site // by VM
+	ready   []readyVM
+	power   *power
+	content map[types.ManagedObjectReference]map[int32]string // by VM and disk: the file with what a guest sees
 }
 
-// newInventory makes one data centre with a cluster, one datastore below `root`, and exactly the VMs of the file.
+// newInventory makes each data centre with a cluster and one datastore below `root`, and exactly the VMs of the file.
 func newInventory(bed *bedFile, root string) (*inventory, error) {
 	// The simulator keeps its datastores in the temporary directory.
 	if err := os.Setenv("TMPDIR", root); err != nil {
 		return nil, err
 	}
-	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, datacenterPath: bed.Datacenter, datastoreName: bed.Datastore,
+	v := &inventory{model: simulator.VPX(), ready: []readyVM{}, at: map[types.ManagedObjectReference]*site{},
 		content: map[types.ManagedObjectReference]map[int32]string{}}
 	v.model.Machine, v.model.Datastore, v.model.Host, v.model.ClusterHost = 0, 1, 0, 2
+	v.model.Datacenter = 1 + len(bed.Others)
 	if bed.Host {
 		v.model = simulator.ESX()
 		v.model.Machine, v.model.Datastore = 0, 1
@@ -54,42 +54,19 @@ func newInventory(bed *bedFile, root string) (*inventory, error) {
 	about := &simulator.Map.Get(serviceInstance).(*simulator.ServiceInstance).Content.About
 	about.InstanceUuid = madeUUID("40", bed.Datacenter+"/"+bed.Datastore)
 
-	if err = v.nameThings(bed); err != nil {
+	if err = v.findSites(bed); err != nil {
 		return nil, err
 	}
+	if err = v.sites[0].addOpaque(bed.Opaque); err != nil {
+		return nil, err
+	}
+	setClocks(bed.UTCOffset)
 	for _, vm := range bed.VMs {
 		if err = v.addVM(vm); err != nil {
 			return nil, fmt.Errorf("vm %q: %w", vm.Name, err)
 		}
 	}
 	return v, nil
-}
-
-func (v *inventory) nameThings(bed *bedFile) error {
-	ds := simulator.Map.Any("Datastore").(*simulator.Datastore)
-	v.datastore, v.datastoreDir = ds.Self, ds.Info.GetDatastoreInfo().Url
-	ds.Info.GetDatastoreInfo().Name = bed.Datastore
-	simulator.Map.Update(ds, []types.PropertyChange{
-		{Name: "name", Val: bed.Datastore}, {Name: "summary.name", Val: bed.Datastore}, {Name: "summary.type", Val: "VMFS"},
-	})
-
-	dc := simulator.Map.Any("Datacenter").(*simulator.Datacenter)
-	parts := strings.Split(bed.Datacenter, "/")
-	name := escapeName(parts[len(parts)-1])
-	simulator.Map.Update(dc, []types.PropertyChange{{Name: "name", Val: name}})
-	if len(parts) == 1 {
-		return nil
-	}
-	root := simulator.Map.Get(*dc.Parent).(*simulator.Folder)
-	folder, err := v.folder(root.Self, strings.Join(parts[:len(parts)-1], "/"))
-	if err != nil {
-		return err
-	}
-	parent := simulator.Map.Get(folder).(*simulator.Folder)
-	simulator.Map.RemoveReference(root, &root.ChildEntity, dc.Self)
-	simulator.Map.AddReference(parent, &parent.ChildEntity, dc.Self)
-	dc.Parent = &folder
-	return nil
 }
 
 // folder finds or makes the path of folders below `at`.
@@ -112,18 +89,18 @@ func (v *inventory) folder(at types.ManagedObjectReference, path string) (types.
 
 func (v *inventory) addVM(want bedVM) error {
 	ctx := context.Background()
-	dc := simulator.Map.Any("Datacenter").(*simulator.Datacenter)
-	folder, err := v.folder(dc.VmFolder, want.Folder)
+	home := v.site(want.Datacenter)
+	folder, err := v.folder(home.dc.VmFolder, want.Folder)
 	if err != nil {
 		return err
 	}
-	pool, host := simulator.Map.Any("ResourcePool").Reference(), simulator.Map.Any("HostSystem").Reference()
-	if cluster, ok := simulator.Map.Any("ClusterComputeResource").(*simulator.ClusterComputeResource); ok {
-		pool, host = *cluster.ResourcePool, cluster.Host[0]
+	pool, host := home.compute()
+	if pool, err = v.pool(pool, want.Pool, want.App); err != nil {
+		return err
 	}
 
 	name := escapeName(want.Name)
-	dir, err := v.freeDir(name)
+	dir, err := home.freeDir(name)
 	if err != nil {
 		return err
 	}
@@ -132,7 +109,7 @@ func (v *inventory) addVM(want bedVM) error {
 		Uuid: want.UUID, InstanceUuid: want.InstanceUUID, NumCPUs: want.CPUs, NumCoresPerSocket: want.CoresPerSocket,
 		MemoryMB: int64(want.MemoryMB), Firmware: want.Firmware,
 		BootOptions: &types.VirtualMachineBootOptions{EfiSecureBootEnabled: types.NewBool(want.SecureBoot)},
-		Files:       &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s] %s/%s.vmx", v.datastoreName, dir, dir)},
+		Files:       &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s] %s/%s.vmx", home.datastoreName, dir, dir)},
 	}
 	task, err := object.NewFolder(v.client, folder).CreateVM(ctx, spec,
 		object.NewResourcePool(v.client, pool), object.NewHostSystem(v.client, host))
@@ -144,6 +121,7 @@ func (v *inventory) addVM(want bedVM) error {
 		return err
 	}
 	vm := simulator.Map.Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+	v.at[vm.Self] = home
 	disks, devices, err := v.equip(vm, want, dir)
 	if err != nil {
 		return err
@@ -154,7 +132,7 @@ func (v *inventory) addVM(want bedVM) error {
 	for i, disk := range want.Disks {
 		device := devices[i]
 		file := device.Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName
-		device.Backing = diskBacking(disk, file, diskUUID(want.UUID, i), v.datastore)
+		device.Backing = diskBacking(disk, file, diskUUID(want.UUID, i), home.datastore)
 	}
 	v.power.know(vm.Self, want)
 	if err = v.power.set(vm.Self, want.Power); err != nil {
@@ -165,9 +143,12 @@ func (v *inventory) addVM(want bedVM) error {
 			return err
 		}
 	}
-	place := []string{v.datacenterPath, "vm"}
+	place := []string{home.path, "vm"}
 	if want.Folder != "" {
 		place = append(place, strings.Trim(want.Folder, "/"))
+	}
+	if want.App != "" {
+		place = v.putIntoApp(vm, folder, pool)
 	}
 	v.ready = append(v.ready, readyVM{Name: want.Name, UUID: want.UUID, InstanceUUID: want.InstanceUUID, Moref: vm.Self.Value,
 		Path: strings.Join(append(place, name), "/"), Disks: disks})
@@ -176,7 +157,7 @@ func (v *inventory) addVM(want bedVM) error {
 
 // equip replaces the simulator's sparse configuration by what the file asks for, and writes the disks.
 func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) ([]readyDisk, []*types.VirtualDisk, error) {
-	placed := []*types.VirtualDisk{}
+	home, placed := v.at[vm.Self], []*types.VirtualDisk{}
 	devices := newDeviceSet(vm.Config.Hardware.Device)
 	ready := []readyDisk{}
 	v.content[vm.Self] = map[int32]string{}
@@ -186,19 +167,19 @@ func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) 
 			base = fmt.Sprintf("%s_%d", dir, i)
 		}
 		uuid := diskUUID(want.UUID, i)
-		flat, err := writeDisk(filepath.Join(v.datastoreDir, dir), base, disk, uuid)
+		flat, err := writeDisk(filepath.Join(home.datastoreDir, dir), base, disk, uuid)
 		if err != nil {
 			return nil, nil, fmt.Errorf("disk %d: %w", i, err)
 		}
-		file := fmt.Sprintf("[%s] %s/%s.vmdk", v.datastoreName, dir, base)
-		device, err := devices.addDisk(disk, file, uuid, v.datastore)
+		file := fmt.Sprintf("[%s] %s/%s.vmdk", home.datastoreName, dir, base)
+		device, err := devices.addDisk(disk, file, uuid, home.datastore)
 		if err != nil {
 			return nil, nil, fmt.Errorf("disk %d: %w", i, err)
 		}
 		placed = append(placed, device)
 		v.content[vm.Self][device.Key] = flat
 		if disk.isDelta() {
-			file = fmt.Sprintf("[%s] %s/%s%s.vmdk", v.datastoreName, dir, base, deltaSuffix)
+			file = fmt.Sprintf("[%s] %s/%s%s.vmdk", home.datastoreName, dir, base, deltaSuffix)
 		}
 		number := vm.Self.Value[strings.LastIndex(vm.Self.Value, "-")+1:]
 		device.DiskObjectId = fmt.Sprintf("%s-%d", number, device.Key)
@@ -206,12 +187,17 @@ func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) 
 	}
 	vm.Network = nil
 	for i, nic := range want.NICs {
-		network, err := devices.addNIC(i, nic)
+		network, err := devices.addNIC(i, nic, home)
 		if err != nil {
 			return nil, nil, err
 		}
 		simulator.Map.AddReference(vm, &vm.Network, network)
 	}
+	order, err := bootOrder(want, placed)
+	if err != nil {
+		return nil, nil, err
+	}
+	vm.Config.BootOptions = &types.VirtualMachineBootOptions{EfiSecureBootEnabled: types.NewBool(want.SecureBoot), BootOrder: order}
 	vm.Config.Hardware.Device = devices.list
 	vm.Config.GuestId, vm.Config.GuestFullName = want.GuestID, want.GuestFullName
 	vm.Config.ChangeTrackingEnabled = types.NewBool(false)
@@ -220,19 +206,6 @@ func (v *inventory) equip(vm *simulator.VirtualMachine, want bedVM, dir string) 
 	vm.Summary.Config.Annotation = want.Annotation
 	vm.Summary.Config.NumVirtualDisks, vm.Summary.Config.NumEthernetCards = int32(len(want.Disks)), int32(len(want.NICs))
 	return ready, placed, nil
-}
-
-// freeDir names the VM's directory as vCenter does: a second VM of a name gets "_1".
-func (v *inventory) freeDir(name string) (string, error) {
-	clean := strings.NewReplacer("/", "_", "%", "_", `\`, "_").Replace(name)
-	dir := clean
-	for n := 1; ; n++ {
-		err := os.Mkdir(filepath.Join(v.datastoreDir, dir), 0o700)
-		if err == nil || !os.IsExist(err) {
-			return dir, err
-		}
-		dir = fmt.Sprintf("%s_%d", clean, n)
-	}
 }
 
 // vm finds a VM by managed object id, uuid, or a name that only one VM has.

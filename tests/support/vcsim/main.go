@@ -2,6 +2,7 @@
 // loopback, filled from a JSON file, with a front that is as strict as a real server where the simulator is lax.
 //
 //	bed.go        the inventory file, its defaults and its checks
+//	site.go       data centres, pools, vApps, networks
 //	inventory.go  builds the virtual machines;  devices.go  controllers, disks, NICs;  disks.go  the files of a disk
 //	power.go      power states, guest tools, slow shutdowns
 //	collector.go  property collector with pages and InvalidProperty
@@ -49,8 +50,8 @@ type readyLine struct {
 	Control    string            `json:"control"`
 	SHA1       string            `json:"thumbprint_sha1"`
 	SHA256     string            `json:"thumbprint_sha256"`
-	Datacenter string            `json:"datacenter"` // inventory path, as dcPath wants it
-	Datastores map[string]string `json:"datastores"` // name -> directory on this machine
+	Datacenter string            `json:"datacenter"` // the first one's inventory path, as dcPath wants it
+	Datastores map[string]string `json:"datastores"` // the first one's: name -> directory on this machine
 	VMs        []readyVM         `json:"vms"`
 }
 
@@ -156,7 +157,7 @@ func run(o options) error {
 	line, err := json.Marshal(readyLine{
 		URL: "https://" + address + "/sdk", Control: "http://" + control.Addr().String(),
 		SHA1: thumbprint(sum1[:]), SHA256: thumbprint(sum256[:]),
-		Datacenter: vc.datacenterPath, Datastores: map[string]string{vc.datastoreName: vc.datastoreDir}, VMs: vc.ready,
+		Datacenter: vc.sites[0].path, Datastores: vc.datastores(), VMs: vc.ready,
 	})
 	if err != nil {
 		return err

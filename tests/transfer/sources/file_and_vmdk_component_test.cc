@@ -7,6 +7,7 @@
 #include "common/fd.h"
 #include "tests/transfer/support/source_peers.h"
 #include "tests/transfer/support/vmdk_stream_builder.h"
+#include "transfer/open_sink.h"
 #include "transfer/open_source.h"
 #include "transfer/sources/file.h"
 #include "transfer/sources/vmdk.h"
@@ -49,6 +50,22 @@ TEST(FileSourceTest, RefusesWhatIsNoDiskAndReadsBeyondTheEnd) {
   auto source = FileSource::open(workspace.write("a", patterned(100)), {});
   Bytes piece(101);
   EXPECT_EQ((*source)->read(0, piece, {}).error().kind(), ErrorKind::DataLoss);
+}
+
+TEST(FileSourceTest, WhatIsBeingWrittenIsNoSourceAndASourceNoTarget) {
+  const Workspace workspace;
+  const std::string path = workspace.write("disk.img", patterned(4096));
+  {
+    const auto source = FileSource::open(path, {});
+    ASSERT_TRUE(source.ok());
+    EXPECT_TRUE(FileSource::open(path, {}).ok()) << "many may read";
+    EXPECT_EQ(open_sink({.path = path, .size_bytes = 4096}).error().code(), code::kTargetBusy);
+  }
+  EXPECT_EQ(*read_file(path),
+            std::string(reinterpret_cast<const char*>(patterned(4096).data()), 4096));
+  const auto sink = open_sink({.path = path, .size_bytes = 4096});
+  ASSERT_TRUE(sink.ok());
+  EXPECT_EQ(FileSource::open(path, {}).error().code(), code::kTargetBusy);
 }
 
 TEST(FileSourceTest, UrlsNameLocalPathsOnly) {
@@ -95,7 +112,7 @@ TEST_F(VmdkStreamSourceComponentTest, ReadsTheWholeDiskInOrder) {
   EXPECT_TRUE(*read == disk);
 }
 
-TEST_F(VmdkStreamSourceComponentTest, Rows39And42BrokenStreamsFail) {
+TEST_F(VmdkStreamSourceComponentTest, Vsrc39And42BrokenStreamsFail) {
   const Bytes disk = patterned(2u << 20);
   EXPECT_EQ(read_stream(testing::make_vmdk_stream(disk, {.end_marker = false})).error().kind(),
             ErrorKind::DataLoss);

@@ -1,6 +1,9 @@
-// The NBD source against nbdkit and qemu-nbd. Rows are those of nbd-and-sinks.md 10.
+// The NBD source against nbdkit and qemu-nbd. NS: rows of the data plane,
+// tests/support/edge_rows.py.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "common/catalogue.h"
@@ -61,7 +64,7 @@ class NbdSourceComponentTest : public ::testing::Test {
   Workspace workspace_;
 };
 
-TEST_F(NbdSourceComponentTest, ReadsEveryByteWithManyWorkersOverSeveralConnections) {
+TEST_F(NbdSourceComponentTest, Nr5ReadsEveryByteWithManyWorkersOverSeveralConnections) {
   const Bytes disk = patterned((24u << 20) + 512);
   const Nbdkit server(workspace_, {"file", workspace_.write("disk.img", disk)});
   auto source = open(server.uri());
@@ -75,7 +78,7 @@ TEST_F(NbdSourceComponentTest, ReadsEveryByteWithManyWorkersOverSeveralConnectio
   EXPECT_EQ((*source)->counters().retries, 0u);
 }
 
-TEST_F(NbdSourceComponentTest, Row1ServerWithoutStructuredRepliesIsAllData) {
+TEST_F(NbdSourceComponentTest, Ns1ServerWithoutStructuredRepliesIsAllData) {
   const Bytes disk = patterned(3u << 20);
   const Nbdkit server(workspace_, {"--no-sr", "file", workspace_.write("disk.img", disk)});
   auto source = open(server.uri());
@@ -85,7 +88,7 @@ TEST_F(NbdSourceComponentTest, Row1ServerWithoutStructuredRepliesIsAllData) {
   EXPECT_TRUE(*read_all(**source) == disk);
 }
 
-TEST_F(NbdSourceComponentTest, Row2ExtentsOneAtATimeAndBeyondTheRangeMakeACompleteMap) {
+TEST_F(NbdSourceComponentTest, Ns2ExtentsOneAtATimeAndBeyondTheRangeMakeACompleteMap) {
   const Nbdkit server(
       workspace_,
       {"eval", "get_size=echo 4194304", "pread=dd if=/dev/zero bs=$3 count=1", "can_extents=exit 0",
@@ -103,7 +106,7 @@ TEST_F(NbdSourceComponentTest, Row2ExtentsOneAtATimeAndBeyondTheRangeMakeAComple
   EXPECT_EQ(*clipped, (std::vector<Extent>{{{(1u << 20) + 4096, 8192}, Allocation::Zero}}));
 }
 
-TEST_F(NbdSourceComponentTest, Row3FailingBlockStatusIsGivenUpAndTheDiskStillReads) {
+TEST_F(NbdSourceComponentTest, Ns3FailingBlockStatusIsGivenUpAndTheDiskStillReads) {
   const Bytes disk = patterned(2u << 20);
   const Nbdkit server(workspace_, {"--filter=error", "file", workspace_.write("disk.img", disk),
                                    "error-extents=EIO", "error-extents-rate=100%"});
@@ -116,7 +119,7 @@ TEST_F(NbdSourceComponentTest, Row3FailingBlockStatusIsGivenUpAndTheDiskStillRea
   EXPECT_TRUE(*read_all(**source) == disk);
 }
 
-TEST_F(NbdSourceComponentTest, Row4HoleThatIsNotZeroIsAHole) {
+TEST_F(NbdSourceComponentTest, Ns4HoleThatIsNotZeroIsAHole) {
   const Nbdkit server(workspace_,
                       {"eval", "get_size=echo 1048576", "pread=dd if=/dev/zero bs=$3 count=1",
                        "can_extents=exit 0", "extents=echo 0 512K hole; echo 512K 512K hole,zero"});
@@ -127,7 +130,7 @@ TEST_F(NbdSourceComponentTest, Row4HoleThatIsNotZeroIsAHole) {
                                  {{512u << 10, 512u << 10}, Allocation::Zero}}));
 }
 
-TEST_F(NbdSourceComponentTest, Row5MinimumBlocksAreKeptAlsoForUnalignedReads) {
+TEST_F(NbdSourceComponentTest, Ns5MinimumBlocksAreKeptAlsoForUnalignedReads) {
   const Bytes disk = patterned((1u << 20) + 8192);
   expect_reads({"--filter=blocksize-policy"},
                {"blocksize-minimum=4096", "blocksize-preferred=4096", "blocksize-maximum=32M",
@@ -143,7 +146,7 @@ TEST_F(NbdSourceComponentTest, Row5MinimumBlocksAreKeptAlsoForUnalignedReads) {
   EXPECT_TRUE(std::equal(middle.begin(), middle.end(), disk.begin() + 5000));
 }
 
-TEST_F(NbdSourceComponentTest, Row5SizeThatIsNoMultipleOfTheMinimumIsRefused) {
+TEST_F(NbdSourceComponentTest, Ns5SizeThatIsNoMultipleOfTheMinimumIsRefused) {
   const Nbdkit server(
       workspace_, {"--filter=blocksize-policy", "file",
                    workspace_.write("disk.img", patterned((1u << 20) + 512)),
@@ -153,7 +156,7 @@ TEST_F(NbdSourceComponentTest, Row5SizeThatIsNoMultipleOfTheMinimumIsRefused) {
   EXPECT_EQ(source.error().code(), code::kDiskUnsupported);
 }
 
-TEST_F(NbdSourceComponentTest, Row6And7LargeReadsAreSplitToTheAdvertisedMaximum) {
+TEST_F(NbdSourceComponentTest, Ns6And7LargeReadsAreSplitToTheAdvertisedMaximum) {
   expect_reads({"--filter=blocksize-policy"},
                {"blocksize-minimum=512", "blocksize-preferred=4096", "blocksize-maximum=64K",
                 "blocksize-error-policy=error"},
@@ -164,7 +167,7 @@ TEST_F(NbdSourceComponentTest, Row6And7LargeReadsAreSplitToTheAdvertisedMaximum)
                patterned(9u << 20), 4u << 20);
 }
 
-TEST_F(NbdSourceComponentTest, ReadsThatTheServerFindsTooLargeAreHalved) {
+TEST_F(NbdSourceComponentTest, Nr3ReadsThatTheServerFindsTooLargeAreHalved) {
   const Bytes disk = patterned(2u << 20);
   const std::string path = workspace_.write("disk.img", disk);
   const Nbdkit server(workspace_,
@@ -179,7 +182,7 @@ TEST_F(NbdSourceComponentTest, ReadsThatTheServerFindsTooLargeAreHalved) {
   EXPECT_TRUE(*read == disk);
 }
 
-TEST_F(NbdSourceComponentTest, Row8ServerThatDiesThreeTimesIsReconnected) {
+TEST_F(NbdSourceComponentTest, Ns8ServerThatDiesThreeTimesIsReconnected) {
   const Bytes disk = patterned(48u << 20);
   const std::vector<std::string> arguments{"--filter=delay", "file",
                                            workspace_.write("disk.img", disk), "delay-read=15ms"};
@@ -199,7 +202,7 @@ TEST_F(NbdSourceComponentTest, Row8ServerThatDiesThreeTimesIsReconnected) {
   EXPECT_GE((*source)->counters().reconnects, 1u);
 }
 
-TEST_F(NbdSourceComponentTest, Row9ServerThatComesBackWithAnotherSizeIsRefused) {
+TEST_F(NbdSourceComponentTest, Ns9ServerThatComesBackWithAnotherSizeIsRefused) {
   const std::string small = workspace_.write("small.img", patterned(1u << 20));
   const std::string large = workspace_.write("large.img", patterned(2u << 20));
   Nbdkit server(workspace_, {"file", small});
@@ -212,7 +215,7 @@ TEST_F(NbdSourceComponentTest, Row9ServerThatComesBackWithAnotherSizeIsRefused) 
   EXPECT_EQ(read.error().code(), code::kSourceChanged);
 }
 
-TEST_F(NbdSourceComponentTest, Row10ErrorThatPassesIsHealedAndOneThatStaysNamesTheOffset) {
+TEST_F(NbdSourceComponentTest, Ns10ErrorThatPassesIsHealedAndOneThatStaysNamesTheOffset) {
   const std::string counter = workspace_.path("count");
   const std::string twice =
       "n=$(cat " + counter + " 2>/dev/null || echo 0); echo $((n+1)) > " + counter +
@@ -237,7 +240,7 @@ TEST_F(NbdSourceComponentTest, Row10ErrorThatPassesIsHealedAndOneThatStaysNamesT
   EXPECT_NE(read.error().message().find("1048576"), std::string::npos);
 }
 
-TEST_F(NbdSourceComponentTest, Row11SilentServerIsGivenUpByTheWatchdog) {
+TEST_F(NbdSourceComponentTest, Ns11SilentServerIsGivenUpByTheWatchdog) {
   const Nbdkit server(workspace_, {"--filter=delay", "memory", "1M", "delay-read=60"});
   NbdOptions options = quick();
   options.watchdog = 200ms;
@@ -252,7 +255,7 @@ TEST_F(NbdSourceComponentTest, Row11SilentServerIsGivenUpByTheWatchdog) {
   EXPECT_LT(steady_clock::now() - start, 10s);
 }
 
-TEST_F(NbdSourceComponentTest, Row12WithoutMultiConnThereIsExactlyOneConnection) {
+TEST_F(NbdSourceComponentTest, Ns12WithoutMultiConnThereIsExactlyOneConnection) {
   const Bytes disk = patterned(16u << 20);
   const Nbdkit server(workspace_, {"--filter=multi-conn", "file",
                                    workspace_.write("disk.img", disk), "multi-conn-mode=disable"});
@@ -262,7 +265,7 @@ TEST_F(NbdSourceComponentTest, Row12WithoutMultiConnThereIsExactlyOneConnection)
   EXPECT_TRUE(*read_all(**source, 16) == disk);
 }
 
-TEST_F(NbdSourceComponentTest, Row14RepliesOutOfOrderFindTheirReaders) {
+TEST_F(NbdSourceComponentTest, Ns14RepliesOutOfOrderFindTheirReaders) {
   const Bytes disk = patterned(12u << 20);
   const std::string path = workspace_.write("disk.img", disk);
   const Nbdkit server(workspace_, {"eval", "get_size=echo 12582912", "thread_model=echo parallel",
@@ -308,7 +311,7 @@ TEST_F(NbdSourceComponentTest, EmptyDiskIsReadWithoutARequest) {
   EXPECT_TRUE((*source)->read(0, {}, {}).ok());
 }
 
-TEST_F(NbdSourceComponentTest, QemuNbdTellsZerosAndAllowsOneClient) {
+TEST_F(NbdSourceComponentTest, Nr4QemuNbdTellsZerosAndAllowsOneClient) {
   if (!has_program("qemu-nbd")) GTEST_SKIP() << "needs qemu-nbd";
   const Bytes disk = patterned(4u << 20, 1, 4);
   const std::string socket = workspace_.path("qemu.sock");
@@ -319,6 +322,59 @@ TEST_F(NbdSourceComponentTest, QemuNbdTellsZerosAndAllowsOneClient) {
   ASSERT_TRUE(source.ok()) << source.error().message();
   EXPECT_EQ((*source)->connections(), 1);
   EXPECT_TRUE(*read_all(**source, 8) == disk);
+}
+
+// Its answer to one read comes in pieces, holes among them; nbdkit sends it whole.
+TEST_F(NbdSourceComponentTest, Nr1And5HolesWithinARequestAreReadAsZeros) {
+  if (!has_program("qemu-nbd")) GTEST_SKIP() << "needs qemu-nbd";
+  const std::string image = workspace_.path("sparse.img");
+  ASSERT_EQ(testing::run({"truncate", "-s", "4M", image}), 0);
+  {
+    const UniqueFd fd(::open(image.c_str(), O_WRONLY | O_CLOEXEC));
+    for (const std::uint64_t offset : {65536u, 1u << 20, (3u << 20) + 4096}) {
+      ASSERT_TRUE(write_fully(fd.get(), offset, patterned(192u << 10)).ok());
+    }
+  }
+  Bytes disk(4u << 20);
+  ASSERT_TRUE(
+      read_fully(UniqueFd(::open(image.c_str(), O_RDONLY | O_CLOEXEC)).get(), 0, disk).ok());
+  const std::string socket = workspace_.path("qemu.sock");
+  testing::Peer server({"qemu-nbd", "--read-only", "--format=raw", "--persistent", "--shared=8",
+                        "--socket=" + socket, image});
+  ASSERT_TRUE(testing::wait_for_file(socket));
+  auto source = open("nbd+unix:///?socket=" + socket);
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  EXPECT_EQ((*source)->connections(), 4);
+  Bytes chunk(1u << 20, std::byte{0xee});  // what an earlier request left there
+  for (std::uint64_t offset = 0; offset < disk.size(); offset += chunk.size()) {
+    ASSERT_TRUE((*source)->read(offset, chunk, {}).ok());
+    EXPECT_TRUE(std::ranges::equal(chunk, std::span(disk).subspan(offset, chunk.size())));
+    std::ranges::fill(chunk, std::byte{0xee});
+  }
+}
+
+TEST_F(NbdSourceComponentTest, Nr2WhateverLimitsAreToldTheRequestsStaySmallAndAligned) {
+  struct Case {
+    const char* told;  // minimum, preferred, maximum
+    std::uint32_t min_block;
+    std::uint32_t max_request;
+  };
+  for (const Case& c : {Case{"", 1, 2u << 20}, Case{"1 4096 33554432", 1, 2u << 20},
+                        Case{"1 65536 4294967295", 1, 2u << 20},  // VDDK
+                        Case{"512 4096 98304", 512, 98304}}) {
+    SCOPED_TRACE(c.told);
+    std::vector<std::string> arguments{"eval", "get_size=echo 4194304",
+                                       "pread=dd if=/dev/zero bs=$3 count=1"};
+    if (*c.told != 0) arguments.push_back(std::string("block_size=echo ") + c.told);
+    const Nbdkit server(workspace_, arguments);
+    auto source = open(server.uri());
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    EXPECT_EQ((*source)->properties().min_block, c.min_block);
+    EXPECT_EQ((*source)->properties().max_request, c.max_request);
+    auto read = read_all(**source, 2, 4u << 20);
+    ASSERT_TRUE(read.ok()) << read.error().message();
+    EXPECT_TRUE(*read == Bytes(4u << 20));
+  }
 }
 
 TEST_F(NbdSourceComponentTest, ServerThatIsNotThereIsUnreachable) {
@@ -334,7 +390,7 @@ TEST_F(NbdSourceComponentTest, ThumbprintIsRefusedAndNotIgnored) {
   EXPECT_EQ(source.error().kind(), ErrorKind::InvalidArgument);
 }
 
-TEST_F(NbdSourceComponentTest, Row15CertificateIsCheckedAgainstTheGivenAuthority) {
+TEST_F(NbdSourceComponentTest, Ns15CertificateIsCheckedAgainstTheGivenAuthority) {
   const std::string script = testing::source_dir() + "/tests/support/pki.sh";
   const std::string right = workspace_.path("pki");
   const std::string wrong = workspace_.path("other");
@@ -361,7 +417,7 @@ TEST_F(NbdSourceComponentTest, Row15CertificateIsCheckedAgainstTheGivenAuthority
   EXPECT_FALSE(open("nbd://localhost:" + std::to_string(port) + "/").ok()) << "plain text";
 }
 
-TEST_F(NbdSourceComponentTest, Row15PreSharedKeyIsNeeded) {
+TEST_F(NbdSourceComponentTest, Ns15PreSharedKeyIsNeeded) {
   if (!has_program("psktool")) GTEST_SKIP() << "needs psktool";
   const std::string keys = workspace_.path("keys.psk");
   const std::string others = workspace_.path("others.psk");

@@ -30,7 +30,7 @@ DiskEndpoint endpoint() {
   return endpoint;
 }
 
-TEST(NbdkitCommandTest, Row48PasswordIsHandedOverByDescriptorAndNeverInArguments) {
+TEST(NbdkitCommandTest, Vsrc48PasswordIsHandedOverByDescriptorAndNeverInArguments) {
   const testing::Workspace workspace;
   std::filesystem::create_directory(workspace.path("lib64"));
   SourceEnvironment environment;
@@ -48,7 +48,7 @@ TEST(NbdkitCommandTest, Row48PasswordIsHandedOverByDescriptorAndNeverInArguments
   EXPECT_EQ(*(retry + 1), "vddk") << "retry is the filter next to the plugin";
 }
 
-TEST(NbdkitCommandTest, Row45WrongLibdirIsToldBeforeAnythingIsStarted) {
+TEST(NbdkitCommandTest, Vsrc45WrongLibdirIsToldBeforeAnythingIsStarted) {
   const testing::Workspace workspace;
   SourceEnvironment environment;
   environment.vddk_libdir = workspace.path("");
@@ -68,7 +68,7 @@ TEST(NbdkitCommandTest, StandInTakesThePartsOfTheDatastorePath) {
   EXPECT_THAT(*command, Contains("tag=[ds 1] dir/disk.vmdk"));
 }
 
-TEST(NbdkitCommandTest, Row45CausesAreToldApart) {
+TEST(NbdkitCommandTest, Vsrc45CausesAreToldApart) {
   const Error plugin =
       explain_nbdkit_failure({"nbdkit: error: cannot open plugin 'vddk': no such file"});
   const Error library =
@@ -82,13 +82,13 @@ TEST(NbdkitCommandTest, Row45CausesAreToldApart) {
   EXPECT_THAT(other.message(), HasSubstr("address in use"));
 }
 
-TEST(NbdkitCommandTest, Row46NfcMemoryErrorIsRecognised) {
+TEST(NbdkitCommandTest, Vsrc46NfcMemoryErrorIsRecognised) {
   EXPECT_TRUE(tells_nfc_memory_exhausted(
       "nbdkit: vddk: NFC error 5: Failed to allocate the requested 2097176 bytes"));
   EXPECT_FALSE(tells_nfc_memory_exhausted("nbdkit: vddk: NFC error 2"));
 }
 
-TEST(StderrTailTest, Row48KeepsTheLastLinesAndNoSecret) {
+TEST(StderrTailTest, Vsrc48KeepsTheLastLinesAndNoSecret) {
   StderrTail tail({SecretString("s3cr3t")}, 3);
   tail.add("one\ntwo s3cr");
   tail.add("3t!\nconfig key=password, value=x\nthree\nfo");

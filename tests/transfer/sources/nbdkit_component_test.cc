@@ -11,6 +11,7 @@
 #include "common/fd.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbdkit.h"
+#include "transfer/sources/nbdkit_probe.h"
 
 namespace vmferry {
 namespace {
@@ -65,7 +66,7 @@ TEST_F(NbdkitSourceComponentTest, ReadsTheDiskAndEndsTheChild) {
   EXPECT_TRUE(std::filesystem::is_empty(workspace_.path("scratch")));
 }
 
-TEST_F(NbdkitSourceComponentTest, Row47ChildThatDiesIsRestartedAndTheBytesAreTheSame) {
+TEST_F(NbdkitSourceComponentTest, Vsrc47ChildThatDiesIsRestartedAndTheBytesAreTheSame) {
   environment_.vddk_stand_in.insert(environment_.vddk_stand_in.begin(), "--filter=delay");
   environment_.vddk_stand_in.emplace_back("delay-read=20ms");
   auto source = open_nbdkit_source(endpoint_, environment_, options_, {});
@@ -92,7 +93,7 @@ TEST_F(NbdkitSourceComponentTest, ChildThatKeepsDyingIsGivenUp) {
   EXPECT_FALSE(read.ok());
 }
 
-TEST_F(NbdkitSourceComponentTest, Row45MissingProgramMissingPluginAndWrongLibdirDiffer) {
+TEST_F(NbdkitSourceComponentTest, Vsrc45MissingProgramMissingPluginAndWrongLibdirDiffer) {
   SourceEnvironment no_program = environment_;
   no_program.nbdkit_program = "no-such-nbdkit";
   const auto first = open_nbdkit_source(endpoint_, no_program, options_, {});
@@ -114,7 +115,34 @@ TEST_F(NbdkitSourceComponentTest, Row45MissingProgramMissingPluginAndWrongLibdir
   EXPECT_EQ(third.error().code(), code::kVddkMissing) << third.error().message();
 }
 
-TEST_F(NbdkitSourceComponentTest, Row48PasswordIsInNoCommandLineOrEnvironmentOfTheChild) {
+TEST_F(NbdkitSourceComponentTest, Vsrc45WhatIsMissingForVddkIsToldBeforeADiskNeedsIt) {
+  std::filesystem::create_directories(workspace_.path("vddk/lib64"));
+  workspace_.write("vddk/lib64/libvixDiskLib.so.8", std::string("never loaded"));
+  SourceEnvironment real;
+  real.vddk_libdir = workspace_.path("vddk");
+  real.nbdkit_program = "no-such-nbdkit";
+  const Result<void> no_program = check_vddk(real, {});
+  ASSERT_FALSE(no_program.ok());
+  EXPECT_EQ(no_program.error().code(), code::kNbdkitMissing);
+  EXPECT_NE(no_program.error().message().find("not installed"), std::string::npos);
+
+  // An nbdkit that says what one without the plugin says.
+  workspace_.write("nbdkit", std::string("#!/bin/sh\necho \"nbdkit: error: cannot open plugin "
+                                         "'vddk': no such file\" >&2\nexit 1\n"));
+  std::filesystem::permissions(workspace_.path("nbdkit"), std::filesystem::perms::owner_all);
+  real.nbdkit_program = workspace_.path("nbdkit");
+  const Result<void> no_plugin = check_vddk(real, {});
+  ASSERT_FALSE(no_plugin.ok());
+  EXPECT_EQ(no_plugin.error().code(), code::kNbdkitMissing);
+  EXPECT_NE(no_plugin.error().message().find("plugin"), std::string::npos);
+
+  real.vddk_libdir = workspace_.path("elsewhere");
+  const Result<void> no_library = check_vddk(real, {});
+  ASSERT_FALSE(no_library.ok());
+  EXPECT_EQ(no_library.error().code(), code::kVddkMissing);
+}
+
+TEST_F(NbdkitSourceComponentTest, Vsrc48PasswordIsInNoCommandLineOrEnvironmentOfTheChild) {
   StderrTail tail({SecretString("s3cr3t")});
   auto child = ChildProcess::start(
       {.command = {"/bin/sh", "-c", "read p <&3; test \"$p\" = s3cr3t && echo got >&2; sleep 30"},

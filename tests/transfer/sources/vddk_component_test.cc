@@ -16,6 +16,7 @@
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbdkit.h"
 #include "transfer/sources/nbdkit_command.h"
+#include "transfer/sources/nbdkit_probe.h"
 
 namespace vmferry {
 namespace {
@@ -136,6 +137,16 @@ TEST_F(VddkComponentTest, ReadsTheDiskOverOneSessionWithManyRequests) {
                          HasSubstr("config vixDiskLib.nfcAio.Session.BufCount=4")));
 }
 
+TEST_F(VddkComponentTest, Vsrc45TheProbeLoadsTheLibraries) {
+  const Result<void> usable = check_vddk(environment_, {});
+  ASSERT_OK(usable);
+  std::filesystem::remove(workspace_.path("vddk/lib64"));
+  std::filesystem::create_directory(workspace_.path("vddk/lib64"));
+  const Result<void> empty = check_vddk(environment_, {});
+  ASSERT_FALSE(empty.ok());
+  EXPECT_EQ(empty.error().code(), code::kVddkMissing) << to_string(empty.error());
+}
+
 TEST_F(VddkComponentTest, ADeltaIsReadAsTheGuestSeesItAndASnapshotIsNamed) {
   endpoint_.vddk.file = "[store 1] vm/disk-000001.vmdk";
   endpoint_.vddk.snapshot_moref = "snapshot-55";
@@ -147,7 +158,7 @@ TEST_F(VddkComponentTest, ADeltaIsReadAsTheGuestSeesItAndASnapshotIsNamed) {
   EXPECT_TRUE(*bytes == current_);
 }
 
-TEST_F(VddkComponentTest, Row48PasswordIsInNoArgumentEnvironmentOrLog) {
+TEST_F(VddkComponentTest, Vsrc48PasswordIsInNoArgumentEnvironmentOrLog) {
   const auto source = open();
   ASSERT_OK(source);
   const pid_t pid = child();
@@ -161,7 +172,7 @@ TEST_F(VddkComponentTest, Row48PasswordIsInNoArgumentEnvironmentOrLog) {
   EXPECT_THAT(calls(), Not(HasSubstr("s3cr3t")));
 }
 
-TEST_F(VddkComponentTest, Row48PasswordIsInNoErrorText) {
+TEST_F(VddkComponentTest, Vsrc48PasswordIsInNoErrorText) {
   configure("password=another\n");
   const auto refused = open();
   ASSERT_FALSE(refused.ok());
@@ -177,7 +188,7 @@ TEST_F(VddkComponentTest, AWrongPasswordIsToldAndNotTriedUntilTheAccountIsLocked
   EXPECT_LE(count(calls(), "connect "), 2u);
 }
 
-TEST_F(VddkComponentTest, Row10AWrongThumbprintIsRefusedAndTold) {
+TEST_F(VddkComponentTest, Vsrc10AWrongThumbprintIsRefusedAndTold) {
   endpoint_.vddk.thumbprint = "BB" + std::string(kThumbprint).substr(2);
   const auto refused = open();
   ASSERT_FALSE(refused.ok());
@@ -202,7 +213,7 @@ TEST_F(VddkComponentTest, ALostSessionIsHealed) {
   EXPECT_GE(count(calls(), "open "), 2u) << "the disk was opened anew";
 }
 
-TEST_F(VddkComponentTest, Row46ReadsTooLargeForTheHostAreMadeSmaller) {
+TEST_F(VddkComponentTest, Vsrc46ReadsTooLargeForTheHostAreMadeSmaller) {
   configure("largest_read=524288\n");
   const auto source = open();
   ASSERT_OK(source);

@@ -39,7 +39,7 @@ Result<Bytes> decode(const Bytes& stream, std::size_t step) {
   return image;
 }
 
-TEST(VmdkStreamDecoderTest, Row38PiecesOfAnySizeGiveTheSameImage) {
+TEST(VmdkStreamDecoderTest, Vsrc38PiecesOfAnySizeGiveTheSameImage) {
   const Bytes disk = patterned(3 * 65536 + 1024, 7, 2);
   const Bytes stream = make_vmdk_stream(disk);
   for (const std::size_t step : {std::size_t{1}, std::size_t{511}, std::size_t{512},
@@ -50,7 +50,7 @@ TEST(VmdkStreamDecoderTest, Row38PiecesOfAnySizeGiveTheSameImage) {
   }
 }
 
-TEST(VmdkStreamDecoderTest, Row39StreamCutAnywhereFails) {
+TEST(VmdkStreamDecoderTest, Vsrc39StreamCutAnywhereFails) {
   const Bytes stream = make_vmdk_stream(patterned(4 * 65536), {.end_marker = false});
   EXPECT_FALSE(decode(stream, 4096).ok());
   const Bytes whole = make_vmdk_stream(patterned(4 * 65536));
@@ -60,19 +60,19 @@ TEST(VmdkStreamDecoderTest, Row39StreamCutAnywhereFails) {
   }
 }
 
-TEST(VmdkStreamDecoderTest, Rows40To44KindsOfStreamsDecode) {
+TEST(VmdkStreamDecoderTest, KindsOfStreamsDecode) {
   struct Case {
     const char* name;
     std::size_t size;
     VmdkStreamRecipe recipe;
   };
   const Case cases[] = {
-      {"row 40: tables, directory and footer are passed over", 5 * 65536, {.tables = true}},
-      {"row 41: the last grain reaches beyond the capacity",
+      {"VSRC-40: tables, directory and footer are passed over", 5 * 65536, {.tables = true}},
+      {"VSRC-41: the last grain reaches beyond the capacity",
        2 * 65536 + 512,
        {.pad_last_grain = true}},
-      {"row 43: the directory's place is in the header", 65536, {.gd_offset = 26}},
-      {"row 44: the capacity is no multiple of the grain", 3 * 65536 + 1536, {}},
+      {"VSRC-43: the directory's place is in the header", 65536, {.gd_offset = 26}},
+      {"VSRC-44: the capacity is no multiple of the grain", 3 * 65536 + 1536, {}},
       {"no overhead beyond the header", 65536, {.overhead_sectors = 1}},
       {"small grains", 5 * 4096 + 512, {.grain_sectors = 8}},
       {"one sector", 512, {}},
@@ -86,7 +86,7 @@ TEST(VmdkStreamDecoderTest, Rows40To44KindsOfStreamsDecode) {
   }
 }
 
-TEST(VmdkStreamDecoderTest, Row42CorruptGrainsFail) {
+TEST(VmdkStreamDecoderTest, Vsrc42CorruptGrainsFail) {
   const Bytes disk = patterned(2 * 65536);
   EXPECT_FALSE(decode(make_vmdk_stream(disk, {.break_deflate = true}), 4096).ok());
   EXPECT_FALSE(decode(make_vmdk_stream(disk, {.shorten_inner_grain = true}), 4096).ok());

@@ -122,7 +122,8 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::unique_ptr<LoopDevice> LoopDevice::create(std::uint64_t size_bytes, unsigned sector_bytes) {
+std::unique_ptr<LoopDevice> LoopDevice::create(std::uint64_t size_bytes, unsigned sector_bytes,
+                                               Access access) {
   std::unique_ptr<LoopDevice> loop(new LoopDevice());
   const std::string backing = loop->directory_.path("backing");
   const UniqueFd file(::open(backing.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -138,6 +139,8 @@ std::unique_ptr<LoopDevice> LoopDevice::create(std::uint64_t size_bytes, unsigne
     loop_config config{};
     config.fd = static_cast<__u32>(file.get());
     config.block_size = sector_bytes;
+    // The loop driver's own flag goes with the file; BLKROSET would stay on the device for others.
+    if (access == Access::ReadOnly) config.info.lo_flags = LO_FLAGS_READ_ONLY;
     if (::ioctl(fd.get(), LOOP_CONFIGURE, &config) == 0) {
       loop->device_ = device;
       return loop;
@@ -166,6 +169,10 @@ std::unique_ptr<SmallTmpfs> SmallTmpfs::create(std::uint64_t size_bytes) {
   if (::mount("tmpfs", small->path().c_str(), "tmpfs", 0, options.c_str()) != 0) return nullptr;
   small->mounted_ = true;
   return small;
+}
+
+bool SmallTmpfs::make_read_only() const {
+  return ::mount("", path().c_str(), "", MS_REMOUNT | MS_RDONLY, "") == 0;
 }
 
 SmallTmpfs::~SmallTmpfs() {

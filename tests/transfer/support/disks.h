@@ -57,12 +57,15 @@ class TemporaryDirectory {
 // A loop device over a sparse file; needs root and a loop driver.
 class LoopDevice {
  public:
+  enum class Access { ReadWrite, ReadOnly };
   // Nothing when this machine has none to give.
-  static std::unique_ptr<LoopDevice> create(std::uint64_t size_bytes, unsigned sector_bytes = 512);
+  static std::unique_ptr<LoopDevice> create(std::uint64_t size_bytes, unsigned sector_bytes = 512,
+                                            Access access = Access::ReadWrite);
   ~LoopDevice();
   LoopDevice(const LoopDevice&) = delete;
   LoopDevice& operator=(const LoopDevice&) = delete;
   const std::string& device() const { return device_; }
+  std::string backing_file() const { return directory_.path("backing"); }
   void fill(std::byte value, std::uint64_t size_bytes) const;
 
  private:
@@ -79,6 +82,7 @@ class SmallTmpfs {
   SmallTmpfs(const SmallTmpfs&) = delete;
   SmallTmpfs& operator=(const SmallTmpfs&) = delete;
   const std::string& path() const { return directory_.path(); }
+  bool make_read_only() const;
 
  private:
   SmallTmpfs() = default;

@@ -6,6 +6,7 @@
 #include "coordinator/provider/ovirt/image_transfer.h"
 #include "coordinator/provider/ovirt/inventory.h"
 #include "coordinator/provider/ovirt/sign_on.h"
+#include "coordinator/provider/provider.h"
 
 namespace vmferry::ovirt {
 namespace {
@@ -43,6 +44,29 @@ TEST(OvirtClientTest, NormalisesTheUrl) {
     ASSERT_FALSE(options.ok()) << url;
     EXPECT_EQ(options.error().code(), code::kSecretInvalid);
   }
+}
+
+TEST(OvirtClientTest, Ov130WithoutAConnectionEveryCallIsAnError) {
+  ProviderCredentials credentials;
+  credentials.kind = ProviderKind::Ovirt;
+  credentials.api_url = "https://127.0.0.1:9/ovirt-engine/api";  // nobody listens on discard
+  credentials.username = "admin@internal";
+  credentials.password = SecretString("p");
+  const auto provider = make_ovirt_provider(credentials, Logger());
+  ASSERT_TRUE(provider.ok()) << to_string(provider.error());
+  const auto expect_unreachable = [](const auto& result) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), code::kSourceUnreachable);
+    EXPECT_TRUE(is_retryable(result.error().kind()));
+  };
+  expect_unreachable((*provider)->check_connection({}));
+  VmRef ref;
+  ref.id = "1";
+  expect_unreachable((*provider)->find_vm(ref, {}));
+  expect_unreachable((*provider)->power_state("1", {}));
+  expect_unreachable((*provider)->start("1", {}));
+  expect_unreachable((*provider)->request_stop("1", false, {}));
+  (*provider)->close();
 }
 
 TEST(OvirtClientTest, ATokenMayComeInAnArray_Src3) {

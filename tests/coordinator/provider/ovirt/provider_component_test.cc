@@ -2,6 +2,7 @@
 #include <atomic>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/ovirt/client.h"
 #include "tests/coordinator/provider/ovirt/ovirt_fixture.h"
 
 namespace vmferry::testing {
@@ -110,6 +111,27 @@ TEST_F(OvirtProviderComponent, AWrongPasswordIsSentOnce_Src4) {
     }
     EXPECT_EQ(bed->state().at("sessions").at("rejected"), 1);
   }
+}
+
+TEST_F(OvirtProviderComponent, ARefusedPasswordIsTriedAgainAfterAWhile) {
+  begin(web_bed());
+  ASSERT_FALSE(HasFatalFailure());
+  auto options = ovirt::client_options(credentials());
+  ASSERT_TRUE(options.ok());
+  options->refused_for = std::chrono::milliseconds(300);
+  ovirt::Client client(*std::move(options), Logger());
+  // A directory server behind the engine that is away for a moment looks like a wrong password.
+  bed->post("/fault", {{"path_regex", "/sso/oauth/token"},
+                       {"status", 400},
+                       {"body", R"({"error":"access_denied"})"},
+                       {"content_type", "application/json"}});
+  const Result<ovirt::Document> first = client.fetch("/vms", {});
+  ASSERT_FALSE(first.ok());
+  EXPECT_EQ(first.error().code(), code::kSourceAuth);
+  EXPECT_FALSE(client.fetch("/vms", {}).ok());
+  EXPECT_EQ(bed->requests("POST", "/sso/oauth/token"), 1) << "not sent again at once";
+  EXPECT_TRUE(eventually([&] { return client.fetch("/vms", {}).ok(); }));
+  EXPECT_EQ(bed->requests("POST", "/sso/oauth/token"), 2);
 }
 
 TEST_F(OvirtProviderComponent, LogsInAgainOnceWhenTheSessionIsGone_Src5) {

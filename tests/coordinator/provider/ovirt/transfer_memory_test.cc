@@ -75,6 +75,19 @@ TEST_F(TransferMemoryTest, AnExtensionIsGivenTimeThenDoubted) {
   EXPECT_EQ(memory.extension("t"), TransferMemory::Extension::Fresh) << "it has a new ticket";
 }
 
+TEST_F(TransferMemoryTest, AnExtensionIsDueEveryTwoMinutesAndNoSignOfARefusal) {
+  EXPECT_FALSE(memory.is_extension_due("t")) << "it has just begun";
+  clock.advance(119s);
+  EXPECT_FALSE(memory.is_extension_due("t"));
+  clock.advance(1s);
+  EXPECT_TRUE(memory.is_extension_due("t"));
+  EXPECT_FALSE(memory.is_extension_due("t")) << "asked for a moment ago";
+  clock.advance(120s);
+  EXPECT_TRUE(memory.is_extension_due("t"));
+  EXPECT_FALSE(memory.is_extension_due("u")) << "each has its own time";
+  EXPECT_EQ(memory.extension("t"), TransferMemory::Extension::Fresh);
+}
+
 TEST_F(TransferMemoryTest, FinalizeIsAskedForOnceUnlessItFailed) {
   EXPECT_TRUE(memory.may_finalize("t"));
   EXPECT_FALSE(memory.may_finalize("t"));

@@ -2,6 +2,7 @@
 #include <fstream>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/ovirt/image_transfer.h"
 #include "tests/coordinator/provider/ovirt/ovirt_fixture.h"
 
 namespace vmferry::testing {
@@ -121,6 +122,39 @@ TEST_F(OvirtRenewal, AHostThatLostTheTicketIsWaitedForUntilTheEngineSeesIt) {
     EXPECT_NE(second->url, first->url);
   }
   EXPECT_LE(bed->requests("POST", "/extend"), 2) << "the lost ticket, and the new one";
+  expect_all_closed();
+}
+
+TEST_F(OvirtRenewal, ATicketIsExtendedBeforeItEndsWhetherAnybodyReadsOrNot) {
+  open_web({{"ticket_timeout", 300}});
+  ASSERT_FALSE(HasFatalFailure());
+  FakeClock clock;
+  auto options = ovirt::client_options(credentials());
+  ASSERT_TRUE(options.ok());
+  ovirt::Client client(*std::move(options), Logger());
+  ovirt::ImageTransfers transfers(client, clock, Logger());
+  for (int minute = 0; minute < 10; ++minute) {
+    transfers.keep_alive(handle, {});
+    clock.advance(std::chrono::minutes(1));
+  }
+  EXPECT_EQ(bed->requests("POST", "/extend"), 4) << "every other minute after the first two";
+  // What cannot be extended is no business of this: its renewal deals with it.
+  bed->post("/transfer", {{"id", handle}, {"phase", "paused_system"}});
+  clock.advance(std::chrono::minutes(2));
+  transfers.keep_alive(handle, {});
+  EXPECT_EQ(transfer(handle).at("phase"), "paused_system");
+  ASSERT_TRUE(renewed().ok());
+  expect_all_closed();
+}
+
+TEST_F(OvirtRenewal, ATransferWithoutAHostsAddressIsReadThroughTheProxyAndSaysSo) {
+  open_web({{"transfer_url", false}});
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_NE(first->url.find("/images/"), std::string::npos);
+  EXPECT_EQ(first->fallback_url, "");
+  const Result<DiskOpening> opening = provider->poll_disk(vm, disk(), handle, {});
+  ASSERT_TRUE(opening.ok());
+  EXPECT_NE(opening->why.find("proxy"), std::string::npos);
   expect_all_closed();
 }
 

@@ -102,7 +102,7 @@ ObjectProperties task(const std::string& properties) {
   return objects_of(*reply).at(0);
 }
 
-TEST(PowerTest, Edge15ATasksFailureCarriesItsLocalizedMessage) {
+TEST(PowerTest, Vsrc15ATasksFailureCarriesItsLocalizedMessage) {
   const auto failure = task_failure(
       task("<propSet><name>info.state</name><val>error</val></propSet><propSet><name>info.error"
            "</name><val xsi:type='LocalizedMethodFault'><fault xsi:type='FileLocked'><file>x"

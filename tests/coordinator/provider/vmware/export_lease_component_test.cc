@@ -115,7 +115,7 @@ TEST_F(ExportLeaseTest, DisksOfOneVmShareALeaseThatEndsOnce) {
   EXPECT_TRUE(leases().at("live").empty());
 }
 
-TEST_F(ExportLeaseTest, Edge35StarInTheUrlIsTheHostThatWasAsked) {
+TEST_F(ExportLeaseTest, Vsrc35StarInTheUrlIsTheHostThatWasAsked) {
   bed_->post("/lease", {{"star_host", true}, {"without_thumbprint", true}});
   const SourceVm snapped = vm("snapped");
   const auto opening = open(snapped, snapped.disks[0]);
@@ -132,7 +132,7 @@ TEST_F(ExportLeaseTest, AnEndpointTrustsTheThumbprintOfItsLease) {
   EXPECT_EQ(opening->endpoint->trust.thumbprint, bed_->sha1());
 }
 
-TEST_F(ExportLeaseTest, Edge37ALeaseIsKeptAliveWhileNothingMoves) {
+TEST_F(ExportLeaseTest, Vsrc37ALeaseIsKeptAliveWhileNothingMoves) {
   bed_->post("/lease", {{"timeout_seconds", 2}});
   const SourceVm snapped = vm("snapped");
   const auto opening = open(snapped, snapped.disks[0]);
@@ -146,7 +146,7 @@ TEST_F(ExportLeaseTest, Edge37ALeaseIsKeptAliveWhileNothingMoves) {
   EXPECT_GE(leases().at("progress_calls").get<int>(), 4);
 }
 
-TEST_F(ExportLeaseTest, Edge36ALeaseThatEndedIsToldAndMadeAnew) {
+TEST_F(ExportLeaseTest, Vsrc36ALeaseThatEndedIsToldAndMadeAnew) {
   const SourceVm snapped = vm("snapped");
   const auto opening = open(snapped, snapped.disks[0]);
   ASSERT_OK(opening);
@@ -204,7 +204,7 @@ TEST_F(ExportLeaseTest, ARestartFindsALeaseOfItsOldSessionGone) {
       after->release_disk(opening->handle, snapped.disks[0].id, "import-1", false, {}).ok());
 }
 
-TEST_F(ExportLeaseTest, Edge50ClosingAbortsTheLeasesAndLogsOut) {
+TEST_F(ExportLeaseTest, Vsrc50ClosingAbortsTheLeasesAndLogsOut) {
   const SourceVm snapped = vm("snapped");
   ASSERT_OK(open(snapped, snapped.disks[0]));
   vmware_->close();
@@ -236,7 +236,7 @@ TEST_F(ExportLeaseTest, ALostAnswerToExportVmIsNotRepeatedBehindOurBack) {
   ASSERT_OK(open(snapped, snapped.disks[0]));
 }
 
-TEST_F(ExportLeaseTest, Edge51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
+TEST_F(ExportLeaseTest, Vsrc51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
   const SourceVm odd = vm("odd");
   ASSERT_EQ(odd.disks.size(), 5u);
   const auto of = [&](const char* label) {

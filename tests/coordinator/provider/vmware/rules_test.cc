@@ -71,7 +71,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        [](VmModel& vm) { vm.fault_tolerance = true; }},
       {"encrypted VM", "vmware.vm.encryption", FindingLevel::Block,
        [](VmModel& vm) { vm.key_id = "key"; }},
-      {"edge 51 encrypted disk", "vmware.vm.encryption", FindingLevel::Block,
+      {"VSRC-51 encrypted disk", "vmware.vm.encryption", FindingLevel::Block,
        [&](VmModel& vm) { first_disk(vm).backing.key_id = "key"; }, FindingGroup::Rules, false},
       {"vTPM", "vmware.vm.encryption", FindingLevel::Warn,
        [&](VmModel& vm) { add_device(vm, "VirtualTPM"); }},
@@ -99,7 +99,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
          add_device(vm, "VirtualCdrom");
          vm.devices.back().backing.file = "[iso] a.iso";
        }},
-      {"edge 5 denied property", "vmware.api.permission", FindingLevel::Warn,
+      {"VSRC-5 denied property", "vmware.api.permission", FindingLevel::Warn,
        [](VmModel& vm) { vm.denied = {"config.extraConfig"}; }},
       {"no disk", "vmware.disk.exist", FindingLevel::Block,
        [](VmModel& vm) { std::erase_if(vm.devices, is_disk); }},
@@ -111,7 +111,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        FindingGroup::Rules, false},
       {"sparse backing", "vmware.disk.backing", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSparseVer2BackingInfo"; }},
-      {"edge 51 physical RDM", "vmware.disk.rdm", FindingLevel::Block,
+      {"VSRC-51 physical RDM", "vmware.disk.rdm", FindingLevel::Block,
        [&](VmModel& vm) {
          first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
          first_disk(vm).backing.compatibility_mode = "physicalMode";
@@ -128,13 +128,13 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        [&](VmModel& vm) { first_disk(vm).backing.parents = 1; }},
       {"delta on VMFS6", "vmware.disk.snapshot", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSeSparseBackingInfo"; }},
-      {"edge 51 multi-writer", "vmware.disk.shared", FindingLevel::Block,
+      {"VSRC-51 multi-writer", "vmware.disk.shared", FindingLevel::Block,
        [&](VmModel& vm) { first_disk(vm).backing.sharing = "sharingMultiWriter"; },
        FindingGroup::Rules, false},
       {"shared bus", "vmware.disk.shared", FindingLevel::Block,
        [](VmModel& vm) { device_of(vm, "pvscsi-202")->shared_bus = "physicalSharing"; },
        FindingGroup::Rules, false},
-      {"edge 51 independent", "vmware.disk.mode", FindingLevel::Warn,
+      {"VSRC-51 independent", "vmware.disk.mode", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.disk_mode = "independent_persistent"; }},
       {"no capacity", "vmware.disk.size", FindingLevel::Block,
        [&](VmModel& vm) { first_disk(vm).capacity_bytes = 0; }, FindingGroup::Rules, false},
@@ -179,6 +179,20 @@ TEST(RulesTest, ToolsMatterOnlyWhileTheVmIsNotOff) {
   on.power_state = "poweredOn";
   on.tools_status = "toolsOk";
   EXPECT_TRUE(find_problems(on).empty());
+}
+
+TEST(RulesTest, AGuestWithoutToolsIsNoObstacleToAnImportThatMayCutThePower) {
+  VmModel vm = healthy();
+  vm.power_state = "poweredOn";
+  vm.tools_status = "toolsNotInstalled";
+  EXPECT_NE(find(find_problems(vm), "vmware.vm.tools", FindingLevel::Block), nullptr);
+  const std::vector<Finding> findings = find_problems(vm, false, true);
+  EXPECT_EQ(find(findings, "vmware.vm.tools", FindingLevel::Block), nullptr);
+  const Finding* warned = find(findings, "vmware.vm.tools", FindingLevel::Warn);
+  ASSERT_NE(warned, nullptr);
+  EXPECT_FALSE(warned->remedy.empty());
+  vm.power_state = "suspended";
+  EXPECT_NE(find(find_problems(vm, false, true), "vmware.vm.tools", FindingLevel::Block), nullptr);
 }
 
 TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {

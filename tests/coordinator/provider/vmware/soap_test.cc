@@ -57,7 +57,7 @@ TEST(SoapDeathTest, AChildThatTheSchemaTableDoesNotKnowIsAMistakeOfOurs) {
   EXPECT_DEATH(static_cast<void>(write_envelope(login)), "");
 }
 
-TEST(SoapTest, Edge1And2ReadsTypesUnderEveryPrefixAndMorefsBesideThem) {
+TEST(SoapTest, Vsrc1And2ReadsTypesUnderEveryPrefixAndMorefsBesideThem) {
   const char* bodies[] = {
       R"(<R><returnval type="VirtualMachine" xsi:type="ManagedObjectReference">vm-42</returnval></R>)",
       R"(<R><returnval xsi:type="vim25:ManagedObjectReference" type="VirtualMachine">vm-42</returnval></R>)",
@@ -74,7 +74,7 @@ TEST(SoapTest, Edge1And2ReadsTypesUnderEveryPrefixAndMorefsBesideThem) {
   EXPECT_EQ(xsi_type(plain->returnval()), "");
 }
 
-TEST(SoapTest, Edge3AnEmptyFindByUuidAnswerIsNothing) {
+TEST(SoapTest, Vsrc3AnEmptyFindByUuidAnswerIsNothing) {
   const Result<SoapReply> reply =
       SoapReply::parse(envelope("<FindByUuidResponse xmlns='urn:vim25'/>"));
   ASSERT_TRUE(reply.ok());
@@ -109,7 +109,7 @@ TEST(SoapTest, ReadsFaultsBySpecifiedTypeOrElementName) {
   }
 }
 
-TEST(SoapTest, Edge13AFaultWithoutTextIsNamedByItsType) {
+TEST(SoapTest, Vsrc13AFaultWithoutTextIsNamedByItsType) {
   const Result<SoapReply> reply =
       SoapReply::parse(envelope("<e:Fault><faultstring></faultstring><detail><FileLockedFault "
                                 "xsi:type='FileLocked'/></detail></e:Fault>"));

@@ -62,7 +62,7 @@ TEST(TranslateTest, ReadsARichVmOfARealServer) {
       {{"DistributedVirtualPortgroup", "dvportgroup-13"}, "prod", "dvportgroup-13", ""},
       {{"OpaqueNetwork", "network-o9"}, "segment", "", "segment-77"}};
   const SourceVm vm = translate(recorded_vm("vm_vcenter.xml"), around);
-  EXPECT_EQ(vm.name, "shop/front 100%");  // edge 11
+  EXPECT_EQ(vm.name, "shop/front 100%");
   EXPECT_EQ(vm.description, "front <office> & more");
   EXPECT_EQ(vm.host_name, "SHOP.corp.example");
   EXPECT_EQ(vm.os_type, "windows2019srv_64Guest");

@@ -200,7 +200,7 @@ TEST_F(VmwareProviderTest, VW54NamesTheVmThatDoesNotExist) {
   }
 }
 
-TEST_F(VmwareProviderTest, Edge12RefusesAnAmbiguousNameAndListsTheCandidates) {
+TEST_F(VmwareProviderTest, Vsrc12RefusesAnAmbiguousNameAndListsTheCandidates) {
   const auto vmware = provider();
   for (const VmRef& ref : {by_name("twin"), by_id("4299a0b1-c2d3-e4f5-0617-2839405a6b7c")}) {
     SCOPED_TRACE(ref.id + ref.name);
@@ -216,7 +216,7 @@ TEST_F(VmwareProviderTest, Edge12RefusesAnAmbiguousNameAndListsTheCandidates) {
   EXPECT_EQ(one->inventory_path, "Site A/DC (main)/vm/one/twin");
 }
 
-TEST_F(VmwareProviderTest, Edge11UnescapesSlashAndPercentInNames) {
+TEST_F(VmwareProviderTest, Vsrc11UnescapesSlashAndPercentInNames) {
   const auto vmware = provider();
   const auto vm = vmware->find_vm(by_name("a/b%c"), {});
   ASSERT_OK(vm);
@@ -226,7 +226,7 @@ TEST_F(VmwareProviderTest, Edge11UnescapesSlashAndPercentInNames) {
   EXPECT_EQ(by_path->native_id, vm->native_id);
 }
 
-TEST_F(VmwareProviderTest, Edge34OpensEveryDiskAndItsBytesAreTheDisks) {
+TEST_F(VmwareProviderTest, Vsrc34OpensEveryDiskAndItsBytesAreTheDisks) {
   const auto vmware = provider();
   const auto vm = vmware->find_vm(by_name("web"), {});
   ASSERT_OK(vm);
@@ -265,7 +265,7 @@ TEST_F(VmwareProviderTest, Edge34OpensEveryDiskAndItsBytesAreTheDisks) {
   }
 }
 
-TEST_F(VmwareProviderTest, Edge9AcceptsThumbprintsInEverySpelling) {
+TEST_F(VmwareProviderTest, Vsrc9AcceptsThumbprintsInEverySpelling) {
   std::string bare;
   for (const char c : bed_->sha256()) {
     if (c != ':') bare += static_cast<char>(std::tolower(c));
@@ -296,7 +296,7 @@ TEST_F(VmwareProviderTest, TrustsTheCaOfTheSecretWithoutAThumbprint) {
       vm->findings, [](const Finding& f) { return f.rule == "vmware.api.thumbprint"; }));
 }
 
-TEST_F(VmwareProviderTest, Edge10WrongThumbprintFailsBeforeAnyRequest) {
+TEST_F(VmwareProviderTest, Vsrc10WrongThumbprintFailsBeforeAnyRequest) {
   const json before = bed_->state();
   for (const bool pinned : {true, false}) {
     ProviderCredentials c = credentials();
@@ -315,7 +315,7 @@ TEST_F(VmwareProviderTest, Edge10WrongThumbprintFailsBeforeAnyRequest) {
   EXPECT_EQ(bed_->state()["calls"], before["calls"]);
 }
 
-TEST_F(VmwareProviderTest, Edge8SendsAWrongPasswordExactlyOnce) {
+TEST_F(VmwareProviderTest, Vsrc8SendsAWrongPasswordExactlyOnce) {
   const int before = calls("Login");
   ProviderCredentials c = credentials();
   c.password = SecretString("wrong-password-17");
@@ -360,7 +360,7 @@ TEST_F(VmwareProviderTest, CloseLogsOutAndTheNextCallLogsInAgain) {
   EXPECT_TRUE(vmware->check_connection({}).ok());
 }
 
-TEST_F(VmwareProviderTest, Edge32RenewsTheCookieAfterTheSessionExpired) {
+TEST_F(VmwareProviderTest, Vsrc32RenewsTheCookieAfterTheSessionExpired) {
   const auto vmware = provider();
   const auto vm = vmware->find_vm(by_name("web"), {});
   ASSERT_OK(vm);
@@ -374,15 +374,17 @@ TEST_F(VmwareProviderTest, Edge32RenewsTheCookieAfterTheSessionExpired) {
   EXPECT_EQ(renewed->url, opening->endpoint->url);
 }
 
-TEST_F(VmwareProviderTest, LogsInAgainWhenTheFolderForgotTheSession) {
+TEST_F(VmwareProviderTest, Vsrc32OpensADiskThoughTheDatastoreForgotTheSession) {
   const auto vmware = provider();
   const auto vm = vmware->find_vm(by_name("web"), {});
   ASSERT_OK(vm);
   bed_->post("/fault", {{"folder", true}, {"status", 401}, {"times", 1}});
   EXPECT_TRUE(vmware->open_disk(*vm, vm->disks[0], "owner", {}).ok());
+  bed_->post("/expire-sessions", json::object());
+  EXPECT_TRUE(vmware->open_disk(*vm, vm->disks[0], "owner", {}).ok());
 }
 
-TEST_F(VmwareProviderTest, Edge14RetriesAProxysErrorPage) {
+TEST_F(VmwareProviderTest, Vsrc14RetriesAProxysErrorPage) {
   const auto vmware = provider();
   bed_->post("/fault", {{"method", "RetrievePropertiesEx"}, {"status", 503}, {"times", 2}});
   EXPECT_TRUE(vmware->find_vm(by_name("web"), {}).ok());
@@ -395,7 +397,7 @@ TEST_F(VmwareProviderTest, Edge14RetriesAProxysErrorPage) {
   EXPECT_NE(vm.error().message().find("503"), std::string::npos) << vm.error().message();
 }
 
-TEST_F(VmwareProviderTest, VW56PowersOffAndOnTwiceWithoutError) {
+TEST_F(VmwareProviderTest, VW56AndVsrc18PowersOffAndOnTwiceWithoutError) {
   const auto vmware = provider();
   const std::string id = moref("stubborn");
   ASSERT_OK(vmware->request_stop(id, true, {}));
@@ -409,7 +411,7 @@ TEST_F(VmwareProviderTest, VW56PowersOffAndOnTwiceWithoutError) {
   };
   EXPECT_TRUE(settles(PowerState::Down));
   EXPECT_TRUE(vmware->request_stop(id, true, {}).ok());
-  EXPECT_TRUE(vmware->request_stop(id, false, {}).ok());  // edge 18: a VM that is off
+  EXPECT_TRUE(vmware->request_stop(id, false, {}).ok());  // a guest that is off
   ASSERT_OK(vmware->start(id, {}));
   EXPECT_TRUE(settles(PowerState::Up));
   EXPECT_TRUE(vmware->start(id, {}).ok());
@@ -485,7 +487,7 @@ TEST_F(VmwareProviderOwnBedTest, VW52ConnectionTestFailsOnceTheServerIsGone) {
   EXPECT_EQ(result.error().code(), code::kSourceUnreachable) << to_string(result.error());
 }
 
-TEST_F(VmwareProviderOwnBedTest, Edge4ReadsAllPagesAndEdge7RestartsWhenTheSessionEndsBetween) {
+TEST_F(VmwareProviderOwnBedTest, Vsrc4ReadsAllPagesAndVsrc7RestartsWhenTheSessionEndsBetween) {
   json vms = json::array();
   for (int i = 0; i < 9; ++i) vms.push_back({{"name", "vm" + std::to_string(i)}});
   start({{"vms", vms}}, {"--page", "3"});
@@ -501,7 +503,7 @@ TEST_F(VmwareProviderOwnBedTest, Edge4ReadsAllPagesAndEdge7RestartsWhenTheSessio
   EXPECT_EQ(bed_->state().value("logins", 0), logins + 1);
 }
 
-TEST_F(VmwareProviderOwnBedTest, MissingAndGrownFilesAreNamed) {
+TEST_F(VmwareProviderOwnBedTest, Vsrc33MissingAndGrownFilesAreNamed) {
   start(
       {{"vms", {{{"name", "web"}, {"disks", {{{"size_bytes", kMib}}, {{"size_bytes", kMib}}}}}}}});
   const auto vm = vmware_->find_vm(by_name("web"), {});
@@ -522,7 +524,7 @@ TEST_F(VmwareProviderOwnBedTest, MissingAndGrownFilesAreNamed) {
 
   const std::string flat = bed_->vm("web").at("disks")[1].at("path");
   std::ofstream(flat, std::ios::app | std::ios::binary) << "x";
-  const auto longer = vmware_->open_disk(*vm, vm->disks[1], "owner", {});  // edge 33
+  const auto longer = vmware_->open_disk(*vm, vm->disks[1], "owner", {});
   ASSERT_FALSE(longer.ok());
   EXPECT_EQ(longer.error().kind(), ErrorKind::DataLoss);
 }

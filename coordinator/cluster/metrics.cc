@@ -1,0 +1,127 @@
+#include "coordinator/cluster/metrics.h"
+
+#include <nlohmann/json.hpp>
+
+#include "coordinator/dashboard/views.h"
+
+namespace vmferry::cluster {
+namespace {
+
+class Text {
+ public:
+  void family(std::string_view name, std::string_view kind, std::string_view help) {
+    name_ = name;
+    text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, kind);
+  }
+  void value(double value, std::string_view label = "", std::string_view labelled = "") {
+    text_ += name_;
+    if (!label.empty()) text_ += fmt::format("{{{}=\"{}\"}}", label, escaped(labelled));
+    text_ += fmt::format(" {}\n", value);
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  static std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+      if (c == '\n') {
+        out += "\\n";
+        continue;
+      }
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out;
+  }
+  std::string name_, text_;
+};
+
+std::string reason_of(const nlohmann::json& import, std::string_view type) {
+  const auto conditions = import.value("/status/conditions"_json_pointer, nlohmann::json::array());
+  for (const nlohmann::json& condition : conditions) {
+    if (condition.is_object() && condition.value("type", "") == type) {
+      return condition.value("status", "") == "False" && type == "Succeeded"
+                 ? "Failed"
+                 : condition.value("reason", "");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string phase_of(const nlohmann::json& import) {
+  for (const char* type : {"Succeeded", "Processing", "Valid"}) {
+    if (std::string reason = reason_of(import, type); !reason.empty()) return reason;
+  }
+  return "New";
+}
+
+std::string metrics_text(const MetricsInput& input) {
+  Text text;
+  text.family("vmferry_leader", "gauge", "1 where this coordinator is the one that acts");
+  text.value(input.leader ? 1 : 0);
+  text.family("vmferry_queue_imports", "gauge", "Imports that wait for a pass");
+  text.value(static_cast<double>(input.queue));
+  text.family("vmferry_imports", "gauge", "Imports by phase");
+  for (const auto& [phase, count] : input.imports) {
+    text.value(static_cast<double>(count), "phase", phase);
+  }
+
+  std::map<bool, std::uint64_t> connected{{false, 0}, {true, 0}};
+  double slots = 0, free_slots = 0, rate = 0, moved = 0;
+  for (const AgentView& agent : input.agents) {
+    ++connected[agent.connected];
+    slots += agent.connected ? agent.slots : 0;
+    free_slots += agent.free_slots;
+    rate += agent.bytes_per_second;
+    moved += static_cast<double>(agent.bytes_moved);
+  }
+  text.family("vmferry_agents", "gauge", "Agents, movers among them");
+  text.value(static_cast<double>(connected[true]), "state", "connected");
+  text.value(static_cast<double>(connected[false]), "state", "lost");
+  text.family(
+      "vmferry_agent_hellos_total", "counter",
+      "Agents that showed a token, by what it was worth; unanswered: it could not be found out");
+  text.value(static_cast<double>(input.hellos.admitted), "answer", "admitted");
+  text.value(static_cast<double>(input.hellos.refused), "answer", "refused");
+  text.value(static_cast<double>(input.hellos.unanswered), "answer", "unanswered");
+  text.family("vmferry_slots", "gauge", "Disks that connected agents can copy at once");
+  text.value(slots - free_slots, "state", "used");
+  text.value(free_slots, "state", "free");
+  text.family("vmferry_bytes_moved_total", "counter",
+              "Bytes of disks moved, since this coordinator began to act");
+  text.value(moved);
+  text.family("vmferry_bytes_per_second", "gauge", "Present rate of all agents");
+  text.value(rate);
+
+  std::map<std::string, std::uint64_t> jobs;
+  for (const TransferState state :
+       {TransferState::Queued, TransferState::Assigned, TransferState::Running,
+        TransferState::Succeeded, TransferState::Failed}) {
+    jobs[std::string(dashboard::to_string(state))] = 0;
+  }
+  double again = 0, retries = 0;
+  for (const TransferView& transfer : input.transfers) {
+    ++jobs[std::string(dashboard::to_string(transfer.state))];
+    again += transfer.attempt > 1 ? transfer.attempt - 1 : 0;
+    retries += static_cast<double>(transfer.status.retries);
+  }
+  text.family("vmferry_transfers", "gauge", "Disks that are known, by state");
+  for (const auto& [state, count] : jobs) text.value(static_cast<double>(count), "state", state);
+  text.family("vmferry_transfer_attempts_again", "gauge",
+              "Attempts beyond the first of the disks that are known");
+  text.value(again);
+  text.family("vmferry_transfer_request_retries", "gauge",
+              "Reads repeated by running transfers after passing errors");
+  text.value(retries);
+
+  text.family("vmferry_api_requests_total", "counter",
+              "Requests to the API server by status; 0: no answer");
+  for (const auto& [status, count] : input.api_answers) {
+    text.value(static_cast<double>(count), "status", std::to_string(status));
+  }
+  return text.take();
+}
+
+}  // namespace vmferry::cluster

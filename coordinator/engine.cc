@@ -1,0 +1,67 @@
+#include "coordinator/engine.h"
+
+namespace vmferry {
+namespace {
+
+// With back-off about two minutes: a restarting vCenter is no failure.
+constexpr int kAttemptsPerJob = 10;
+
+}  // namespace
+
+Engine::Engine(const Clock& clock, const Logger& log)
+    : clock_(clock),
+      log_(log),
+      queue_(Backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(30)}),
+      providers_(std::make_unique<ProviderPool>(make_provider, log)) {}
+
+Engine::~Engine() { stop(); }
+
+void Engine::stop() {
+  controller_.reset();
+  fleet_.reset();
+}
+
+void Engine::connect(Fleet::Options& options) {
+  options.attempts_per_job = kAttemptsPerJob;
+  options.renew = [this](const JobId& job, std::stop_token stop) { return renew(job, stop); };
+  options.changed = [this](const std::string& import_key) { queue_.add(import_key); };
+}
+
+void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
+  fleet_ = std::move(fleet);
+  events_ = std::make_unique<kube::EventRecorder>(parts.reader, parts.writer, clock_, log_);
+  reconciler_ = std::make_unique<imports::ImportReconciler>(
+      imports::ReconcilerParts{.reader = parts.reader,
+                               .writer = parts.writer,
+                               .volumes = parts.volumes,
+                               .fleet = *fleet_,
+                               .providers = *providers_,
+                               .events = *events_,
+                               .clock = clock_,
+                               .log = log_,
+                               .settings = parts.settings,
+                               .renewals = renewals_,
+                               .access = parts.access});
+  controller_ = std::make_unique<kube::Controller>(
+      queue_,
+      [this](const kube::ObjectKey& key, std::stop_token stop) {
+        return reconciler_->reconcile(key, stop);
+      },
+      parts.workers, log_);
+}
+
+// On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
+Result<DiskEndpoint> Engine::renew(const JobId& job, std::stop_token stop) {
+  std::optional<imports::Renewal> renewal;
+  {
+    auto known = renewals_.lock();
+    if (const auto found = known->find(job); found != known->end()) renewal = found->second;
+  }
+  if (!renewal) {
+    // After a restart, until the import's first pass has looked at the opening again.
+    return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
+  }
+  return renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop);
+}
+
+}  // namespace vmferry

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "coordinator/rules/rule.h"
+
+namespace vmferry::rules {
+
+inline constexpr Rule kTemplateRules[] = {
+    {"template.chosen", "", kBoth, kSource, kLog, kOverridable,
+     "always: which template or preference the VM is built on, and why", "{why}", ""},
+    {"template.none", "", kBoth, kSource, kWarn, kOverridable,
+     "no template fits, and imports without template are allowed",
+     "the VM is made without a template ({why})",
+     "change the OS type at the source, add an entry to the OS config map, or provide a template"},
+    {"template.source", "", kBoth, kSource, kWarn, kOverridable,
+     "a ConfigMap or file holds something else than templates", "templates in {place}: {problem}",
+     "correct or remove it; its templates are not used until then"},
+    {"template.source", "file", kBoth, kSource, kWarn, kOverridable,
+     "a file that should hold templates cannot be read", "templates in '{path}' cannot be read",
+     "let the coordinator read the file; at most 4 MiB"},
+    {"template.source", "directory", kBoth, kSource, kWarn, kOverridable,
+     "the directory of templates cannot be read", "templates in '{path}': {problem}",
+     "let the coordinator read that directory"},
+    {"template.disk_bus", "", kBoth, kSource, kBlock, kOverridable,
+     "a disk bus that the template does not allow",
+     "the VM has the {device} '{value}', template '{template}' allows {allowed}",
+     "change it at the source, or provide a template that allows it"},
+    {"template.disk_bus", "warning", kBoth, kSource, kWarn, kOverridable,
+     "the same, and the template only warns",
+     "the VM has the {device} '{value}', template '{template}' allows {allowed}",
+     "change it at the source, or provide a template that allows it"},
+    {"template.nic_model", "", kBoth, kSource, kBlock, kOverridable,
+     "a NIC model that the template does not allow",
+     "the VM has the {device} '{value}', template '{template}' allows {allowed}",
+     "change it at the source, or provide a template that allows it"},
+    {"template.nic_model", "warning", kBoth, kSource, kWarn, kOverridable,
+     "the same, and the template only warns",
+     "the VM has the {device} '{value}', template '{template}' allows {allowed}",
+     "change it at the source, or provide a template that allows it"},
+    {"os.config_map", "", kBoth, kSource, kWarn, kOverridable,
+     "osConfigMap.namespace is set without osConfigMap.name",
+     "osConfigMap.namespace is '{namespace}', and osConfigMap.name is empty: no user OS map is "
+     "read",
+     "set osConfigMap.name in the controller's config map too"},
+    {"vm.memory template.requests", "", kOvirt, kSource, kBlock, kOverridable,
+     "the VM's memory is outside the bounds that the template validates",
+     "the VM has {memory} of memory, template '{template}' wants at {bound}",
+     "change the VM's memory at the source, or provide a template that fits"},
+    {"vm.memory template.requests", "warning", kOvirt, kSource, kWarn, kOverridable,
+     "the same, and the template only warns",
+     "the VM has {memory} of memory, template '{template}' wants at {bound}",
+     "change the VM's memory at the source, or provide a template that fits"},
+    {"vmware.vm.memory_template", "", kVmware, kSource, kBlock, kOverridable,
+     "as vm.memory template.requests",
+     "the VM has {memory} of memory, template '{template}' wants at {bound}",
+     "change the VM's memory at the source, or provide a template that fits"},
+    {"vmware.vm.memory_template", "warning", kVmware, kSource, kWarn, kOverridable,
+     "the same, and the template only warns",
+     "the VM has {memory} of memory, template '{template}' wants at {bound}",
+     "change the VM's memory at the source, or provide a template that fits"},
+};
+
+}  // namespace vmferry::rules

@@ -1,0 +1,72 @@
+#include "coordinator/cluster/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace vmferry::cluster {
+namespace {
+
+bool has_line(const std::string& text, const std::string& line) {
+  return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+TEST(MetricsTest, EveryFamilyIsTold) {
+  MetricsInput input;
+  input.leader = true;
+  input.queue = 3;
+  input.imports = {{"CopyingDisks", 2}, {"odd \"phase\"\\", 1}};
+  AgentView lost, here;
+  here.connected = true;
+  here.slots = 4;
+  here.free_slots = 3;
+  here.bytes_moved = 1 << 20;
+  lost.bytes_moved = 1 << 20;
+  lost.slots = 4;
+  input.agents = {lost, here};
+  TransferView running;
+  running.state = TransferState::Running;
+  running.attempt = 3;
+  running.status.retries = 5;
+  input.transfers = {running};
+  input.api_answers = {{0, 1}, {200, 40}};
+  input.hellos.refused = 2;
+  const std::string text = metrics_text(input);
+  for (const char* line :
+       {"vmferry_leader 1", "vmferry_queue_imports 3", "vmferry_imports{phase=\"CopyingDisks\"} 2",
+        "vmferry_imports{phase=\"odd \\\"phase\\\"\\\\\"} 1",
+        "vmferry_agents{state=\"connected\"} 1", "vmferry_agents{state=\"lost\"} 1",
+        "vmferry_slots{state=\"used\"} 1", "vmferry_slots{state=\"free\"} 3",
+        "vmferry_bytes_moved_total 2097152", "vmferry_agent_hellos_total{answer=\"refused\"} 2",
+        "vmferry_transfers{state=\"Running\"} 1", "vmferry_transfers{state=\"Queued\"} 0",
+        "vmferry_transfer_attempts_again 2", "vmferry_transfer_request_retries 5",
+        "vmferry_api_requests_total{status=\"0\"} 1",
+        "vmferry_api_requests_total{status=\"200\"} 40",
+        "# TYPE vmferry_bytes_moved_total counter"}) {
+    EXPECT_TRUE(has_line(text, line)) << line << " in\n" << text;
+  }
+}
+
+TEST(MetricsTest, AStandbyTellsThatItIsNone) {
+  EXPECT_TRUE(has_line(metrics_text({}), "vmferry_leader 0"));
+}
+
+TEST(MetricsTest, ThePhaseIsWhatPeopleSee) {
+  const auto phase = [](const char* conditions) {
+    return phase_of({{"status", {{"conditions", nlohmann::json::parse(conditions)}}}});
+  };
+  EXPECT_EQ(phase_of(nlohmann::json::object()), "New");
+  EXPECT_EQ(phase(R"([{"type": "Valid", "status": "False", "reason": "SecretNotFound"}])"),
+            "SecretNotFound");
+  EXPECT_EQ(phase(R"([{"type": "Valid", "status": "True", "reason": "ValidationCompleted"},
+                      {"type": "Processing", "status": "True", "reason": "CopyingDisks"}])"),
+            "CopyingDisks");
+  EXPECT_EQ(phase(R"([{"type": "Succeeded", "status": "True", "reason": "VirtualMachineReady"},
+                      {"type": "Processing", "status": "True", "reason": "ProcessingCompleted"}])"),
+            "VirtualMachineReady");
+  EXPECT_EQ(phase(R"([{"type": "Succeeded", "status": "False", "reason": "VMCreationFailed"}])"),
+            "Failed");
+}
+
+}  // namespace
+}  // namespace vmferry::cluster

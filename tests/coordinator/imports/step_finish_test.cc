@@ -1,0 +1,178 @@
+// The last steps of an import whose disks are copied (LC-n is row n of lifecycle.md 13).
+#include <gmock/gmock.h>
+
+#include <memory>
+
+#include "coordinator/imports/steps.h"
+#include "coordinator/volumes/directories.h"
+#include "tests/coordinator/embedded/store_support.h"
+#include "tests/coordinator/imports/spoiled_store.h"
+
+namespace vmferry::imports {
+namespace {
+
+using kube::types::kVirtualMachine;
+using kube::types::kVirtualMachineImport;
+using kube::types::kVirtualMachineInstance;
+using nlohmann::json;
+
+class StepFinishTest : public embedded::StoreFixture {
+ protected:
+  StepFinishTest() {
+    import_ = make(kVirtualMachineImport, import("web"));
+    Fleet::Options options;
+    options.state_directory = dir_.path("fleet");
+    options.keys = CurveKeys::generate();
+    auto fleet = Fleet::start(std::move(options), clock_, log_);
+    EXPECT_TRUE(fleet) << to_string(fleet.error());
+    fleet_ = *std::move(fleet);
+    parts_ = std::make_unique<ReconcilerParts>(ReconcilerParts{.reader = spoiled_,
+                                                               .writer = spoiled_,
+                                                               .volumes = volumes_,
+                                                               .fleet = *fleet_,
+                                                               .providers = providers_,
+                                                               .events = events_,
+                                                               .clock = clock_,
+                                                               .log = log_,
+                                                               .settings = {.embedded = false},
+                                                               .renewals = renewals_});
+    plan_.vm_name = "web";
+    plan_.vm = vm(import_).json();
+  }
+  static kube::Object vm(const kube::Object& owner) {
+    return kube::Object(
+        json{{"apiVersion", "kubevirt.io/v1"},
+             {"kind", "VirtualMachine"},
+             {"metadata",
+              {{"name", "web"},
+               {"namespace", "n"},
+               {"annotations", {{std::string(api::kRunStrategy), "RerunOnFailure"}}},
+               {"ownerReferences",
+                {{{"apiVersion", kVirtualMachineImport.api_version},
+                  {"kind", kVirtualMachineImport.kind},
+                  {"name", owner.name()},
+                  {"uid", owner.uid()},
+                  {"controller", true},
+                  {"blockOwnerDeletion", true}}}}}},
+             {"spec", {{"runStrategy", "Halted"}}}});
+  }
+  Result<StepResult> run(Result<StepResult> (*step)(Pass&)) {
+    memory_.plan = plan_;
+    auto parsed = api::parse_import(*find("web", kVirtualMachineImport));
+    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+    auto result = step(pass);
+    status_ = pass.import.status;
+    return result;
+  }
+  StepResult::Kind ends(Result<StepResult> (*step)(Pass&)) {
+    auto result = run(step);
+    EXPECT_TRUE(result) << to_string(result.error());
+    last_ = result ? *result : StepResult{};
+    return result ? result->kind : StepResult::Kind::Failed;
+  }
+  void start_is_wanted() {
+    ASSERT_TRUE(store_->patch(kVirtualMachineImport, import_.key(), {{"spec", {{"startVm", true}}}},
+                              {}, {}));
+    make(kVirtualMachine, vm(import_));
+  }
+  // KubeVirt's instance of the VM.
+  void instance(const std::string& phase) {
+    const json state = {{"status", {{"phase", phase}}}};
+    if (!find("web", kVirtualMachineInstance)) {
+      make(kVirtualMachineInstance,
+           kube::Object(json{{"metadata", {{"name", "web"}, {"namespace", "n"}}}}));
+    }
+    ASSERT_TRUE(store_->patch(kVirtualMachineInstance, {"n", "web"}, state, {}, {}));
+  }
+  std::string strategy() {
+    return find("web", kVirtualMachine)->json()["spec"]["runStrategy"].get<std::string>();
+  }
+  std::string condition(const char* type) const {
+    const api::Condition* found = api::find_condition(status_.conditions, type);
+    return found == nullptr ? "" : found->status + "/" + found->reason;
+  }
+
+  Logger log_;
+  SpoiledStore spoiled_{*store_};
+  ProviderPool providers_{make_provider, log_};
+  kube::EventRecorder events_{spoiled_, spoiled_, clock_, log_};
+  volumes::DirectoryVolumes volumes_{spoiled_, spoiled_, dir_.root()};
+  Guarded<std::map<JobId, Renewal>> renewals_;
+  std::unique_ptr<Fleet> fleet_;
+  std::unique_ptr<ReconcilerParts> parts_;
+  ImportMemory memory_;
+  ImportPlan plan_;
+  kube::Object import_;
+  api::ImportStatus status_;
+  StepResult last_;
+};
+
+TEST_F(StepFinishTest, AVmOfOursThatIsThereAlreadyIsGoneOnWith_Lc35) {
+  make(kVirtualMachine, vm(import_));
+  const std::string uid = find("web", kVirtualMachine)->uid();
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Done);
+  EXPECT_EQ(find("web", kVirtualMachine)->uid(), uid);
+}
+
+TEST_F(StepFinishTest, AForeignVmOfTheNameIsWaitedForAndUntouched_Lc36) {
+  make(kVirtualMachine, vm(make(kVirtualMachineImport, import("other"))));
+  const json before = find("web", kVirtualMachine)->json();
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Again);
+  EXPECT_EQ(condition("Valid"), "False/DuplicateTargetVMName");
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Again);
+  EXPECT_EQ(find("web", kVirtualMachine)->json(), before);
+  ASSERT_TRUE(store_->remove(kVirtualMachine, {"n", "web"}, kube::Propagation::Background, {}, {}));
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Done);
+  EXPECT_EQ(condition("Valid"), "True/ValidationCompleted");
+}
+
+TEST_F(StepFinishTest, AVmThatIsRefusedAtTheEndFailsTheImport_Lc33) {
+  spoiled_.refuse("create", "VirtualMachine", make_error(ErrorKind::InvalidArgument, "quota"));
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Failed);
+  EXPECT_EQ(last_.reason, "VMCreationFailed");
+  EXPECT_THAT(last_.message, ::testing::HasSubstr("quota"));
+  spoiled_.refuse("create", "VirtualMachine", make_error(ErrorKind::Unavailable, "away"));
+  EXPECT_FALSE(run(create_vm)) << "tried again";
+}
+
+TEST_F(StepFinishTest, AVmThatIsToStartIsStartedAndWaitedFor_Lc90And94) {
+  start_is_wanted();
+  EXPECT_EQ(ends(start_vm), StepResult::Kind::Again);
+  EXPECT_EQ(last_.after, std::chrono::seconds(15));
+  EXPECT_EQ(strategy(), "RerunOnFailure");
+  EXPECT_EQ(find("web", kVirtualMachineImport)->annotation(api::kProgress), "90");
+  for (const char* phase : {"Pending", "Scheduling"}) {
+    SCOPED_TRACE(phase);
+    instance(phase);
+    EXPECT_EQ(ends(start_vm), StepResult::Kind::Again);
+    EXPECT_EQ(last_.after, std::chrono::seconds(15));
+  }
+}
+
+TEST_F(StepFinishTest, AnInstanceThatCannotBeReadIsAnError_Lc91) {
+  start_is_wanted();
+  spoiled_.refuse("get", "VirtualMachineInstance", make_error(ErrorKind::Unavailable, "away"));
+  EXPECT_FALSE(run(start_vm));
+}
+
+TEST_F(StepFinishTest, AVmThatRunsEndsTheImportAndBelongsToNobody_Lc92And93) {
+  for (const char* phase : {"Scheduled", "Running"}) {
+    SCOPED_TRACE(phase);
+    if (!find("web", kVirtualMachine)) start_is_wanted();
+    instance(phase);
+    EXPECT_EQ(ends(start_vm), StepResult::Kind::Done);
+    EXPECT_EQ(ends(finish_import), StepResult::Kind::Done);
+    EXPECT_EQ(condition("Succeeded"), "True/VirtualMachineRunning");
+    EXPECT_TRUE(find("web", kVirtualMachine)->owners().empty());
+  }
+}
+
+TEST_F(StepFinishTest, AVmThatVanishesBeforeTheEndFailsTheImport_Lc108) {
+  EXPECT_EQ(ends(finish_import), StepResult::Kind::Failed);
+  EXPECT_EQ(last_.reason, "VMNotFound");
+  EXPECT_EQ(last_.event_reason, "VMNotFound");
+  EXPECT_THAT(last_.message, ::testing::HasSubstr("n/web"));
+}
+
+}  // namespace
+}  // namespace vmferry::imports

@@ -1,0 +1,219 @@
+#include "coordinator/kube/cached_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+
+#include "coordinator/kube/cached_reader.h"
+
+namespace vmferry::kube {
+namespace {
+
+using nlohmann::json;
+using types::kConfigMap;
+
+// An API server whose watch tells what the test says, when the test says it.
+class SlowServer final : public Reader, public Writer {
+ public:
+  static Object object(const std::string& name, int version, const std::string& value) {
+    return Object(
+        json{{"apiVersion", "v1"},
+             {"kind", "ConfigMap"},
+             {"metadata",
+              {{"name", name}, {"namespace", "n"}, {"resourceVersion", std::to_string(version)}}},
+             {"data", {{"a", value}}}});
+  }
+  void tell(EventType type, Object object) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back({type, std::move(object)});
+    changed_.notify_all();
+  }
+  void end_watch() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  void set_list(std::vector<Object> items, int version) {
+    const std::lock_guard lock(mutex_);
+    items_ = std::move(items);
+    version_ = version;
+  }
+  void serve(bool served) { served_ = served; }
+  std::optional<Object> stored;  // what a direct read gives
+  std::optional<Error> write_fails;
+  std::atomic<int> gets{0}, lists{0};
+
+  Result<Object> get(const ResourceType&, const ObjectKey& key, std::stop_token) override {
+    ++gets;
+    if (stored) return *stored;
+    return make_error(ErrorKind::NotFound, "no '{}'", key.to_string());
+  }
+  Result<ObjectList> list(const ResourceType&, const ListOptions&, std::stop_token) override {
+    ++lists;
+    if (!served_) return Error(ErrorKind::NotFound, "the server could not find the resource");
+    const std::lock_guard lock(mutex_);
+    return ObjectList{items_, std::to_string(version_)};
+  }
+  Result<std::unique_ptr<Watch>> watch(const ResourceType&, const ListOptions&, const std::string&,
+                                       std::stop_token) override {
+    struct Told final : Watch {
+      explicit Told(SlowServer& of) : server(of) {}
+      Result<std::optional<WatchEvent>> next(std::chrono::milliseconds timeout,
+                                             std::stop_token stop) override {
+        std::unique_lock lock(server.mutex_);
+        server.changed_.wait_for(lock, stop, timeout,
+                                 [&] { return !server.events_.empty() || server.ended_; });
+        if (stop.stop_requested()) return Error(ErrorKind::Canceled, "stopped");
+        if (std::exchange(server.ended_, false)) return Error(ErrorKind::Aborted, "too old");
+        if (server.events_.empty()) return std::optional<WatchEvent>();
+        WatchEvent event = std::move(server.events_.front());
+        server.events_.pop_front();
+        return std::optional(std::move(event));
+      }
+      SlowServer& server;
+    };
+    return std::unique_ptr<Watch>(std::make_unique<Told>(*this));
+  }
+  Result<Object> create(const ResourceType&, const Object&, const WriteOptions&,
+                        std::stop_token) override {
+    return answer();
+  }
+  Result<Object> patch(const ResourceType&, const ObjectKey&, const json&, const WriteOptions&,
+                       std::stop_token) override {
+    return answer();
+  }
+  Result<Object> patch_status(const ResourceType&, const ObjectKey&, const json&,
+                              std::stop_token) override {
+    return answer();
+  }
+  Result<void> remove(const ResourceType&, const ObjectKey&, Propagation, const Preconditions&,
+                      std::stop_token) override {
+    return {};
+  }
+  Object answers;  // of the next writes
+
+ private:
+  Result<Object> answer() const {
+    if (write_fails) return *write_fails;
+    return answers;
+  }
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::deque<WatchEvent> events_;
+  std::vector<Object> items_;
+  int version_ = 1;
+  bool ended_ = false;
+  std::atomic<bool> served_{true};
+};
+
+class CachedWriterTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    server.set_list({SlowServer::object("x", 5, "five")}, 5);
+    informer = std::make_unique<Informer>(
+        server, kConfigMap,
+        Informer::Handlers{[this](const Object&) { ++told; }, [this](const Object&) { ++deleted; }},
+        clock, Logger());
+    reader.add(*informer);
+    writer.add(*informer);
+    eventually([&] { return informer->coverage() != Informer::Coverage::Unknown; });
+  }
+  void TearDown() override { informer.reset(); }
+  void eventually(const std::function<bool()>& done) {
+    const SteadyTime until = clock.steady() + std::chrono::seconds(20);
+    while (!done()) {
+      ASSERT_LT(clock.steady(), until);
+      clock.sleep(std::chrono::milliseconds(2), {});
+    }
+  }
+  std::string read(const std::string& name = "x") {
+    const auto object = reader.get(kConfigMap, {"n", name}, {});
+    return object ? object->json()["data"]["a"].get<std::string>()
+                  : std::string(to_string(object.error().kind()));
+  }
+  void write(int version, const std::string& value, const std::string& name = "x") {
+    server.answers = SlowServer::object(name, version, value);
+    ASSERT_TRUE(writer.patch(kConfigMap, {"n", name}, json::object(), {}, {}));
+  }
+
+  SystemClock clock;
+  SlowServer server;
+  std::atomic<int> told{0}, deleted{0};
+  CachedReader reader{server};
+  CachedWriter writer{server};
+  std::unique_ptr<Informer> informer;
+};
+
+TEST_F(CachedWriterTest, AReaderSeesItsOwnWritesBeforeTheWatchTellsThem) {
+  EXPECT_EQ(read(), "five");
+  write(9, "nine");
+  EXPECT_EQ(read(), "nine");
+  // What the watch tells of the time before changes nothing.
+  server.tell(EventType::Modified, SlowServer::object("x", 7, "seven"));
+  server.tell(EventType::Added, SlowServer::object("y", 8, "eight"));
+  eventually([&] { return read("y") == "eight"; });
+  EXPECT_EQ(read(), "nine");
+  server.tell(EventType::Modified, SlowServer::object("x", 9, "nine"));
+  server.tell(EventType::Modified, SlowServer::object("x", 10, "ten"));
+  eventually([&] { return read() == "ten"; });
+  EXPECT_EQ(server.gets, 0) << "all from memory";
+}
+
+TEST_F(CachedWriterTest, AnAnswerThatComesAfterItsEventDoesNotRaiseTheDead) {
+  server.tell(EventType::Modified, SlowServer::object("x", 9, "nine"));
+  server.tell(EventType::Deleted, SlowServer::object("x", 12, "nine"));
+  eventually([&] { return deleted == 1; });
+  write(9, "nine");
+  EXPECT_EQ(read(), "NotFound");
+}
+
+TEST_F(CachedWriterTest, WhatWasMadeAgainOutlivesTheEventOfItsRemoval) {
+  write(20, "new");
+  server.tell(EventType::Deleted, SlowServer::object("x", 15, "five"));
+  server.tell(EventType::Added, SlowServer::object("y", 16, "marker"));
+  eventually([&] { return read("y") == "marker"; });
+  EXPECT_EQ(read(), "new");
+  EXPECT_EQ(deleted, 0);
+}
+
+TEST_F(CachedWriterTest, AfterAFailedWriteTheServerIsAsked) {
+  server.write_fails = Error(ErrorKind::DeadlineExceeded, "no answer");
+  EXPECT_FALSE(writer.patch(kConfigMap, {"n", "x"}, json::object(), {}, {}));
+  server.stored = SlowServer::object("x", 9, "carried out");
+  EXPECT_EQ(read(), "carried out");
+  EXPECT_EQ(server.gets, 1);
+  EXPECT_EQ(read(), "carried out");
+  EXPECT_EQ(server.gets, 1) << "known again";
+}
+
+TEST_F(CachedWriterTest, AfterARemovalTheServerIsAskedUntilItIsTold) {
+  ASSERT_TRUE(writer.remove(kConfigMap, {"n", "x"}, Propagation::Background, {}, {}));
+  EXPECT_EQ(read(), "NotFound");
+  EXPECT_EQ(server.gets, 1);
+  const int lists = server.lists;
+  EXPECT_TRUE(reader.list(kConfigMap, {}, {}));
+  EXPECT_EQ(server.lists, lists + 1) << "the list is in doubt too";
+  server.tell(EventType::Deleted, SlowServer::object("x", 9, "five"));
+  eventually([&] { return deleted == 1; });
+  EXPECT_EQ(read(), "NotFound");
+  EXPECT_EQ(server.gets, 1);
+}
+
+TEST_F(CachedWriterTest, AKindThatIsNotServedHasNoObjectsAndCostsNoRequest) {
+  server.serve(false);
+  server.end_watch();
+  eventually([&] { return informer->coverage() == Informer::Coverage::NotServed; });
+  EXPECT_EQ(read(), "NotFound");
+  const auto list = reader.list(kConfigMap, {}, {});
+  ASSERT_FALSE(list);
+  EXPECT_EQ(list.error().kind(), ErrorKind::NotFound);
+  EXPECT_EQ(server.gets, 0);
+  EXPECT_EQ(deleted, 1) << "what was there is gone";
+}
+
+}  // namespace
+}  // namespace vmferry::kube
