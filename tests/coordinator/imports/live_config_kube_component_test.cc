@@ -227,7 +227,8 @@ TEST_F(LiveApisTest, CdiThatAppearsLaterAdoptsTheDisksOfTheNextImport) {
   ASSERT_TRUE(comes_to("Processing", {"adopt its claim", "[VMF-DST-ADOPTION]"}));
   EXPECT_TRUE(kube::eventually([&] {  // the test is CDI's controller
     pass();
-    for (const json& volume : bed_->request("GET", volumes)["items"]) {
+    const json made = bed_->request("GET", volumes);
+    for (const json& volume : made["items"]) {
       bed_->try_request("PATCH",
                         volumes + "/" + volume["metadata"]["name"].get<std::string>() + "/status",
                         {{"status", {{"phase", "Succeeded"}}}}, "application/merge-patch+json");
