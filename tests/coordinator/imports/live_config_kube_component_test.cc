@@ -111,7 +111,7 @@ TEST_F(LiveConfigTest, TheOsMapIsReadAnewForEachDecision) {
             "plan9");
 
   start_over();
-  config_map("os-map", {{"osinfo2common", "plan9Guest: plan9.2\n"}});
+  config_map("os-map", {{"osinfo2common", "plan9Guest: beos1\n"}});
   create_import();
   EXPECT_TRUE(comes_to("Succeeded", {"False/VMTemplateMatchingFailed"}));
 }
