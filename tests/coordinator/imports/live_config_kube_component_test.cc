@@ -160,7 +160,8 @@ TEST_F(LiveApisTest, AKubeVirtOfAnotherVersionIsWaitedFor) {
   for (json& version : crd["spec"]["versions"]) version["name"] = "v1alpha3";
   bed_->request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
   create_import();
-  ASSERT_TRUE(comes_to("Processing", {"True/Pending", "[VMF-K8S-API-MISSING]", "another version"}));
+  ASSERT_TRUE(
+      comes_to("Processing", {"True/Pending", "[VMF-K8S-API-MISSING]", "install or upgrade"}));
   uninstall("virtualmachines.kubevirt.io");
   bed_->apply(testing::source_dir() + "/tests/data/crds/kubevirt.yaml");
   EXPECT_TRUE(succeeds());
