@@ -227,7 +227,8 @@ TEST_F(LiveApisTest, CdiThatAppearsLaterAdoptsTheDisksOfTheNextImport) {
   bed_->request("POST", "/apis/cdi.kubevirt.io/v1beta1/cdiconfigs",
                 {{"apiVersion", "cdi.kubevirt.io/v1beta1"},
                  {"kind", "CDIConfig"},
-                 {"metadata", {{"name", "config"}}}});
+                 {"metadata", {{"name", "config"}}},
+                 {"spec", json::object()}});
   create_import();
   const std::string volumes = "/apis/cdi.kubevirt.io/v1beta1/namespaces/" + ns_ + "/datavolumes";
   ASSERT_TRUE(comes_to("Processing", {"adopt its claim", "[VMF-DST-ADOPTION]"}));
