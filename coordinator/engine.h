@@ -27,8 +27,8 @@ class Engine {
     kube::Writer& writer;
     Volumes& volumes;
     imports::ReconcilerSettings settings;
-    int workers = 4;  // imports reconciled at once
-    access::SubjectAccessReviews* access = nullptr;  // on a cluster
+    int workers = 4;                                 // imports reconciled at once
+    access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   };
 
   Engine(const Clock& clock, const Logger& log);

@@ -52,7 +52,7 @@ class Leader {
   FencedWriter writer_;
   kube::EventRecorder events_;
   std::unique_ptr<access::TokenReviewGate> gate_;
-  access::SubjectAccessReviews access_;
+  access::SubjectAccessReviews reviews_{cluster_.writer(), clock_};
   Engine engine_;
   std::unique_ptr<Caches> caches_;
   std::atomic<bool> ready_{false};

@@ -32,12 +32,16 @@ Result<StepResult> refuse(Pass& pass, std::string_view reason, const Error& erro
 bool prevents_reading(const Finding& finding) {
   return finding.level == FindingLevel::Block &&
          (finding.rule == "request.source" || finding.rule == "request.vm" ||
-          finding.rule.starts_with("request.secret"));
+          finding.rule.starts_with("request.secret") ||
+          finding.rule == "request.resource_mapping.namespace");
 }
 
 // The reason of Valid=False for one of them (api.md 5.1).
 std::string_view reason_of(const Finding& finding) {
-  return finding.rule == "request.vm" ? "SourceVMNotFound" : "UninitializedProvider";
+  if (finding.rule == "request.vm") return "SourceVMNotFound";
+  // For who may not read it, it is as good as not there.
+  if (finding.rule == "request.resource_mapping.namespace") return "ResourceMappingNotFound";
+  return "UninitializedProvider";
 }
 
 // A clock that is behind sees certificates of the future. It is set right without our import.

@@ -131,11 +131,11 @@ void check_section(const api::SourceSection& section, ProviderKind provider, Fin
   if (section.mappings) check_items(*section.mappings, provider, findings);
 }
 
-// What to do about a reference that the namespace's authors have no right to.
-std::string grant(const std::string& author, const char* resource, const std::string& ns,
+// What the other namespace's owner may do about a reference to something of his.
+std::string grant(const std::string& author, std::string_view resource, const std::string& ns,
                   const std::string& name) {
   return fmt::format(
-      "or let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
+      "let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
       "--resource-name={}, and a role binding of it to that account",
       author, ns, name, resource, name);
 }
@@ -150,15 +150,14 @@ void check_names(const api::VirtualMachineImport& import, const ReferenceRights&
   const api::ObjectIdentifier& secret = spec.credentials_secret;
   if (secret.name.empty()) {
     findings.add("request.secret");
-  } else if (given(secret.ns) && *secret.ns != import.object.ns() &&
-             rights.secret != Right::Granted) {
+  } else if (given(secret.ns) && *secret.ns != import.object.ns()) {
     // Else whoever may create an import could use every secret of the cluster.
-    const std::string named = *secret.ns + "/" + secret.name;
-    if (rights.secret == Right::Denied) {
-      findings.add("request.secret.namespace/denied", named, import.object.ns(),
+    const std::string key = *secret.ns + "/" + secret.name;
+    if (rights.secret == Right::Unknown) {
+      findings.add("request.secret.namespace", key, import.object.ns());
+    } else if (rights.secret == Right::Denied) {
+      findings.add("request.secret.namespace/denied", key, import.object.ns(),
                    grant(rights.author, "secrets", *secret.ns, secret.name));
-    } else {
-      findings.add("request.secret.namespace", named, import.object.ns());
     }
   }
 }
@@ -181,16 +180,15 @@ void check_resource_mapping_reference(const api::VirtualMachineImport& import,
   if (!reference) return;
   if (reference->name.empty()) {
     findings.add("request.resource_mapping");
-    return;
-  }
-  if (!given(reference->ns) || *reference->ns == import.object.ns()) return;
-  const std::string named = *reference->ns + "/" + reference->name;
-  if (rights.mapping == Right::Denied) {
-    findings.add(
-        "request.resource_mapping.namespace/denied", named, import.object.ns(),
-        grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns, reference->name));
-  } else {
-    findings.add("request.resource_mapping.namespace", named);
+  } else if (given(reference->ns) && *reference->ns != import.object.ns()) {
+    const std::string key = *reference->ns + "/" + reference->name;
+    if (rights.mapping == Right::Denied) {
+      findings.add("request.resource_mapping.namespace/denied", key, import.object.ns(),
+                   grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns,
+                         reference->name));
+    } else {
+      findings.add("request.resource_mapping.namespace", key);
+    }
   }
 }
 

@@ -298,7 +298,8 @@ class ClusterBench : public kube::KubeTest {
   // ---- what the world shows ----
   std::map<std::string, json> events() const {  // of the import, by reason: the newest
     std::map<std::string, json> found;
-    for (const json& event : bed_->request("GET", path("events", ns_))["items"]) {
+    const json all = bed_->request("GET", path("events", ns_));
+    for (const json& event : all["items"]) {
       if (event["involvedObject"].value("uid", "") == uid_) found[event["reason"]] = event;
     }
     return found;

@@ -98,7 +98,8 @@ TEST_F(ImportOnClusterTest, GoesAllTheWayAndTellsAboutIt) {
   EXPECT_EQ(testing::KubeBed::strictly_decoded({vm}), "");
   EXPECT_EQ(count("pods"), 0U) << "no holder is left";
   EXPECT_EQ(count("persistentvolumeclaims"), 2U);
-  for (const json& item : bed_->request("GET", path("persistentvolumeclaims", ns_))["items"]) {
+  const json claims = bed_->request("GET", path("persistentvolumeclaims", ns_));
+  for (const json& item : claims["items"]) {
     ASSERT_EQ(item["metadata"]["ownerReferences"].size(), 1U);
     EXPECT_EQ(item["metadata"]["ownerReferences"][0]["uid"], vm["metadata"]["uid"]);
   }
@@ -169,11 +170,10 @@ TEST_F(ImportOnClusterTest, AMissingClassBlocksUntilItIsThere) {
   bed_->request("DELETE", "/apis/storage.k8s.io/v1/storageclasses/" + later);
 }
 
-TEST_F(ImportOnClusterTest, WithoutADefaultClassTheClaimsWaitForOne) {
+TEST_F(ImportOnClusterTest, WithoutADefaultClassTheImportWaitsForOne) {
   create_import(json::parse(R"({"source": {"vmware": {"mappings": {"storageMappings": [
       {"source": {"id": "datastore-1"}, "target": {"name": ""}}]}}}})"));
-  ASSERT_TRUE(
-      comes_to("Processing", {"no storage class is the default", "[VMF-DST-STORAGE-CLASS]"}));
+  ASSERT_TRUE(comes_to("Valid", {"False/", "default", "is-default-class"}));
   storage_class("default-" + ns_, true);
   EXPECT_TRUE(succeeds());
   bed_->request("DELETE", "/apis/storage.k8s.io/v1/storageclasses/default-" + ns_);
@@ -281,11 +281,14 @@ TEST_F(ImportOnClusterTest, AnExpiredTokenOfOursStopsNothingForGood) {
 }
 
 TEST_F(ImportOnClusterTest, ARightThatWeLackIsToldInTheImport) {
-  // As `default` of our namespace, which may do with imports what it wants, and nothing else.
-  bed_->request(
-      "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-      {{"metadata", {{"name", "imports-" + ns_}}},
-       {"rules", {{{"apiGroups", {"v2v.kubevirt.io"}}, {"resources", {"*"}}, {"verbs", {"*"}}}}}});
+  // As `default` of our namespace, which may do all that comes before it looks at storage classes.
+  bed_->request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                {{"metadata", {{"name", "imports-" + ns_}}},
+                 {"rules",
+                  {{{"apiGroups", {"v2v.kubevirt.io"}}, {"resources", {"*"}}, {"verbs", {"*"}}},
+                   {{"apiGroups", {""}},
+                    {"resources", {"secrets", "configmaps", "events"}},
+                    {"verbs", {"*"}}}}}});
   bed_->request(
       "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
       {{"metadata", {{"name", "imports-" + ns_}}},
@@ -302,7 +305,7 @@ TEST_F(ImportOnClusterTest, ARightThatWeLackIsToldInTheImport) {
   kube::Cluster weak(std::move(access), {}, clock_, log_);
   start_reconciler(weak);
   create_import();
-  EXPECT_TRUE(comes_to("Processing", {"Trying again", "secrets", "[VMF-K8S-FORBIDDEN]"}));
+  EXPECT_TRUE(comes_to("Processing", {"Trying again", "storageclasses", "[VMF-K8S-FORBIDDEN]"}));
   start_reconciler(*cluster_);
   EXPECT_TRUE(succeeds());
   bed_->request("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/imports-" + ns_);

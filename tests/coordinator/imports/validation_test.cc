@@ -309,6 +309,7 @@ TEST(CheckRequestTest, KnowsTheAdmissionRules) {
 }
 
 TEST(CheckRequestTest, Adm4AndAdm5AndApi42WhatIsElsewhereNeedsARight) {
+  using Import = api::VirtualMachineImport;
   const auto refer = [](bool secret) {
     Import import = good();
     if (secret) import.spec.credentials_secret.ns = "other";
