@@ -31,7 +31,7 @@ def world(tmp_path_factory):
         made.wait_for_agents()
         made.vcenter = made.start_vcenter(
             ("web", [images["bootable"], images["sparse-data"]]), ("database", [images["sparse-data"]]),
-            ("edge", [images["odd-size"]]), ("slow", [images["bootable"]]))
+            ("edge", [images["odd-size"]]), ("slow", [images["bootable"]]), ("device", [images["sparse-data"]]))
         yield made
     finally:
         made.close()
@@ -136,6 +136,19 @@ def test_an_update_of_the_agents_lets_a_copy_end(world):
     world.wait_for_agents()
     new, = world.pods("vmferry", "app.kubernetes.io/component=agent")
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+def test_privileged_agents_write_block_claims_themselves(world):
+    world.device("block-2")
+    world.install("block-by-agents")
+    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=120s", "deployment/vmferry-coordinator",
+                      "daemonset/vmferry-agent")
+    world.wait_for_agents()
+    world.start_import("device", "local", "Block")
+    world.wait_for_import("device")
+    (disk, volume, modes), = disks_of(world, "device", [world.images["sparse-data"]])
+    assert volume == "block-2" and modes == {"hold"} and disk["node"] == NODE
+    check_vm(world, "device", [disk])
 
 
 def test_nothing_of_the_imports_was_refused_by_the_api_server(world):

@@ -3,6 +3,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 import peers
@@ -65,10 +66,21 @@ class World:
             self.bed.apply(ROOT / f"tests/data/crds/{name}.yaml")
         # As KubeVirt's own agents mark nodes that may run VMs.
         self.bed.kubectl("label", "node", NODE, "kubevirt.io/schedulable=true")
-        self.bed.kubectl("apply", "-k", DEPLOY / "overlays/plain")
+        self.install()
         # Pods beside an import get by with the strictest level.
         self.bed.namespace(NS, labels={"pod-security.kubernetes.io/enforce": "restricted"})
         self.apply(storage_class("local"), storage_class("directories", "rancher.io/local-path"))
+
+    def install(self, *components):
+        """The manifests, as a user's own kustomization would take them."""
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder, prefix="kustomization-"))
+        tree = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["plain"],
+                "components": list(components)}
+        (folder / "kustomization.yaml").write_text(json.dumps(tree))
+        (folder / "plain").symlink_to(DEPLOY / "overlays/plain")
+        for name in components:
+            (folder / name).symlink_to(DEPLOY / "components" / name)
+        self.bed.kubectl("apply", "-k", folder)
 
     # ---- what is there
 
