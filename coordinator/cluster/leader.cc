@@ -35,7 +35,6 @@ Leader::Leader(const ClusterOptions& options, kube::Cluster& cluster, Leadership
       log_(log),
       writer_(first_writer(cluster, exiting_), [&leadership] { return leadership.may_act(); }),
       events_(cluster.reader(), writer_, clock, log),
-      access_(cluster.writer(), clock),
       engine_(clock, log) {}
 
 Leader::~Leader() {
