@@ -106,6 +106,13 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   if (!resume) environment_.log.warn("journal from the coordinator is unusable", resume.error());
   journal_.clear();
 
+  // The agent of a node could open more there than whoever wrote the import.
+  if (environment_.volumes.mode != VolumeRules::Mode::AnyPath &&
+      !is_over_the_network(assign_.source)) {
+    return make_error(
+        ErrorKind::InvalidArgument,
+        "the source is a socket or file of this node, which is not read on a cluster");
+  }
   SourceEnvironment source_environment = environment_.source;
   source_environment.log = environment_.log;
   source_environment.fingerprint = true;  // every job keeps a journal

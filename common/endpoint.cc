@@ -30,4 +30,11 @@ Result<SourceKind> source_kind_from_string(std::string_view text) {
   return make_error(ErrorKind::InvalidArgument, "unknown kind of source '{}'", text);
 }
 
+bool is_over_the_network(const DiskEndpoint& endpoint) {
+  if (endpoint.kind == SourceKind::File) return false;
+  if (endpoint.kind != SourceKind::Nbd) return true;
+  const bool tcp = endpoint.url.starts_with("nbd://") || endpoint.url.starts_with("nbds://");
+  return tcp && endpoint.url.find('?') == std::string::npos;
+}
+
 }  // namespace vmferry

@@ -60,4 +60,8 @@ struct DiskEndpoint {
   friend bool operator==(const DiskEndpoint&, const DiskEndpoint&) = default;
 };
 
+// Whether only the network is asked for its bytes. False for files, for Unix sockets, and for an
+// NBD URI that names files (keys, certificates) of whoever opens it: on a node those are others'.
+bool is_over_the_network(const DiskEndpoint& endpoint);
+
 }  // namespace vmferry

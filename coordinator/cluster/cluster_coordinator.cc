@@ -41,10 +41,10 @@ struct Shown {
 
 std::optional<std::string> unhealthy(const Leadership& leadership, const Clock& clock,
                                      SteadyTime started, const ElectionSettings& settings) {
-  const auto silent = clock.steady() - std::max(started, leadership.last_look());
+  const auto silent = clock.steady() - std::max(started, leadership.last_try());
   // An API server that is away is no reason to be started again; a thread that hangs is.
   if (silent < 30 * settings.renew) return std::nullopt;
-  return "the lease was not read for minutes";
+  return "nobody has looked after the lease for minutes";
 }
 
 std::optional<std::string> unready(const Leadership& leadership, const Clock& clock,

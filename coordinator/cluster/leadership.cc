@@ -72,6 +72,7 @@ void Leadership::run(std::stop_token stop) {
 }
 
 Result<void> Leadership::step(std::stop_token stop) {
+  last_try_ = ticks(clock_.steady());
   const auto object = TRY(kube::get_if_exists(reader_, kLease, key_, stop));
   last_look_ = ticks(clock_.steady());
   std::optional<LeaseRecord> lease;

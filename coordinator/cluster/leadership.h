@@ -38,8 +38,9 @@ class Leadership {
 
   std::int64_t term() const { return term_; }
   const std::string& identity() const { return settings_.identity; }
-  // When the lease was last read; for probes.
+  // When the lease was last read, and when the thread last set out to read it; for probes.
   SteadyTime last_look() const { return SteadyTime(SteadyTime::duration(last_look_.load())); }
+  SteadyTime last_try() const { return SteadyTime(SteadyTime::duration(last_try_.load())); }
 
  private:
   void run(std::stop_token stop);
@@ -56,7 +57,7 @@ class Leadership {
   Election election_;                   // the thread's own
   std::optional<LeaseRecord> current_;  // as last written or read; the thread's own
   std::atomic<std::int64_t> until_{0};  // boot time; 0: we do not lead
-  std::atomic<std::int64_t> last_look_{0};
+  std::atomic<std::int64_t> last_look_{0}, last_try_{0};
   std::atomic<std::int64_t> term_{0};
   std::stop_source lost_;
   std::stop_source leading_;

@@ -25,6 +25,9 @@ struct ClusterFacts {
   double overhead_global = 0.055;
   bool overhead_known = false;  // a CDIConfig was read; else claims are files of exact size
   bool has_cdi = false;         // finished claims are adopted by DataVolumes
+  // What copies is this machine's and the user's own: its sockets and files may be named as
+  // sources.
+  bool local_sources = true;
   // What is wrong with what the administrator wrote for all imports (template ConfigMaps).
   std::vector<Finding> findings;
 

@@ -77,7 +77,7 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));
   append(findings, vm.findings);
   append(findings, check_target(vm, input.mappings, input.facts, input.config));
-  append(findings, check_disk_sources(input.import.object, vm));
+  append(findings, check_disk_sources(input.import.object, vm, input.facts.local_sources));
   if (input.os_maps.note) append(findings, {*input.os_maps.note});
   if (decision.base) {
     append(findings, check_base(*decision.base));

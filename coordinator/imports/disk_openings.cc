@@ -69,7 +69,7 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 }  // namespace
 
 bool has_vddk(const Pass& pass) {
-  if (pass.parts.settings.vddk || asks_for_vddk(pass.import.object)) return true;
+  if (pass.parts.settings.vddk) return true;
   return std::ranges::any_of(pass.parts.fleet.agents(),
                              [](const AgentView& agent) { return agent.connected && agent.vddk; });
 }
@@ -83,7 +83,8 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   SourceDisk wanted = disk;
   wanted.way = chosen.way;
   if (pass.parts.settings.vddk && wanted.way == DiskWay::Automatic) wanted.way = DiskWay::Vddk;
-  wanted.vddk = has_vddk(pass);
+  // Where one disk is asked to be read by VDDK, the others still go by what the agents have.
+  wanted.vddk = wanted.way == DiskWay::Vddk || has_vddk(pass);
   DiskOpening opening;
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) {

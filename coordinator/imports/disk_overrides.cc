@@ -64,12 +64,18 @@ bool asks_for_vddk(const kube::Object& import) {
          std::ranges::any_of(json, [](const nlohmann::json& item) { return item == "vddk"; });
 }
 
-std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm) {
+std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm,
+                                        bool local_sources) {
   std::vector<Finding> findings;
   for (const SourceDisk& disk : vm.disks) {
     const auto chosen = disk_override(import, disk);
-    if (chosen) continue;
-    const Finding finding = rules::finding("request.disk_sources", chosen.error().message());
+    const bool may =
+        local_sources || !chosen || !chosen->endpoint || is_over_the_network(*chosen->endpoint);
+    if (chosen && may) continue;
+    const Error why = chosen ? bad("a cluster's agents read from nbd://host:port/export alone, not "
+                                   "from sockets or files of their nodes")
+                             : chosen.error();
+    const Finding finding = rules::finding("request.disk_sources", why.message());
     // What is wrong with the whole annotation is wrong for every disk.
     if (std::ranges::find(findings, finding) == findings.end()) findings.push_back(finding);
   }

@@ -32,6 +32,8 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
 bool asks_for_vddk(const kube::Object& import);
 
 // The same for all disks of the VM, so that it is told before the VM is stopped for its copy.
-std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm);
+// Without `local_sources` an NBD server is named by host and port alone (is_over_the_network()).
+std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm,
+                                        bool local_sources);
 
 }  // namespace vmferry::imports

@@ -64,7 +64,20 @@ Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
     parts_.log.error("import cannot be read", import.error(), {{"import", key.to_string()}});
     return kube::Outcome{};  // a corrected object brings it back
   }
-  Pass pass(parts_, *std::move(import), TRY(ledger_of(*object)), *memory, stop);
+  auto ledger = ledger_of(*object);
+  Pass pass(parts_, *std::move(import), ledger ? *ledger : Ledger{}, *memory, stop);
+  if (!ledger) {
+    // Somebody damaged it. What the plan and the owner references know is still undone when the
+    // import is deleted; what was opened at the source, only the ledger knew.
+    const std::string text =
+        ledger.error().message() + "; delete the import, and look at the source VM's state by hand";
+    if (!object->deleting()) {
+      pass.set_condition("Valid", "False", "DamagedLedger", text);
+      TRY(pass.save_status(true));
+      return kube::Outcome{};  // a corrected object brings it back
+    }
+    pass.event(kube::EventSeverity::Warning, "SourceNotRestored", text);
+  }
 
   const bool has_succeeded =
       api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr;

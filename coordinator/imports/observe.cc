@@ -6,6 +6,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/api/credentials.h"
+#include "coordinator/imports/disk_overrides.h"
 #include "coordinator/imports/mapping.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/template_sources.h"
@@ -54,6 +55,7 @@ Result<void> observe_overhead(const Look& look, ClusterFacts& facts) {
   const auto config =
       TRY(kube::get_if_exists(look.reader, kube::types::kCdiConfig, {"", "config"}, look.stop));
   facts.overhead_known = !look.scope.embedded;
+  facts.local_sources = look.scope.embedded;
   if (!config) return {};
   facts.overhead_known = true;
   facts.has_cdi = true;
@@ -302,6 +304,17 @@ ProviderKind provider_kind(const api::ImportSpec& spec) {
 
 const api::SourceSection& source_section(const api::ImportSpec& spec) {
   return spec.ovirt ? *spec.ovirt : *spec.vmware;
+}
+
+VmRef source_reference(const api::VirtualMachineImport& import, bool vddk) {
+  const api::SourceSection& source = source_section(import.spec);
+  return {.id = source.vm_id,
+          .name = source.vm_name,
+          .cluster_id = source.cluster_id,
+          .cluster_name = source.cluster_name,
+          .vddk = vddk || asks_for_vddk(import.object),
+          .warm = import.spec.warm,
+          .may_cut_power = import.object.annotation(api::kPowerOffAfter).has_value()};
 }
 
 }  // namespace vmferry::imports

@@ -65,5 +65,7 @@ Result<std::optional<Finding>> name_conflict(kube::Reader& reader,
 // Which section of the spec counts; check_request() has seen that there is just one.
 ProviderKind provider_kind(const api::ImportSpec& spec);
 const api::SourceSection& source_section(const api::ImportSpec& spec);
+// The VM that it means, and what the import lets be done with it. `vddk`: an agent has VDDK.
+VmRef source_reference(const api::VirtualMachineImport& import, bool vddk);
 
 }  // namespace vmferry::imports

@@ -83,6 +83,7 @@ struct ImportMemory {
   bool vm_read_after_stop = false;
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
+  bool start_asked = false;  // undoing: the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up

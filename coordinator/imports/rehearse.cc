@@ -68,13 +68,7 @@ class Rehearsal {
         TRY(observe_credentials(parts_.reader, import_, parts_.stop));
     const SessionGuard provider(TRY(parts_.make_provider(credentials)));
     TRY(provider->check_connection(parts_.stop));
-    const api::SourceSection& source = source_section(import_.spec);
-    return provider->find_vm({.id = source.vm_id,
-                              .name = source.vm_name,
-                              .cluster_id = source.cluster_id,
-                              .cluster_name = source.cluster_name,
-                              .warm = import_.spec.warm},
-                             parts_.stop);
+    return provider->find_vm(source_reference(import_, parts_.vddk), parts_.stop);
   }
 
   Result<void> read_source() {

@@ -15,6 +15,7 @@ struct RehearsalParts {
   kube::Writer& writer;  // asked only whether it would take the VM (dry run)
   std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&)> make_provider;
   double bytes_per_second = 0;  // for the estimate of time
+  bool vddk = false;            // an agent is known to have VDDK
 };
 
 // Reads source and cluster as the reconciler would for a new import, decides by the same functions,

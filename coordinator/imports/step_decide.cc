@@ -81,16 +81,7 @@ void show_plan(Pass& pass) {
 Result<StepResult> read_source(Pass& pass) {
   const bool decided = pass.memory.plan.has_value();
   if (decided && pass.memory.vm) return StepResult::done();
-  const api::SourceSection& source = pass.source();
-  auto vm = pass.provider->find_vm(
-      {.id = source.vm_id,
-       .name = source.vm_name,
-       .cluster_id = source.cluster_id,
-       .cluster_name = source.cluster_name,
-       .vddk = has_vddk(pass),
-       .warm = pass.import.spec.warm,
-       .may_cut_power = pass.import.object.annotation(api::kPowerOffAfter).has_value()},
-      pass.stop);
+  auto vm = pass.provider->find_vm(source_reference(pass.import, has_vddk(pass)), pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();
     const bool final_answer =

@@ -71,10 +71,15 @@ Result<bool> restore_power(Pass& pass) {
     if (power == PowerState::Changing) return false;
     const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
     const bool may_still_stop = asked_at && pass.parts.clock.wall() - *asked_at < kShutdownGrace;
-    if (power == PowerState::Up && may_still_stop) return false;
-    auto started = pass.provider->start(id, pass.stop);
-    if (!started && started.error().code() == code::kDiskLocked) return false;
-    if (!started) return std::move(started).error();
+    if (power == PowerState::Up && may_still_stop && !pass.memory.start_asked) return false;
+    if (power != PowerState::Up) {
+      auto started = pass.provider->start(id, pass.stop);
+      if (!started && started.error().code() == code::kDiskLocked) return false;
+      if (!started) return std::move(started).error();
+      // Taken is not done: a start that fails later leaves it down, and is asked for again.
+      pass.memory.start_asked = true;
+      return false;
+    }
     pass.event(kube::EventSeverity::Normal, "SourceRestored", "The source VM was started again");
   }
   TRY(pass.drop_finalizers({api::kRestoreFinalizer}));

@@ -3,6 +3,12 @@
 #include <exception>
 
 namespace vmferry::kube {
+namespace {
+
+// Soon, but no hot loop where the conflict lasts: a claim that is still being removed, say.
+constexpr std::chrono::milliseconds kAfterConflict{100};
+
+}  // namespace
 
 ObjectKey key_from_string(const std::string& text) {
   const std::size_t slash = text.find('/');
@@ -43,7 +49,7 @@ void Controller::run_one(const std::string& key, std::stop_token stop) {
   }
   if (outcome.error().kind() == ErrorKind::Canceled) return;
   if (outcome.error().kind() == ErrorKind::Aborted) {
-    queue_.add(key);
+    queue_.add_after(key, kAfterConflict);
     return;
   }
   log_.warn("reconcile failed, trying again", outcome.error(), {{"import", key}});

@@ -79,9 +79,11 @@ inline constexpr Rule kVmwareVmRules[] = {
     {"vmware.api.permission", "", kVmware, kSource, kWarn, kOverridable,
      "the user may not do something that the import needs", "the account may not read {paths}",
      "give the account the System.Read privilege on the VM and its host"},
-    {"vmware.api.thumbprint", "", kVmware, kSource, kWarn, kOverridable, "no thumbprint is given",
-     "the credentials secret has no thumbprint: reading through VDDK needs one",
-     "add thumbprint, the SHA-1 digest of the server's certificate"},
+    {"vmware.api.thumbprint", "", kVmware, kSource, kLog, kOverridable, "no thumbprint is given",
+     "the credentials secret has no thumbprint: the server is known by its CA, and VDDK is given "
+     "the "
+     "digest of the certificate that the CA vouched for",
+     ""},
 };
 
 inline constexpr Rule kVmwareDeviceRules[] = {

@@ -15,7 +15,11 @@ void check_nic(const Nic& nic, Findings& out) {
     out.add("nic.pci_passthrough", who);
   }
   if (!is_true(nic.on_boot)) out.add("nic.on_boot", who);
-  if (!is_true(nic.plugged)) out.add("nic.plugged", who);
+  if (!nic.plugged) {
+    out.add("nic.plugged/unknown", who);
+  } else if (!*nic.plugged) {
+    out.add("nic.plugged", who);
+  }
   if (!nic.vnic_profile) {
     out.add("nic.vnic_profile", who);
     return;
@@ -115,7 +119,10 @@ std::vector<Finding> check_disks(const Vm& vm) {
   }
   for (const DiskAttachment& attachment : *vm.disk_attachments) {
     check_attachment(attachment, out);
-    if (!attachment.disk) continue;
+    if (!attachment.disk) {
+      out.add("disk_attachments.disk", attachment.id);
+      continue;
+    }
     const Disk& disk = *attachment.disk;
     const std::string who = fmt::format("disk '{}' ({})", disk.alias, disk.id);
     check_disk_itself(disk, who, out);

@@ -232,7 +232,7 @@ TEST(RulesTest, Val133WarmImportsDemandChangeTracking) {
 
 TEST(RulesTest, AMissingThumbprintIsWarnedAbout) {
   EXPECT_TRUE(find_connection_problems(true).empty());
-  EXPECT_NE(find(find_connection_problems(false), "vmware.api.thumbprint", FindingLevel::Warn),
+  EXPECT_NE(find(find_connection_problems(false), "vmware.api.thumbprint", FindingLevel::Log),
             nullptr);
 }
 
