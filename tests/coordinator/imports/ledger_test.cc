@@ -92,5 +92,29 @@ TEST(DiskOverrideTest, RefusesWhatIsNoNbdSource) {
   }
 }
 
+TEST(DiskOverrideTest, OnAClusterNoSocketOrFileOfANodeIsASource) {
+  SourceVm vm;
+  vm.disks.emplace_back();
+  vm.disks[0].id = "d";
+  const struct {
+    std::string_view text;
+    bool elsewhere, on_cluster;
+  } cases[] = {
+      {R"({"d": "nbd://host:10809/export"})", true, true},
+      {R"({"d": "nbds://host/export"})", true, true},
+      {R"({"d": "vddk"})", true, true},
+      {R"({"d": "nbd+unix:///x?socket=/run/other.sock"})", true, false},
+      {R"({"d": "nbds+unix:///x?socket=/run/other.sock"})", true, false},
+      {R"({"d": "nbds://host/x?tls-psk-file=/etc/keys"})", true, false},
+      {R"({"d": {"url": "nbds://host/?tls-certificates=/etc/pki"}})", true, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.text);
+    const kube::Object import = import_with(api::kDiskSources, c.text);
+    EXPECT_EQ(check_disk_sources(import, vm, true).empty(), c.elsewhere);
+    EXPECT_EQ(check_disk_sources(import, vm, false).empty(), c.on_cluster);
+  }
+}
+
 }  // namespace
 }  // namespace vmferry::imports

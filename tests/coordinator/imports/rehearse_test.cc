@@ -143,6 +143,20 @@ TEST_F(RehearseTest, DecidesAsTheReconcilerAndWritesNothing) {
   EXPECT_TRUE(made->items.empty());
 }
 
+TEST_F(RehearseTest, AsksForTheSourceAsTheImportWould) {
+  api::VirtualMachineImport import = import_of(json::object());
+  rehearsed(import, scenes::vmware().vm);
+  ASSERT_TRUE(log_.asked);
+  EXPECT_FALSE(log_.asked->may_cut_power);
+  EXPECT_FALSE(log_.asked->vddk);
+  import.object.json()["metadata"]["annotations"] = {{std::string(api::kPowerOffAfter), "600"},
+                                                     { std::string(api::kDiskSources),
+                                                       R"({"Hard disk 1": "vddk"})" }};
+  rehearsed(import, scenes::vmware().vm);
+  EXPECT_TRUE(log_.asked->may_cut_power);
+  EXPECT_TRUE(log_.asked->vddk);
+}
+
 TEST_F(RehearseTest, NamesTheRulesThatTheStatusWouldName) {
   const struct {
     json spec;
