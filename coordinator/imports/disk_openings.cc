@@ -44,6 +44,22 @@ OpenedDisk from_override(const DiskOverride& chosen, const SourceDisk& disk) {
   return made;
 }
 
+// An oVirt disk is read by one transfer, which a new process of ours would take for that of whoever
+// asks first: so an import does not ask for what another one has opened.
+Result<void> check_nobody_else_reads(Pass& pass, const SourceDisk& disk) {
+  if (pass.provider_kind() != ProviderKind::Ovirt) return {};
+  const auto all = TRY(pass.parts.reader.list(kube::types::kVirtualMachineImport, {}, pass.stop));
+  for (const kube::Object& other : all.items) {
+    if (other.uid() == pass.uid()) continue;
+    const auto ledger = ledger_of(other);
+    if (!ledger || !ledger->openings.contains(disk.id)) continue;
+    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
+                       "disk '{}' is being read for import '{}'", disk.name,
+                       other.key().to_string());
+  }
+  return {};
+}
+
 // The first part that both name and that differs. The ways of reading a disk know more or less of
 // it, and the way may be another one than before.
 std::optional<std::string> difference(const SourceIdentityText& before,
@@ -89,6 +105,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) {
     if (entry == pass.ledger.openings.end()) {
+      TRY(check_nobody_else_reads(pass, disk));
       pass.ledger.openings[disk.id] = "";
       TRY(pass.save_ledger());
     }

@@ -127,9 +127,9 @@ def test_a_password_that_expires_mid_copy_fails_the_import_and_is_not_tried_agai
     logins = vcenter.state()["calls"]["Login"]
     scene.ferry.run("limit", "off")
     condition = scene.ferry.wait_condition("big", "Succeeded", "False", timeout=90)
-    assert "VMF-" in condition["message"], condition
+    assert "VMF-SRC-AUTH" in condition["message"], condition
     assert vcenter.state()["calls"]["Login"] <= logins + 2, "a few refused logins lock the account"
-    failed(scene, vcenter, "VMF-")
+    failed(scene, vcenter, "VMF-SRC-AUTH")
 
 
 def test_a_host_with_no_stream_left_for_an_export_is_waited_for(scene):

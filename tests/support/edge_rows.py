@@ -5,7 +5,7 @@
     tests/support/edge_rows.py --missing  only rows without a test; ends with 1 if there are any
 
 A test carries an id in its name (Val31WantsTheTemplatesMemory, Vw05And06...) or in the label of a case, a string that
-starts with it ("VAL-31", "VAL-115, VAL-116 both"). What a comment mentions does not count,
+starts with it ("VAL-31", "VAL-115, VAL-116 both"). A Python test's docstring may be such a label. What a comment mentions does not count,
 nor a range (Val60To63): its cases carry their own ids. In Python's names the ids are in lower case (test_vsrc50_and_51_...).
 
 The rows are those of the decisions: API (objects and configuration), OV and VW (mapping), OS (systems and templates), VAL

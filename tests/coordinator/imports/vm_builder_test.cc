@@ -371,6 +371,9 @@ TEST(BuildVmTest, Vw13KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2
   s.base = *process_template(*match, "myvm");
   s.base.json()["spec"]["running"] = true;
   s.base.json()["metadata"]["annotations"]["kept"] = "yes";
+  json& base = s.base.json()["spec"]["template"]["spec"];
+  base["networks"] = {{{"name", "of-template"}, {"pod", json::object()}}};
+  base["domain"]["devices"]["interfaces"] = {{{"name", "of-template"}, {"bridge", json::object()}}};
   s.os = "win11";
   const kube::Object vm = s.build();
   const json& spec = vm.json()["spec"];
@@ -383,6 +386,8 @@ TEST(BuildVmTest, Vw13KeepsWhatTheSourceDoesNotDetermine) {  // DECISION-M2
   EXPECT_EQ(spec["template"]["spec"]["terminationGracePeriodSeconds"], 3600);
   EXPECT_EQ(vm.annotation("kept"), "yes");
   EXPECT_EQ(domain["devices"]["interfaces"].size(), 1u);
+  EXPECT_EQ(spec["template"]["spec"]["networks"].size(), 1u);
+  EXPECT_EQ(vm.json().dump().find("of-template"), std::string::npos);
 }
 
 TEST(BuildVmTest, MarksWhatIsOurs_Lc37And39And40) {
