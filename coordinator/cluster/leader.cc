@@ -166,6 +166,8 @@ void Leader::keep_house(std::stop_token stop) {
 // Transfers whose import is gone without us (somebody removed its finalizers), or has ended: a
 // predecessor died before it forgot them.
 void Leader::settle_orphans() {
+  // A kind that the API server does not serve for a moment empties the cache.
+  if (!caches_->imports().synced()) return;
   std::map<std::string, std::vector<JobId>> jobs;  // by the uid of their import
   for (const TransferView& transfer : engine_.fleet().transfers()) {
     jobs[transfer.job.value.substr(0, transfer.job.value.find('/'))].push_back(transfer.job);

@@ -34,13 +34,30 @@ json references(const std::vector<kube::OwnerReference>& owners) {
   return list;
 }
 
-// Sets the owners of an object that may have gone meanwhile.
-Result<void> set_owners(Pass& pass, const kube::ResourceType& type, const kube::ObjectKey& key,
+// Writes the owners of an object as it was read; who was faster makes it a conflict, and the pass
+// comes back. The object may have gone meanwhile.
+Result<void> set_owners(Pass& pass, const kube::ResourceType& type, const kube::Object& object,
                         const std::vector<kube::OwnerReference>& owners) {
+  if (owners == object.owners()) return {};
   const auto patched = pass.parts.writer.patch(
-      type, key, {{"metadata", {{"ownerReferences", references(owners)}}}}, {}, pass.stop);
+      type, object.key(),
+      {{"metadata",
+        {{"ownerReferences", references(owners)}, {"resourceVersion", object.resource_version()}}}},
+      {}, pass.stop);
   if (!patched && patched.error().kind() != ErrorKind::NotFound) return patched.error();
   return {};
+}
+
+// Replaces the references to the import and to the VM, if any, by `ours`; others keep theirs.
+Result<void> own(Pass& pass, const kube::ResourceType& type, const kube::ObjectKey& key,
+                 const std::string& vm_uid, const std::vector<kube::OwnerReference>& ours) {
+  const auto object = TRY(kube::get_if_exists(pass.parts.reader, type, key, pass.stop));
+  if (!object) return {};
+  std::vector<kube::OwnerReference> owners = object->owners();
+  std::erase_if(owners,
+                [&](const auto& owner) { return owner.uid == pass.uid() || owner.uid == vm_uid; });
+  owners.insert(owners.begin(), ours.begin(), ours.end());
+  return set_owners(pass, type, *object, owners);
 }
 
 // Marks the claim as holding this DataVolume's data, and lets CDI become its controller.
@@ -160,11 +177,11 @@ Result<void> own_disks(Pass& pass, const kube::Object& vm, bool import_too) {
   for (const PlannedDisk& disk : pass.memory.plan->disks) {
     const kube::ObjectKey key{pass.key().ns, disk.claim};
     if (!pass.memory.plan->data_volumes) {
-      TRY(set_owners(pass, kPersistentVolumeClaim, key, owners));
+      TRY(own(pass, kPersistentVolumeClaim, key, vm.uid(), owners));
       continue;
     }
     // The claim follows its DataVolume; our own reference on it ends with the import.
-    TRY(set_owners(pass, kDataVolume, key, owners));
+    TRY(own(pass, kDataVolume, key, vm.uid(), owners));
     if (import_too) continue;
     const auto claim =
         TRY(kube::get_if_exists(pass.parts.reader, kPersistentVolumeClaim, key, pass.stop));
@@ -172,7 +189,7 @@ Result<void> own_disks(Pass& pass, const kube::Object& vm, bool import_too) {
     std::vector<kube::OwnerReference> left = claim->owners();
     std::erase_if(left, [&](const auto& owner) { return owner.uid == pass.uid(); });
     if (left.empty()) left.push_back(by_vm);  // CDI forgot its own: the VM takes its place
-    TRY(set_owners(pass, kPersistentVolumeClaim, key, left));
+    TRY(set_owners(pass, kPersistentVolumeClaim, *claim, left));
   }
   return {};
 }
