@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace vmferry::vmware;
   const std::string text(reinterpret_cast<const char*>(data), size);
   if (const auto descriptor = vmferry::parse_vmdk_descriptor(text)) {
-    const auto extent = flat_extent(*descriptor, 4096);
-    static_cast<void>(extent.ok());
+    const auto layout = flat_layout(*descriptor, 4096);
+    static_cast<void>(layout.ok());
   }
   const auto reply = SoapReply::parse(text);
   if (!reply) return 0;

@@ -17,7 +17,7 @@ class DatastoreFiles {
 
   // Follows the disk's descriptor to its flat file and checks the sizes. Errors: NotFound with
   // VMF-SRC-DISK-MISSING, Unavailable with VMF-SRC-DISK-LOCKED for a file that the server has but
-  // does not give, those of flat_extent() and of the transport.
+  // does not give, those of flat_layout() and of the transport.
   Result<FlatFile> locate(Exchange& exchange, const Device& disk, const std::string& datacenter);
 
  private:
