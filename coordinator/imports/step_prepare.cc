@@ -105,8 +105,7 @@ Result<StepResult> connect_source(Pass& pass) {
   if (auto obtained = obtain_provider(pass); !obtained) {
     const Error error = std::move(obtained).error();
     if (error.code() == code::kSecretMissing) return refuse(pass, "SecretNotFound", error);
-    // A secret that says nothing usable, or that the coordinator may not read.
-    if (error.kind() == ErrorKind::InvalidArgument || error.kind() == ErrorKind::PermissionDenied) {
+    if (error.kind() == ErrorKind::InvalidArgument) {  // a secret that says nothing usable
       return refuse(pass, "UninitializedProvider", error);
     }
     // What does not pass by itself, such as a right that the coordinator lacks, ends a new import.

@@ -11,7 +11,7 @@ inline constexpr Rule kVmwareVmRules[] = {
      "running so that it can be shut down",
      "shut the VM down, start VMware Tools in the guest, or let the import cut its power with the "
      "annotation vmimport.v2v.kubevirt.io/power-off-after"},
-    {"vmware.vm.tools", "cut", kVmware, kSource, kWarn, kOverridable,
+    {"vmware.vm.tools", "cut", kVmware, kMapping, kWarn, kOverridable,
      "the VM is on, its tools do not run, and the import may cut its power",
      "the tools status is {tools}: the guest cannot be asked to shut down, so its power is cut as "
      "the import allows",
