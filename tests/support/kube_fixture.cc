@@ -170,6 +170,11 @@ std::pair<int, nlohmann::json> KubeBed::try_request(const std::string& method,
 nlohmann::json KubeBed::request(const std::string& method, const std::string& path,
                                 const nlohmann::json& body) const {
   auto [status, answer] = try_request(method, path, body);
+  // 429: the storage of a kind that was just installed is made anew.
+  for (int tries = 0; status == 429 && tries < 30; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    std::tie(status, answer) = try_request(method, path, body);
+  }
   EXPECT_TRUE(status >= 200 && status < 300)
       << method << " " << path << ": " << status << " " << answer.dump();
   return answer;

@@ -1,6 +1,11 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <optional>
 
 #include "common/catalogue.h"
+#include "common/fd.h"
 #include "tests/agent/mount_bench.h"
 #include "tests/coordinator/fleet/fleet_bench.h"
 
@@ -9,6 +14,50 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::FleetBench;
+
+// nbdkit with one file on a port of its own, for as long as it lives.
+class NbdOverTcp {
+ public:
+  explicit NbdOverTcp(const std::string& file) : port_(std::to_string(free_port())) {
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::execlp("nbdkit", "nbdkit", "-f", "-r", "-i", "127.0.0.1", "-p", port_.c_str(), "file",
+               file.c_str(), nullptr);
+      ::_exit(127);
+    }
+  }
+  ~NbdOverTcp() {
+    ::kill(pid_, SIGTERM);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  std::string url() const { return "nbd://127.0.0.1:" + port_ + "/"; }
+  bool listens() const {
+    const UniqueFd socket_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in address = at(static_cast<std::uint16_t>(std::stoi(port_)));
+    return ::connect(socket_fd.get(), reinterpret_cast<const sockaddr*>(&address),
+                     sizeof address) == 0;
+  }
+
+ private:
+  static sockaddr_in at(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+  }
+  static std::uint16_t free_port() {
+    const UniqueFd socket_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address = at(0);
+    socklen_t length = sizeof address;
+    ::bind(socket_fd.get(), reinterpret_cast<const sockaddr*>(&address), length);
+    ::getsockname(socket_fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
+    return ntohs(address.sin_port);
+  }
+
+  std::string port_;
+  pid_t pid_ = -1;
+};
 
 constexpr const char* kPod = "8f1c2b0a-0000-4000-8000-000000000001";
 
@@ -26,9 +75,12 @@ class FleetOnANodeTest : public MountBench {
     bench_->options.attempts_per_job = 2;
     bench_->allow_agent("one");
     bench_->start_fleet();
-    bench_->make_disk("boot", kSize);
+    disk_ = bench_->make_disk("boot", kSize);
+    server_.emplace(disk_);
+    ASSERT_TRUE(bench_->eventually(20s, [this] { return server_->listens(); }));
   }
   void TearDown() override {
+    server_.reset();
     bench_.reset();
     MountBench::TearDown();
   }
@@ -37,6 +89,8 @@ class FleetOnANodeTest : public MountBench {
   }
   TransferRequest request() {
     TransferRequest request = bench_->request("boot", kSize);
+    request.source.kind = SourceKind::Nbd;
+    request.source.url = server_->url();
     request.target = {};
     request.target.name = "n/web-boot";
     request.target.claim_uid = "claim";
@@ -57,6 +111,8 @@ class FleetOnANodeTest : public MountBench {
 
   static constexpr std::uint64_t kSize = 6 * kMiB;
   std::optional<FleetBench> bench_;
+  std::string disk_;
+  std::optional<NbdOverTcp> server_;
 };
 
 TEST_F(FleetOnANodeTest, AnAgentWritesTheVolumeOfAHolderPod) {
@@ -65,7 +121,7 @@ TEST_F(FleetOnANodeTest, AnAgentWritesTheVolumeOfAHolderPod) {
   const TransferRequest wanted = request();
   bench_->fleet().submit(wanted);
   ASSERT_TRUE(bench_->wait_for(wanted.job, TransferState::Succeeded, 20s));
-  EXPECT_TRUE(bench_->same_content(wanted.source.url, volume() + "/disk.img"));
+  EXPECT_TRUE(bench_->same_content(disk_, volume() + "/disk.img"));
   expect_owned_by_qemu(volume() + "/disk.img");
   EXPECT_EQ(::umount2(volume().c_str(), 0), 0) << "everything is closed";
 }
@@ -89,6 +145,25 @@ TEST_F(FleetOnANodeTest, AnAgentOfANodeTakesNoPaths) {
   EXPECT_FALSE(std::filesystem::exists(wanted.target.path));
 }
 
+TEST_F(FleetOnANodeTest, NeitherFilesNorSocketsOfTheNodeAreSources) {
+  mount_tmpfs(volume(), "size=64m");
+  start_node_agent();
+  int number = 0;
+  for (const auto& [kind, url] :
+       {std::pair{SourceKind::File, disk_},
+        std::pair{SourceKind::Nbd, std::string("nbd+unix:///?socket=/run/others.sock")},
+        std::pair{SourceKind::Nbd, std::string("nbds://127.0.0.1/?tls-psk-file=/etc/shadow")}}) {
+    TransferRequest wanted = request();
+    wanted.job = JobId{"uid/" + std::to_string(++number)};
+    wanted.source.kind = kind;
+    wanted.source.url = url;
+    bench_->fleet().submit(wanted);
+    ASSERT_TRUE(bench_->wait_for(wanted.job, TransferState::Failed, 20s)) << url;
+    EXPECT_EQ(bench_->view(wanted.job).error->kind(), ErrorKind::InvalidArgument) << url;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(volume()));
+}
+
 TEST_F(FleetOnANodeTest, AMoverCopiesIntoItsOwnPodAndNothingElse) {
   mount_tmpfs(at("target/web-boot"), "size=64m");
   bench_->start_agent("one", {"move", "--pod-uid", kPod, "--mover-root", at("target")});
@@ -103,7 +178,7 @@ TEST_F(FleetOnANodeTest, AMoverCopiesIntoItsOwnPodAndNothingElse) {
   wanted.nodes = {protocol::mover_node(kPod)};
   bench_->fleet().submit(wanted);
   ASSERT_TRUE(bench_->wait_for(wanted.job, TransferState::Succeeded, 20s));
-  EXPECT_TRUE(bench_->same_content(wanted.source.url, at("target/web-boot/disk.img")));
+  EXPECT_TRUE(bench_->same_content(disk_, at("target/web-boot/disk.img")));
   expect_owned_by_qemu(at("target/web-boot/disk.img"));
   EXPECT_EQ(bench_->view(other.job).state, TransferState::Queued) << "it waits for its node";
 }
