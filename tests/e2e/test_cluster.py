@@ -226,7 +226,8 @@ def test_kinds_that_are_installed_later_are_found(world, tmp_path):
     vcenter = world.vcenter(vmware_vm("web", images))
     coordinator = world.ferry.coordinator()
     world.ferry.agent()
-    mappings = {"networkMappings": [{"source": {"name": "VM Network"}, "target": {"name": "late/net"}, "type": "multus"}],
+    mappings = {"networkMappings": [{"source": {"name": "VM Network"}, "target": {"name": "net", "namespace": "late"},
+                                     "type": "multus"}],
                 "storageMappings": [{"source": {"name": "LocalDS_0"}, "target": {"name": "late"}}]}
     world.start_import(vcenter, "web", mappings=mappings)
     blocked = world.ferry.wait_for(lambda: world.ferry.conditions("web").get("MappingRulesVerified"), 60, "the verdict")

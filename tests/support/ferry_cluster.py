@@ -133,7 +133,9 @@ class FerryCluster:
             daemon_set = self.bed.must("POST", daemon_sets, {
                 "metadata": {"name": "vmferry-agent"},
                 "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": template}})
-            self.bed.must("POST", f"/api/v1/namespaces/{self.ns}/serviceaccounts", {"metadata": {"name": "vmferry-agent"}})
+        accounts = f"/api/v1/namespaces/{self.ns}/serviceaccounts"
+        if self.bed.request("GET", f"{accounts}/vmferry-agent")[0] != 200:  # else it is that of the manifests
+            self.bed.must("POST", accounts, {"metadata": {"name": "vmferry-agent"}})
         pod = self.bed.must("POST", PATHS["Pod"].format(self.ns), {
             "metadata": {"name": f"agent-{node}", "labels": {"app": "agent"}, "ownerReferences": [
                 {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "vmferry-agent", "controller": True,
