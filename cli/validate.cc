@@ -106,13 +106,15 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   const auto import = TRY(api::parse_import(*object));
   AssumedRate rate = TRY(rate_for(context, stage.reader(), flags, import));
   const Logger log = context.log;
+  access::SubjectAccessReviews reviews(stage.writer(), context.clock);
   const imports::RehearsalParts parts{
       .reader = view,
       .scope = stage.scope(),
       .stop = context.stop,
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
-      .bytes_per_second = rate.bytes_per_second};
+      .bytes_per_second = rate.bytes_per_second,
+      .access = stage.scope().embedded ? nullptr : &reviews};
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);
   DryRun run = TRY(imports::rehearse(parts, import));

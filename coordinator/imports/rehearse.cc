@@ -7,6 +7,7 @@
 #include "coordinator/embedded/standard_class.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/names.h"
+#include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/validation.h"
 
 namespace vmferry::imports {
@@ -32,11 +33,13 @@ class Rehearsal {
       : parts_(parts),
         import_(import),
         seen_{.import = import,
-              .findings = check_request(import),
+              .findings = {},
               .unknown_why = {},
               .bytes_per_second = parts.bytes_per_second} {}
 
   Result<DryRun> run() {
+    TRY(learn_rights());
+    seen_.findings = check_request(import_, rights_);
     // Every step notes what it finds; a later one that lacks an earlier one's result is left out.
     if (import_.spec.ovirt.has_value() != import_.spec.vmware.has_value()) {
       TRY(read_source());
@@ -60,6 +63,22 @@ class Rehearsal {
     seen_.findings.push_back({std::string(rule), FindingLevel::Block, FindingGroup::Mapping,
                               error.message(),
                               std::string(entry ? entry->remedy : std::string_view())});
+    return {};
+  }
+
+  Result<void> learn_rights() {
+    if (parts_.access == nullptr) return {};
+    auto rights = reference_rights(*parts_.access, import_, parts_.stop);
+    if (rights) {
+      rights_ = *std::move(rights);
+      return {};
+    }
+    if (rights.error().kind() == ErrorKind::Canceled) return rights.error();
+    // Whoever asks may have no right to ask that; the coordinator has. The verdict stays open.
+    rights_.secret = rights_.mapping = Right::Granted;
+    seen_.unknown_why =
+        "whether the import's authors may read what it names in other namespaces: " +
+        rights.error().message();
     return {};
   }
 
@@ -118,7 +137,8 @@ class Rehearsal {
                                                  .config = cluster_->config,
                                                  .os_maps = cluster_->os_maps,
                                                  .mapping_findings = mappings_.findings,
-                                                 .more_findings = std::move(taken)}));
+                                                 .more_findings = std::move(taken),
+                                                 .rights = rights_}));
     take(std::move(decision.findings));
     decided_ = true;
     seen_.disks = std::move(decision.disks);
@@ -184,6 +204,7 @@ class Rehearsal {
   const api::VirtualMachineImport& import_;
   DryRunInput seen_;
   ObservedMappings mappings_;
+  ReferenceRights rights_;
   std::optional<Observation> cluster_;
   bool decided_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "coordinator/access/subject_access_reviews.h"
 #include "coordinator/imports/dry_run.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/kube/writer.h"
@@ -14,8 +15,9 @@ struct RehearsalParts {
   std::stop_token stop;
   kube::Writer& writer;  // asked only whether it would take the VM (dry run)
   std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&)> make_provider;
-  double bytes_per_second = 0;  // for the estimate of time
-  bool vddk = false;            // an agent is known to have VDDK
+  double bytes_per_second = 0;                     // for the estimate of time
+  bool vddk = false;                               // an agent is known to have VDDK
+  access::SubjectAccessReviews* access = nullptr;  // a cluster's, to ask about other namespaces
 };
 
 // Reads source and cluster as the reconciler would for a new import, decides by the same functions,

@@ -2,6 +2,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
+#include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
 #include "coordinator/imports/validation.h"
 
@@ -50,24 +51,6 @@ bool is_of_clocks(const Error& error) {
          error.message().find("not yet valid") != std::string::npos;
 }
 
-// Whether the namespace's authors may read what is named in other namespaces.
-Result<void> learn_rights(Pass& pass) {
-  if (pass.parts.access == nullptr) return {};
-  const std::string& ns = pass.key().ns;
-  pass.rights.author = access::author_of(ns);
-  const auto ask = [&](const kube::ResourceType& type, const api::ObjectIdentifier& id,
-                       Right& right) -> Result<void> {
-    if (!id.ns || id.ns->empty() || *id.ns == ns || id.name.empty()) return {};
-    const bool may = TRY(pass.parts.access->may_read(ns, type, {*id.ns, id.name}, pass.stop));
-    right = may ? Right::Granted : Right::Denied;
-    return {};
-  };
-  const api::ImportSpec& spec = pass.import.spec;
-  TRY(ask(kube::types::kSecret, spec.credentials_secret, pass.rights.secret));
-  if (!spec.resource_mapping) return {};
-  return ask(kube::types::kResourceMapping, *spec.resource_mapping, pass.rights.mapping);
-}
-
 }  // namespace
 
 Result<StepResult> claim_import(Pass& pass) {
@@ -77,7 +60,9 @@ Result<StepResult> claim_import(Pass& pass) {
 }
 
 Result<StepResult> check_spec(Pass& pass) {
-  TRY(learn_rights(pass));
+  if (pass.parts.access != nullptr) {
+    pass.rights = TRY(reference_rights(*pass.parts.access, pass.import, pass.stop));
+  }
   std::vector<Finding> findings = check_request(pass.import, pass.rights);
   if (findings.empty()) return StepResult::done();
   findings = apply_overrides(std::move(findings),

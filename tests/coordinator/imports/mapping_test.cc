@@ -71,9 +71,26 @@ constexpr MergeCase kMergeCases[] = {
      "1/n1 t1, 3/- t1, -/n4 t1, 2/n1 t2, 4/- t2"},
 };
 
+// The same items as storage mappings: what is a type there is a target's name here.
+std::optional<std::vector<StorageMappingItem>> storage_items_of(const std::string& text) {
+  const Items networks = items_of(text);
+  if (!networks) return std::nullopt;
+  std::vector<StorageMappingItem> items;
+  for (const NetworkMappingItem& network : *networks) {
+    StorageMappingItem item;
+    item.source = network.source;
+    item.target.name = network.type.value_or("");
+    items.push_back(item);
+  }
+  return items;
+}
+
 TEST(MergeMappingsTest, MergesNetworksAndStorageAlike) {
   for (const MergeCase& c : kMergeCases) {
     SCOPED_TRACE(c.id);
+    const Mappings own{.networks = {}, .storage = storage_items_of(c.in_cr), .disks = {}};
+    const Mappings others{.networks = {}, .storage = storage_items_of(c.external), .disks = {}};
+    EXPECT_EQ(merge_mappings(own, others).storage, storage_items_of(c.expected));
     const Mappings in_cr{.networks = items_of(c.in_cr), .storage = {}, .disks = {}};
     const Mappings external{.networks = items_of(c.external), .storage = {}, .disks = {}};
     EXPECT_EQ(merge_mappings(in_cr, external).networks, items_of(c.expected));

@@ -74,6 +74,10 @@ TEST(FindTemplateTest, Os34And35And36And37And38And39SearchesWorkloadsAndFlavors)
               testing::Pair("highperformance", "medium"));           // OS-34
   EXPECT_EQ(workload_flavors(ovirt_vm()).front().second, "medium");  // OS-35
   EXPECT_EQ(found({all("desktop", "large")}, "win10", ovirt_vm()), "desktop-large");
+  // OS-35: that a label is there counts, whatever its value.
+  kube::Object valued = all("server", "medium");
+  for (auto& [label, value] : valued.json()["metadata"]["labels"].items()) value = "no";
+  EXPECT_EQ(found({all("server", "large"), valued}, "win10", ovirt_vm()), "server-medium");
 }
 
 TEST(FindTemplateTest, FallsBackWithinTheMajorRelease) {

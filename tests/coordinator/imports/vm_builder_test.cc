@@ -171,6 +171,8 @@ TEST(BuildVmTest, MapsVmwareAttributes) {
            R"("usb")"},
           {"VW-11 c", [](Scene& s) { s.os = ""; }, "/domain/devices/inputs/0/bus", R"("virtio")"},
           {"VW-12 a", {}, "/hostname", R"("web1")"},
+          {"VW-12 d", [](Scene& s) { s.vm.host_name = "web1.lab.local"; }, "/hostname",
+           R"("web1")"},
           {"VW-12 b", [](Scene& s) { s.vm.host_name = ""; }, "/hostname", "null"},
           {"VW-12 c", [](Scene& s) { s.vm.host_name = "localhost.localdomain"; }, "/hostname",
            "null"},

@@ -48,7 +48,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
     bool disk_stays_transferable = true;
   };
   const Case cases[] = {
-      {"on without tools", "vmware.vm.tools", FindingLevel::Block,
+      {"VAL-134 on without tools", "vmware.vm.tools", FindingLevel::Block,
        [](VmModel& vm) {
          vm.power_state = "poweredOn";
          vm.tools_status = "toolsNotInstalled";
