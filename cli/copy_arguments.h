@@ -36,8 +36,8 @@ Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, bool ima
 Result<std::vector<std::string>> command_on_socket(const std::vector<std::string>& command,
                                                    const std::string& socket);
 
-// What a disk that begins with these bytes is a container of ("qcow2", "VMDK"), empty when it is none
-// that is known: copied as it is, a guest could not boot from it.
+// What a disk that begins with these bytes is a container of ("qcow2", "VMDK"), empty when it is
+// none that is known: copied as it is, a guest could not boot from it.
 std::string_view container_format(std::span<const std::byte> beginning);
 
 // InvalidArgument when target or journal are the source itself (also as a word of its command), or

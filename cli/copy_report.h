@@ -8,8 +8,8 @@ namespace vmferry::cli {
 
 // The figures of one copy, for people ("\n" at the end of each line) and as one line of JSON with
 // the keys bytes_virtual, bytes_data, bytes_zero, seconds, mib_per_second, cpu_seconds, digest,
-// verified, source_digest_matched, repaired_offsets, resumed_bytes, retries, reconnects, last_error,
-// requests, wire_bytes.
+// verified, source_digest_matched, repaired_offsets, resumed_bytes, retries, reconnects,
+// last_error, requests, wire_bytes.
 std::string copy_text(const CopyResult& result, double cpu_seconds);
 std::string copy_json(const CopyResult& result, double cpu_seconds);
 // "copying   42%  1.2 GiB / 3.0 GiB  182.4 MiB/s  ETA 12 s".

@@ -21,8 +21,8 @@ class JournalFile {
   // Opens or creates, locks and reads. Unavailable with VMF-DST-BUSY when another has it.
   static Result<std::unique_ptr<JournalFile>> open(const std::string& path);
 
-  // InvalidArgument when something else than a journal lies at `path`: open() takes it for a damaged
-  // one, whose content does not matter. For paths that people type.
+  // InvalidArgument when something else than a journal lies at `path`: open() takes it for a
+  // damaged one, whose content does not matter. For paths that people type.
   static Result<void> check_is_journal(const std::string& path);
 
   Content content() const { return content_; }
