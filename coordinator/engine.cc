@@ -41,7 +41,8 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
                                .log = log_,
                                .settings = parts.settings,
                                .renewals = renewals_,
-                               .access = parts.access});
+                               .access = parts.access,
+                               .outcomes = &outcomes_});
   controller_ = std::make_unique<kube::Controller>(
       queue_,
       [this](const kube::ObjectKey& key, std::stop_token stop) {

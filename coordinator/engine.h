@@ -45,6 +45,7 @@ class Engine {
   // Then: takes the fleet; from now on imports are reconciled. The parts outlive the engine.
   void start(std::unique_ptr<Fleet> fleet, const Parts& parts);
   Fleet& fleet() { return *fleet_; }
+  imports::Outcomes::Counts outcomes() const { return outcomes_.counts(); }
 
   // Workers end first, then the fleet. Nothing is written and no agent is heard afterwards.
   void stop();
@@ -57,6 +58,7 @@ class Engine {
   kube::WorkQueue queue_;
   std::unique_ptr<ProviderPool> providers_;
   Guarded<std::map<JobId, imports::Renewal>> renewals_;
+  imports::Outcomes outcomes_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<kube::EventRecorder> events_;
   std::unique_ptr<imports::ImportReconciler> reconciler_;

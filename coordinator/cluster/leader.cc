@@ -196,6 +196,7 @@ void Leader::fill(MetricsInput& input) {
   input.agents = engine_.fleet().agents();
   input.transfers = engine_.fleet().transfers();
   input.hellos = engine_.fleet().gate_counts();
+  input.outcomes = engine_.outcomes();
 }
 
 }  // namespace vmferry::cluster

@@ -18,6 +18,10 @@ class Text {
     if (!label.empty()) text_ += fmt::format("{{{}=\"{}\"}}", label, escaped(labelled));
     text_ += fmt::format(" {}\n", value);
   }
+  // One sample of the family `name` + suffix with these labels.
+  void sample(std::string_view suffix, std::string_view labels, double value) {
+    text_ += fmt::format("{}{}{{{}}} {}\n", name_, suffix, labels, value);
+  }
   std::string take() { return std::move(text_); }
 
  private:
@@ -48,6 +52,29 @@ std::string reason_of(const nlohmann::json& import, std::string_view type) {
   return {};
 }
 
+// Under the names that vm-import-operator's dashboards know (lifecycle.md 10).
+void tell_outcomes(const imports::Outcomes::Counts& counts, Text& text) {
+  text.family("kubevirt_vmimport_counter", "counter", "Imports that ended, by result");
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    text.value(static_cast<double>(counts[i].imports), "result",
+               imports::to_string(static_cast<imports::ImportOutcome>(i)));
+  }
+  text.family("kubevirt_vmimport_duration", "histogram", "Seconds from creation to end, by result");
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const imports::Outcomes::Count& count = counts[i];
+    const std::string result =
+        fmt::format("result=\"{}\"", imports::to_string(static_cast<imports::ImportOutcome>(i)));
+    for (std::size_t b = 0; b < imports::Outcomes::kBuckets.size(); ++b) {
+      text.sample("_bucket",
+                  fmt::format("{},le=\"{}\"", result, imports::Outcomes::kBuckets[b].count()),
+                  static_cast<double>(count.within[b]));
+    }
+    text.sample("_bucket", result + ",le=\"+Inf\"", static_cast<double>(count.imports));
+    text.sample("_sum", result, count.seconds);
+    text.sample("_count", result, static_cast<double>(count.imports));
+  }
+}
+
 }  // namespace
 
 std::string phase_of(const nlohmann::json& import) {
@@ -67,6 +94,7 @@ std::string metrics_text(const MetricsInput& input) {
   for (const auto& [phase, count] : input.imports) {
     text.value(static_cast<double>(count), "phase", phase);
   }
+  tell_outcomes(input.outcomes, text);
 
   std::map<bool, std::uint64_t> connected{{false, 0}, {true, 0}};
   double slots = 0, free_slots = 0, rate = 0, moved = 0;

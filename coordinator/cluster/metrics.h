@@ -8,6 +8,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "coordinator/fleet/fleet.h"
+#include "coordinator/imports/outcomes.h"
 
 namespace vmferry::cluster {
 
@@ -15,6 +16,7 @@ struct MetricsInput {
   bool leader = false;
   std::size_t queue = 0;                         // imports that wait for a pass
   std::map<std::string, std::uint64_t> imports;  // by phase
+  imports::Outcomes::Counts outcomes;            // since this coordinator began to act
   std::vector<AgentView> agents;
   std::vector<TransferView> transfers;
   Fleet::GateCounts hellos;

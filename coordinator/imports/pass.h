@@ -16,6 +16,7 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/ledger.h"
+#include "coordinator/imports/outcomes.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/plan.h"
 #include "coordinator/kube/events.h"
@@ -69,6 +70,7 @@ struct ReconcilerParts {
   ReconcilerSettings settings;
   Guarded<std::map<JobId, Renewal>>& renewals;
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
+  Outcomes* outcomes = nullptr;                    // null: nobody counts
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.

@@ -123,6 +123,22 @@ Result<StepResult> finish_import(Pass& pass) {
   return StepResult::done();
 }
 
+// Once for each import: its finalizers have just gone, so no pass comes here again.
+void count_outcome(const Pass& pass) {
+  if (pass.parts.outcomes == nullptr) return;
+  const api::Condition* ended = api::find_condition(pass.import.status.conditions, "Succeeded");
+  const ImportOutcome outcome = ended == nullptr          ? ImportOutcome::Cancelled
+                                : ended->status == "True" ? ImportOutcome::Successful
+                                                          : ImportOutcome::Failed;
+  const std::string deleted =
+      pass.import.object.json().value("/metadata/deletionTimestamp"_json_pointer, std::string());
+  const auto end =
+      deleted.empty() ? Result<WallTime>(pass.parts.clock.wall()) : parse_rfc3339(deleted);
+  const auto start = parse_rfc3339(pass.import.object.creation_timestamp());
+  if (!start || !end) return;  // not an API server's object
+  pass.parts.outcomes->record(outcome, *end - *start);
+}
+
 // Nothing here changes the outcome, and our finalizer keeps the import until it is done (W8).
 Result<bool> clean_up_finished(Pass& pass) {
   if (!pass.import.object.has_finalizer(api::kCleanupFinalizer)) return true;
@@ -139,6 +155,7 @@ Result<bool> clean_up_finished(Pass& pass) {
   }
   TRY(pass.drop_finalizers(
       {api::kCancelledFinalizer, api::kRestoreFinalizer, api::kCleanupFinalizer}));
+  count_outcome(pass);
   return true;
 }
 

@@ -47,6 +47,28 @@ TEST(MetricsTest, EveryFamilyIsTold) {
   }
 }
 
+TEST(MetricsTest, ImportsThatEndedAreCountedUnderTheNamesThatPeopleKnow) {
+  imports::Outcomes outcomes;
+  outcomes.record(imports::ImportOutcome::Successful, std::chrono::seconds(60));
+  outcomes.record(imports::ImportOutcome::Successful, std::chrono::seconds(1000));
+  outcomes.record(imports::ImportOutcome::Cancelled, std::chrono::hours(2));
+  MetricsInput input;
+  input.outcomes = outcomes.counts();
+  const std::string text = metrics_text(input);
+  for (const char* line : {"# TYPE kubevirt_vmimport_duration histogram",
+                           "kubevirt_vmimport_counter{result=\"successful\"} 2",
+                           "kubevirt_vmimport_counter{result=\"failed\"} 0",
+                           "kubevirt_vmimport_counter{result=\"cancelled\"} 1",
+                           "kubevirt_vmimport_duration_bucket{result=\"successful\",le=\"60\"} 1",
+                           "kubevirt_vmimport_duration_bucket{result=\"successful\",le=\"3600\"} 2",
+                           "kubevirt_vmimport_duration_bucket{result=\"cancelled\",le=\"3600\"} 0",
+                           "kubevirt_vmimport_duration_bucket{result=\"cancelled\",le=\"+Inf\"} 1",
+                           "kubevirt_vmimport_duration_sum{result=\"successful\"} 1060",
+                           "kubevirt_vmimport_duration_count{result=\"failed\"} 0"}) {
+    EXPECT_TRUE(has_line(text, line)) << line << " in\n" << text;
+  }
+}
+
 TEST(MetricsTest, AStandbyTellsThatItIsNone) {
   EXPECT_TRUE(has_line(metrics_text({}), "vmferry_leader 0"));
 }

@@ -107,6 +107,45 @@ class StepFinishTest : public embedded::StoreFixture {
   StepResult last_;
 };
 
+// Rows LC-100 to LC-104: by how the import stands when its finalizers go, and once.
+TEST_F(StepFinishTest, AnImportIsCountedOnceByItsEnd) {
+  const struct {
+    const char* label;
+    const char* succeeded;  // the condition's status; empty: deleted before it ended
+    bool has_finalizers;
+    ImportOutcome outcome;
+    std::uint64_t counted;
+  } cases[] = {
+      {"LC-100", "True", true, ImportOutcome::Successful, 1},
+      {"LC-101", "False", true, ImportOutcome::Failed, 1},
+      {"LC-102, LC-103", "", true, ImportOutcome::Cancelled, 1},
+      {"LC-104", "", false, ImportOutcome::Cancelled, 0},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.label);
+    Outcomes outcomes;
+    parts_->outcomes = &outcomes;
+    memory_.plan.reset();
+    json finalizers = json::array();
+    if (c.has_finalizers) {
+      finalizers = {std::string(api::kCancelledFinalizer), std::string(api::kCleanupFinalizer)};
+    }
+    ASSERT_TRUE(store_->patch(kVirtualMachineImport, import_.key(),
+                              {{"metadata", {{"finalizers", finalizers}}}}, {}, {}));
+    for (int again = 0; again < 2; ++again) {
+      auto parsed = api::parse_import(*find("web", kVirtualMachineImport));
+      Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+      if (*c.succeeded != '\0') pass.set_condition("Succeeded", c.succeeded, "Reason", "text");
+      ASSERT_TRUE(clean_up_finished(pass));
+    }
+    EXPECT_EQ(outcomes.counts()[static_cast<std::size_t>(c.outcome)].imports, c.counted);
+    EXPECT_TRUE(find("web", kVirtualMachineImport)
+                    ->json()["metadata"]
+                    .value("finalizers", json::array())
+                    .empty());
+  }
+}
+
 TEST_F(StepFinishTest, AVmOfOursThatIsThereAlreadyIsGoneOnWith_Lc35) {
   make(kVirtualMachine, vm(import_));
   const std::string uid = find("web", kVirtualMachine)->uid();
