@@ -339,5 +339,27 @@ TEST_F(LifecycleTest, DeletedDuringTheCopyItGoesWithAllItMade_Lc103And105And106)
   }
 }
 
+// Whose a transfer is, a coordinator that has just started knows by the ledgers alone.
+TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsNotOpenedForTheNext) {
+  begin();
+  make_import();
+  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 2; }));
+  start();
+  make_import({{"targetVmName", "second"}}, {}, "second");
+  ASSERT_TRUE(pass_until([&] { return condition("Valid", "second") == "True/ValidationCompleted"; },
+                         "second"));
+  for (int i = 0; i < 20; ++i) {
+    clock_.advance(std::chrono::seconds(5));
+    static_cast<void>(pass("second"));
+  }
+  EXPECT_TRUE(ledger_of(*object("second"))->openings.empty());
+  ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "second"},
+                             kube::Propagation::Background, {}, {}));
+  ASSERT_TRUE(pass_until([&] { return !object("second"); }, "second"));
+  const json state = bed_->state();
+  EXPECT_EQ(state["transfers"].size(), 2u);
+  for (const json& transfer : state["transfers"]) EXPECT_TRUE(transfer["alive"].get<bool>());
+}
+
 }  // namespace
 }  // namespace vmferry::imports

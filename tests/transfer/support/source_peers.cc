@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 #include "common/fd.h"
@@ -74,8 +75,27 @@ int free_tcp_port() {
   return ntohs(address.sin_port);
 }
 
+namespace {
+
+// By the kernel's list, for a connection to find out would be the one that qemu-nbd serves.
+bool listens(const std::string& socket_path) {
+  constexpr const char* kAccepts = "00010000";
+  std::ifstream sockets("/proc/net/unix");
+  for (std::string line; std::getline(sockets, line);) {
+    std::istringstream fields(line);
+    std::string number, references, protocol, flags, type, state, inode, path;
+    fields >> number >> references >> protocol >> flags >> type >> state >> inode >> path;
+    if (path == socket_path && flags == kAccepts) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 bool wait_for_file(const std::string& path, std::chrono::milliseconds limit) {
-  return wait_until(limit, [&] { return std::filesystem::exists(path); });
+  return wait_until(limit, [&] {
+    return std::filesystem::exists(path) && (!std::filesystem::is_socket(path) || listens(path));
+  });
 }
 
 bool wait_for_port(int port, std::chrono::milliseconds limit) {

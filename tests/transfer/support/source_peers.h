@@ -31,6 +31,7 @@ class Workspace {
 
 bool has_program(const std::string& name);
 int free_tcp_port();
+// A socket also has to take connections: programs bind it a moment before.
 bool wait_for_file(const std::string& path,
                    std::chrono::milliseconds limit = std::chrono::seconds(10));
 bool wait_for_port(int port, std::chrono::milliseconds limit = std::chrono::seconds(10));
