@@ -26,14 +26,16 @@ Result<std::string> generate_value(const std::string& from, const RandomBelow& r
 
 // Replaces ${NAME} inside strings, and a string that is ${{NAME}} by the value as JSON (or as text
 // when it is no JSON), in keys and values at every depth. Names without a value stay. The result is
-// OpenShift's to the letter; where OpenShift breaks off (a list's item that becomes null, a key
-// that becomes a number), the value stands there. InvalidArgument when 4 MiB do not hold it.
+// OpenShift's to the letter, but that a number beyond 2^53 may be written in other digits of the
+// same double. Where OpenShift breaks off (a list's item that becomes null, a key that becomes a
+// number), the value stands there. InvalidArgument when 4 MiB do not hold it.
 Result<nlohmann::json> substitute_parameters(const nlohmann::json& node,
                                              const std::map<std::string, std::string>& values);
 
 // One object of a template as OpenShift gives it back: parameters in place, without a namespace
-// that names no parameter, with the template's own labels. InvalidArgument for a label that is no
-// text.
+// that names no parameter, with the template's own labels. Their keys are gone through once; in
+// OpenShift chance has it whether a key that took in another reference is gone through again.
+// InvalidArgument for a label that is no text.
 Result<nlohmann::json> expand_object(const nlohmann::json& object, const nlohmann::json& labels,
                                      const std::map<std::string, std::string>& values);
 
@@ -42,8 +44,8 @@ Result<nlohmann::json> expand_object(const nlohmann::json& object, const nlohman
 nlohmann::json filled_parameters(const nlohmann::json& parameters, const std::string& vm_name);
 
 // Their values as OpenShift takes them: the default, else what the generator makes, else nothing.
-// InvalidArgument for a broken generator, a default that is no text, a required one without a
-// value.
+// InvalidArgument for a broken generator, a default that is no text, a required one that
+// stays empty.
 Result<std::map<std::string, std::string>> parameter_values(const nlohmann::json& parameters,
                                                             const RandomBelow& random);
 
