@@ -7,12 +7,6 @@ namespace vmferry::imports {
 
 using nlohmann::json;
 
-json& object_at(json& parent, const char* key) {
-  json& child = parent[key];
-  if (!child.is_object()) child = json::object();
-  return child;
-}
-
 bool is_windows(const std::string& os) {
   const auto is = [&os](std::size_t at, char lower) { return (os[at] | 0x20) == lower; };
   return os.size() >= 3 && is(0, 'w') && is(1, 'i') && is(2, 'n');
