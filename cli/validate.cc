@@ -105,6 +105,8 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
   }
   const auto import = TRY(api::parse_import(*object));
   AssumedRate rate = TRY(rate_for(context, stage.reader(), flags, import));
+  const bool is_vmware = imports::provider_kind(import.spec) == ProviderKind::Vmware;
+  const VddkAgents agents = is_vmware ? stage.ask_for_vddk(context.stop) : VddkAgents();
   const Logger log = context.log;
   access::SubjectAccessReviews reviews(stage.writer(), context.clock);
   const imports::RehearsalParts parts{
@@ -114,6 +116,7 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
       .bytes_per_second = rate.bytes_per_second,
+      .vddk = agents.with > 0,
       .access = stage.scope().embedded ? nullptr : &reviews};
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);
@@ -124,6 +127,7 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
     view.replace(kube::types::kVirtualMachineImport, std::move(decided));
   }
   run.notes = notes_on(import);
+  if (is_vmware) run.notes.push_back(vddk_note(agents));
   return Answer{std::move(run), std::move(rate)};
 }
 

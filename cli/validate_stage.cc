@@ -2,7 +2,16 @@
 
 #include <unistd.h>
 
+#include "cli/telemetry.h"
+
 namespace vmferry::cli {
+namespace {
+
+// Of deploy/daemonset.
+constexpr const char* kAgentPods =
+    "app.kubernetes.io/name=vmferry,app.kubernetes.io/component=agent";
+
+}  // namespace
 
 Result<Stage> Stage::set(Context& context, const StageFlags& flags) {
   Stage stage;
@@ -17,6 +26,7 @@ Result<Stage> Stage::set(Context& context, const StageFlags& flags) {
     return stage;
   }
   const embedded::Home home = TRY(context.home());
+  stage.home_ = home;
   std::string path = home.store();
   if (::access(path.c_str(), F_OK) != 0) {
     stage.scratch_ = TRY(PrivateDirectory::make(""));
@@ -25,6 +35,20 @@ Result<Stage> Stage::set(Context& context, const StageFlags& flags) {
   stage.store_ = TRY(embedded::Store::open(path, context.clock));
   stage.scope_.template_directory = home.templates();
   return stage;
+}
+
+VddkAgents Stage::ask_for_vddk(std::stop_token stop) const {
+  if (cluster_) {
+    const auto pods = cluster_->reader().list(
+        kube::types::kPod, {.ns = scope_.config_namespace, .label_selector = kAgentPods}, stop);
+    if (pods) return vddk_agents_of_pods(pods->items);
+    return {.unknown_why = pods.error().message()};
+  }
+  auto telemetry = Telemetry::connect(*home_);
+  if (!telemetry) return {.unknown_why = telemetry.error().message()};
+  const auto agents = telemetry->agents(stop);
+  if (agents) return vddk_agents(*agents);
+  return {.unknown_why = "no coordinator runs here"};
 }
 
 }  // namespace vmferry::cli

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 
 #include "cli/context.h"
+#include "cli/vddk_agents.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/kube/rest/cluster.h"
 #include "transfer/sources/private_directory.h"
@@ -29,10 +32,13 @@ class Stage {
   kube::Writer& writer() const { return cluster_ ? cluster_->writer() : *store_; }
   // What the coordinator that works there goes by.
   const imports::ObservationScope& scope() const { return scope_; }
+  // Asks the coordinator that runs in the home; or looks at the agents' pods in the cluster.
+  VddkAgents ask_for_vddk(std::stop_token stop) const;
   // The namespace of what is asked without one; empty: the command line's.
   std::string ns() const { return cluster_ ? cluster_->ns() : std::string(); }
 
  private:
+  std::optional<embedded::Home> home_;
   std::unique_ptr<PrivateDirectory> scratch_;
   std::unique_ptr<embedded::Store> store_;
   std::unique_ptr<kube::Cluster> cluster_;

@@ -9,7 +9,6 @@
 #include "common/catalogue.h"
 #include "common/check.h"
 #include "coordinator/imports/template_processing.h"
-#include "coordinator/imports/vm_parts.h"
 #include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
@@ -226,6 +225,13 @@ class Substitution {
   std::size_t made_ = 0, scanned_ = 0;
 };
 
+// The member as an object; what stands there of another type is replaced.
+json& object_in(json& parent, const char* key) {
+  json& child = parent[key];
+  if (!child.is_object()) child = json::object();
+  return child;
+}
+
 // Whether some ${NAME} stands in a text.
 bool has_reference(const json& value) {
   if (!value.is_string()) return false;
@@ -334,19 +340,23 @@ Result<std::map<std::string, std::string>> template_labels(
 
 Result<json> expand_object(const json& object, const json& labels,
                            const std::map<std::string, std::string>& values) {
+  if (!object.is_object()) {
+    return coded_error(ErrorKind::InvalidArgument, code::kTemplate,
+                       "among its objects is one that is none");
+  }
   json made = TRY(substitute_parameters(object, values));
   const auto metadata = object.find("metadata");
   if (metadata != object.end() && metadata->is_object() && metadata->contains("namespace")) {
     const json& ns = (*metadata)["namespace"];
     if (ns.is_string() && ns != "") {
-      if (!has_reference(ns)) made["metadata"].erase("namespace");
+      if (!has_reference(ns)) object_in(made, "metadata").erase("namespace");
     } else {
-      made["metadata"]["namespace"] = "";
+      object_in(made, "metadata")["namespace"] = "";
     }
   }
   if (!labels.is_object()) return made;
   const auto added = TRY(template_labels(labels, values));
-  json& own = object_at(object_at(made, "metadata"), "labels");
+  json& own = object_in(object_in(made, "metadata"), "labels");
   // OpenShift reads labels as a whole: one that is no text hides them all.
   if (!std::ranges::all_of(own, [](const json& value) { return value.is_string(); })) {
     own = json::object();

@@ -209,5 +209,62 @@ TEST_F(ValidateClusterTest, TellsWhatAVmOfAVcenterWouldBecomeAndMakesNothing) {
   bed_->request("DELETE", storage + "/" + ns_);
 }
 
+// An encrypted disk can be read through VDDK alone: the answer depends on the cluster's agents.
+TEST_F(ValidateClusterTest, LooksWhetherAgentsWereGivenVddk) {
+  if (const std::string why = testing::VcsimBed::missing(); !why.empty()) GTEST_SKIP() << why;
+  testing::VcsimBed::Options options;
+  options.inventory = json::parse(R"({"datacenter": "DC0", "datastore": "LocalDS_0", "vms": [
+      {"name": "web", "guest_id": "rhel8_64Guest", "cpus": 2, "memory_mb": 2048, "power": "off",
+       "disks": [{"size_bytes": 4194304, "controller": "pvscsi", "key_id": "key-1"}]}]})");
+  const auto vcenter = testing::VcsimBed::start(options);
+  ASSERT_NE(vcenter, nullptr);
+  std::ofstream(directory_->path() + "/vm.yaml")
+      << fmt::format(R"(apiVersion: v1
+kind: Secret
+metadata: {{name: source}}
+stringData:
+  vmware: "{{apiUrl: {}, username: {}, password: '{}', thumbprint: '{}'}}"
+---
+apiVersion: v2v.kubevirt.io/v1beta1
+kind: VirtualMachineImport
+metadata: {{name: web}}
+spec:
+  providerCredentialsSecret: {{name: source}}
+  source: {{vmware: {{vm: {{name: web}}}}}}
+)",
+                     vcenter->url(), vcenter->user(), vcenter->password(), vcenter->sha1());
+  const auto encryption = [&](std::string& note) {
+    const json run =
+        json::parse(validate({"-f", directory_->path() + "/vm.yaml"}, {"--config-namespace", ns_}))
+            .at("items")
+            .at(0);
+    note = run["notes"].empty() ? "" : run["notes"].back().get<std::string>();
+    for (const json& finding : run["findings"]) {
+      if (finding["rule"] == "vmware.vm.encryption") return finding["level"].get<std::string>();
+    }
+    return run.dump(2);
+  };
+  std::string note;
+  EXPECT_EQ(encryption(note), "block");
+  EXPECT_THAT(note, ::testing::HasSubstr("none of 0 agents has VDDK"));
+
+  const std::string pods = "/api/v1/namespaces/" + ns_ + "/pods";
+  json agent = bed_->request(
+      "POST", pods,
+      {{"metadata",
+        {{"name", "vmferry-agent-x"},
+         {"labels",
+          {{"app.kubernetes.io/name", "vmferry"}, {"app.kubernetes.io/component", "agent"}}}}},
+       {"spec",
+        {{"containers", json::array({{{"name", "agent"},
+                                      {"image", "vmferry"},
+                                      {"args", {"--vddk-libdir=/opt/vddk"}}}})}}}});
+  EXPECT_EQ(encryption(note), "block") << "it is not ready";
+  agent["status"]["conditions"] = json::array({{{"type", "Ready"}, {"status", "True"}}});
+  bed_->request("PUT", pods + "/vmferry-agent-x/status", agent);
+  EXPECT_EQ(encryption(note), "warn");
+  EXPECT_THAT(note, ::testing::HasSubstr("1 of 1 agents' pods were given VDDK"));
+}
+
 }  // namespace
 }  // namespace vmferry::cli

@@ -56,6 +56,23 @@ def test_a_file_that_would_run_is_told_in_full_and_exits_0(scene):
         assert expected in text, text
 
 
+def test_what_only_vddk_can_read_is_judged_by_the_agents_that_run(scene):
+    encrypted = vmware_vm("web", [scene.images["odd-size"]], uuid=WEB_UUID)
+    encrypted["disks"][0]["key_id"] = "key-1"
+    vcenter = scene.vcenter(encrypted)
+    path = manifest(scene, vcenter)
+    code, (run,), _ = validate(scene, "-f", path)
+    levels = {each["rule"]: each["level"] for each in run["findings"]}
+    assert (code, levels["vmware.vm.encryption"]) == (1, "block"), run["findings"]
+    assert "could not be asked (no coordinator runs here)" in run["notes"][-1], run["notes"]
+    scene.ferry.up(1, None, "--vddk-stand-in", "file", "--vddk-stand-in", f"file={scene.directory}/{{path}}")
+    scene.ferry.wait_for(lambda: [each["vddk"] for each in scene.ferry.agents()] == [True], 30, "the agent")
+    code, (run,), _ = validate(scene, "-f", path)
+    levels = {each["rule"]: each["level"] for each in run["findings"]}
+    assert (code, levels["vmware.vm.encryption"]) == (0, "warn"), run["findings"]
+    assert run["notes"][-1] == "1 of 1 agents can read disks through VDDK"
+
+
 def test_asking_leaves_store_and_source_as_they_are(scene):
     vcenter = web(scene, power="on")
     scene.base(vcenter)

@@ -20,7 +20,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto filled = filled_parameters(source.value("parameters", nlohmann::json()), "name");
   const auto values = parameter_values(filled, always);
   if (!values) return 0;
-  (void)expand_object(source.value("objects", nlohmann::json()),
-                      source.value("labels", nlohmann::json()), *values);
+  const nlohmann::json objects = source.value("objects", nlohmann::json());
+  for (const nlohmann::json& object : objects) {
+    (void)expand_object(object, source.value("labels", nlohmann::json()), *values);
+  }
   return 0;
 }
