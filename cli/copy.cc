@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/copy_arguments.h"
 #include "cli/copy_report.h"
+#include "cli/limit_file.h"
 #include "cli/server_child.h"
 #include "common/bytes.h"
 #include "common/catalogue.h"
@@ -22,9 +23,10 @@ namespace {
 
 struct CopyFlags {
   std::vector<std::string> words;
-  bool imageio = false, progress = false, json = false;
+  bool imageio = false, json = false;
+  std::optional<bool> progress;  // nothing: where a person watches
   bool verify = true, verify_after = false, compare_source = false, start_over = false;
-  std::string journal, limit = "0", ca_file, thumbprint, hash = "xxh3-128";
+  std::string journal, limit = "0", limit_file, ca_file, thumbprint, hash = "xxh3-128";
   int workers = 0;
 };
 
@@ -119,7 +121,8 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
 
 Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
   // All that was typed is looked at before the target is opened, which drops what it held.
-  const std::uint64_t limit = TRY(parse_size(flags.limit));
+  const std::uint64_t limit = flags.limit_file.empty() ? TRY(parse_size(flags.limit))
+                                                       : TRY(LimitFile::read(flags.limit_file));
   const auto scratch = TRY(PrivateDirectory::make(""));
   DiskEndpoint endpoint = ends.source;
   endpoint.trust = TRY(trust_of(flags));
@@ -148,9 +151,11 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
                                                      : VerifyMode::ReadBack;
   options.compare_source_digest = flags.compare_source;
   Throttle throttle(context.clock, limit);
+  std::optional<LimitFile> limit_file;
+  if (!flags.limit_file.empty()) limit_file.emplace(context, flags.limit_file, throttle);
   CopyMonitor monitor;
   std::jthread reporter;
-  if (flags.progress) {
+  if (flags.progress.value_or(::isatty(STDERR_FILENO) == 1)) {
     reporter =
         std::jthread([&](std::stop_token ending) { report_progress(context, monitor, ending); });
   }
@@ -208,12 +213,19 @@ void add_copy(CLI::App& app, Context& context) {
       "begin anew when the source is not the one of the journal, instead of refusing");
   command->add_flag("--compare-source", flags->compare_source,
                     "with --imageio: compare with the digest that the server computes");
-  command->add_option("--limit", flags->limit, "bytes per second, such as 200M");
+  CLI::Option* limit =
+      command->add_option("--limit", flags->limit, "bytes per second, such as 200M");
+  command
+      ->add_option("--limit-file", flags->limit_file,
+                   "the limit is what FILE says, also when that changes during the copy")
+      ->type_name("FILE")
+      ->excludes(limit);
   command->add_option("--workers", flags->workers, "concurrent chunks; 0: as the source likes best")
       ->check(CLI::Range(0, 64));
   command->add_option("--cacert", flags->ca_file, "PEM file of the CA to trust")->type_name("FILE");
   command->add_option("--thumbprint", flags->thumbprint, "trust exactly this certificate");
-  command->add_flag("--progress", flags->progress, "show progress on stderr");
+  command->add_flag("--progress,!--no-progress", flags->progress,
+                    "show progress on stderr (default on a terminal)");
   command->add_flag("--json", flags->json, "print the figures as one line of JSON");
   command->add_option("--hash", flags->hash, "xxh3-128 or sha256")
       ->check(CLI::IsMember({"xxh3-128", "sha256"}))
@@ -222,6 +234,7 @@ void add_copy(CLI::App& app, Context& context) {
       "Examples:\n"
       "  vmferry copy --progress nbd://server/disk disk.img\n"
       "  vmferry copy --journal disk.journal https://server/disk-flat.vmdk /dev/vg/disk\n"
+      "  vmferry copy --limit-file rate nbd://server/disk disk.img    # echo 50M >rate: slower\n"
       "  vmferry copy [ nbdkit file disk.raw ] copy.img\n"
       "  vmferry copy --json [ qemu-nbd -f qcow2 disk.qcow2 ] null:\n");
   on_run(*command, context, [&context, flags] { return run_copy(context, *flags); });

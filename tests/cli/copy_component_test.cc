@@ -19,6 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::Bytes;
 using testing::CopyOutcome;
+using testing::CopyProgram;
 using testing::has_program;
 using ::testing::HasSubstr;
 using testing::Nbdkit;
@@ -229,6 +230,9 @@ TEST_F(CopyComponentTest, HelpHasExamplesAndWrongWordsAreBadInput) {
       {"target is a URL", {disk_path_, "nbd://host/"}, 3, "known are a file"},
       {"half a bracket", {"[", "nbdkit", "file", disk_path_, target_}, 3, "brackets"},
       {"bad limit", {disk_path_, target_, "--limit", "fast"}, 3, "fast"},
+      {"bad limit file", {disk_path_, target_, "--limit-file", no_certificate}, 3, "nothing"},
+      {"no limit file", {disk_path_, target_, "--limit-file", missing}, 1, "missing.img"},
+      {"two limits", {disk_path_, target_, "--limit", "1M", "--limit-file", disk_path_}, 3, "limit"},
       {"no digest to compare", {disk_path_, target_, "--compare-source"}, 3, "--imageio"},
       {"bad CA",
        {"https://localhost/x", target_, "--cacert", no_certificate},
@@ -255,6 +259,18 @@ TEST_F(CopyComponentTest, LimitHolds) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   // Six MiB but for the zeros; a bucket's worth passes at once.
   EXPECT_GT(std::chrono::steady_clock::now() - begin, 1s);
+}
+
+TEST_F(CopyComponentTest, TheLimitChangesWithItsFileWhileTheCopyRuns) {
+  const std::string rate = workspace_.write("rate", std::string("16K\n"));
+  CopyProgram copy(workspace_, {disk_path_, target_, "--limit-file", rate, "--progress"});
+  copy.wait_until_it_says("KiB/s");
+  workspace_.write("rate", std::string("fast"));
+  copy.wait_until_it_says("the limit stays as it is");
+  workspace_.write("rate", std::string("off"));
+  const CopyOutcome outcome = copy.wait();  // at 16 KiB/s it would take six minutes
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(testing::read_whole(target_, disk_.size()) == disk_);
 }
 
 }  // namespace

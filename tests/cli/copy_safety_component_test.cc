@@ -114,9 +114,9 @@ TEST_F(CopySafetyComponentTest, InterruptedItSavesTheJournalAndGoesOn) {
   const std::vector<std::string> words{disk_path_, target_, "--journal",
                                        workspace_.path("copy.journal"), "--json"};
   std::vector<std::string> slow = words;
-  slow.insert(slow.end(), {"--limit", "12M"});
+  slow.insert(slow.end(), {"--limit", "12M", "--progress"});
   CopyProgram first(workspace_, slow);
-  std::this_thread::sleep_for(1500ms);
+  first.wait_until_it_says("MiB/s");  // after two seconds of copying
   const auto begin = std::chrono::steady_clock::now();
   first.signal(SIGINT);
   const CopyOutcome stopped = first.wait();

@@ -40,6 +40,7 @@ std::vector<std::uint64_t> sample_offsets(std::uint64_t size, const std::vector<
     if (++beginnings == kDataBeginnings) break;
   }
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(samples.size());
   for (const std::uint64_t sample : samples) offsets.push_back(sample * kSampleBytes);
   return offsets;
 }

@@ -66,8 +66,8 @@ class OneJobCoordinator {
       welcome.lease = lease_;
       reply = welcome;
     } else if (const auto* beat = std::get_if<protocol::Heartbeat>(&received.message)) {
-      EXPECT_TRUE(
-          channel_->send(received.peer, protocol::HeartbeatAck{"one", beat->sequence}).ok());
+      // An agent that ends may be gone by now; any other one says it again.
+      (void)channel_->send(received.peer, protocol::HeartbeatAck{"one", beat->sequence});
       heard_ = true;
       no_slots_ = beat->free_slots == 0;
       if (auto second = second_.lock(); *second) {

@@ -54,6 +54,17 @@ void CopyProgram::signal(int number) const {
   if (pid_ > 0) ::kill(pid_, number);
 }
 
+void CopyProgram::wait_until_it_says(const std::string& word) const {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (text_of(err_path_).find(word) == std::string::npos) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      ADD_FAILURE() << "vmferry copy never said '" << word << "': " << text_of(err_path_);
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 CopyOutcome CopyProgram::wait(std::chrono::seconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   int status = 0;

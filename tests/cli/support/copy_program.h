@@ -31,6 +31,8 @@ class CopyProgram {
 
   pid_t pid() const { return pid_; }
   void signal(int number) const;
+  // Until it said `word` on stderr; fails the test when that takes longer than a minute.
+  void wait_until_it_says(const std::string& word) const;
   // Waits to the end. A program that takes longer than `limit` is killed and fails the test.
   CopyOutcome wait(std::chrono::seconds limit = std::chrono::seconds(60));
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <thread>
+
+#include "cli/context.h"
+#include "transfer/throttle.h"
+
+namespace vmferry::cli {
+
+// Follows a file that holds a rate ("200M"; "0", "off" or nothing at all: no limit) and keeps
+// `throttle` at it, so that a running copy is made slower or faster from outside. A change takes
+// effect within a second. A rate that cannot be read changes nothing and is told once, on stderr.
+class LimitFile {
+ public:
+  // The rate that the file holds now, in bytes per second; 0: unlimited. InvalidArgument for
+  // anything that is no rate, NotFound without the file.
+  static Result<std::uint64_t> read(const std::string& path);
+
+  LimitFile(Context& context, std::string path, Throttle& throttle);
+
+ private:
+  void follow(std::stop_token ending);
+
+  Context& context_;
+  const std::string path_;
+  Throttle& throttle_;
+  std::jthread thread_;
+};
+
+}  // namespace vmferry::cli
