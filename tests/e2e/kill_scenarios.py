@@ -9,7 +9,7 @@ class Import:
     """A VMware import of two disks."""
 
     name, crds, options, agents, disks = "an import", CRDS, (), True, 2
-    stride = 11  # of the sample
+    stride = 15  # of the sample
     least = 100  # points of a full sweep, which else tests less than it says
     spec = {}
 
