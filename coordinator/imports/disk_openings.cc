@@ -47,7 +47,6 @@ OpenedDisk from_override(const DiskOverride& chosen, const SourceDisk& disk) {
 // An oVirt disk is read by one transfer, which a new process of ours would take for that of whoever
 // asks first: so an import does not ask for what another one has opened.
 Result<void> check_nobody_else_reads(Pass& pass, const SourceDisk& disk) {
-  if (pass.provider_kind() != ProviderKind::Ovirt) return {};
   const auto all = TRY(pass.parts.reader.list(kube::types::kVirtualMachineImport, {}, pass.stop));
   for (const kube::Object& other : all.items) {
     if (other.uid() == pass.uid()) continue;
@@ -58,6 +57,23 @@ Result<void> check_nobody_else_reads(Pass& pass, const SourceDisk& disk) {
                        other.key().to_string());
   }
   return {};
+}
+
+// Writes down that this import opens the disk. Of two that come at once one is first.
+Result<void> note_intent(Pass& pass, const SourceDisk& disk) {
+  const auto write = [&]() -> Result<void> {
+    pass.ledger.openings[disk.id] = "";
+    return pass.save_ledger();
+  };
+  if (pass.provider_kind() != ProviderKind::Ovirt) return write();
+  if (!pass.parts.being_noted->lock()->try_emplace(disk.id, pass.uid()).second) {
+    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
+                       "disk '{}' is being opened for another import", disk.name);
+  }
+  Result<void> noted = check_nobody_else_reads(pass, disk);
+  if (noted) noted = write();
+  pass.parts.being_noted->lock()->erase(disk.id);
+  return noted;
 }
 
 // The first part that both name and that differs. The ways of reading a disk know more or less of
@@ -104,11 +120,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   DiskOpening opening;
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) {
-    if (entry == pass.ledger.openings.end()) {
-      TRY(check_nobody_else_reads(pass, disk));
-      pass.ledger.openings[disk.id] = "";
-      TRY(pass.save_ledger());
-    }
+    if (entry == pass.ledger.openings.end()) TRY(note_intent(pass, disk));
     opening = TRY(pass.provider->open_disk(*pass.memory.vm, wanted, pass.uid(), pass.stop));
     if (!opening.handle.empty()) {
       pass.ledger.openings[disk.id] = opening.handle;

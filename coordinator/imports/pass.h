@@ -57,6 +57,10 @@ struct OpenedDisk {
   std::string source_host{};  // budget group
 };
 
+// Source disks that an import is about to write into its ledger, and whose: by disk id, import uid.
+// What the ledgers do not tell yet.
+using DisksBeingNoted = Guarded<std::map<std::string, std::string>>;
+
 // What the reconciler works with; owned by the coordinator's main.
 struct ReconcilerParts {
   kube::Reader& reader;
@@ -71,6 +75,7 @@ struct ReconcilerParts {
   Guarded<std::map<JobId, Renewal>>& renewals;
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   Outcomes* outcomes = nullptr;                    // null: nobody counts
+  std::shared_ptr<DisksBeingNoted> being_noted = std::make_shared<DisksBeingNoted>();
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.

@@ -21,13 +21,6 @@ bool is_virtual_machine(const json& object) {
          candidate.api_version().starts_with("kubevirt.io/");
 }
 
-// A template's own "labels" go onto every object made from it.
-void add_template_labels(const json& template_labels, json& vm) {
-  if (!template_labels.is_object()) return;
-  json& labels = object_at(object_at(vm, "metadata"), "labels");
-  for (const auto& [key, value] : template_labels.items()) labels[key] = value;
-}
-
 // The source's disks and networks take the place of the template's.
 void clear_disks_and_networks(json& vm) {
   json& spec = object_at(vm, "spec");
@@ -73,20 +66,16 @@ Result<kube::Object> process_template(const TemplateMatch& match, const std::str
   const json& source = match.object.json();
   const std::string context = "template '" + match.object.name() + "'";
   const json parameters = source.value("parameters", json::array());
-  Result<std::map<std::string, std::string>> values =
-      parameter_values(parameters, vm_name, system_random());
+  auto values = parameter_values(filled_parameters(parameters, vm_name), system_random());
   if (!values) return std::move(values).error().with_context(context);
 
   const json objects = source.value("objects", json::array());
   for (const json& object : objects) {
     if (!is_virtual_machine(object)) continue;
-    auto substituted = substitute_parameters(object, *values);
-    if (!substituted) return std::move(substituted).error().with_context(context);
-    auto labels = substitute_parameters(source.value("labels", json()), *values);
-    if (!labels) return std::move(labels).error().with_context(context);
-    json vm = *std::move(substituted);
+    auto expanded = expand_object(object, source.value("labels", json()), *values);
+    if (!expanded) return std::move(expanded).error().with_context(context);
+    json vm = *std::move(expanded);
     vm["apiVersion"] = kube::types::kVirtualMachine.api_version;
-    add_template_labels(*labels, vm);
     clear_disks_and_networks(vm);
     set_labels(match, vm_name, vm);
     set_display_name(match, vm);

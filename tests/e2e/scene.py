@@ -44,10 +44,14 @@ class Scene:
         inventory.setdefault("datastore", "LocalDS_0")
         return self._start(peers.Vcenter, self.directory / f"vcenter-{len(self.running)}", self.pki, list(vms), **inventory)
 
-    def engine(self, *vms, imageio="auto", host=None, told=False, **bed):
+    def engine(self, *vms, imageio="auto", host=None, told=False, apart=None, **bed):
         settings = dict(FAST_ENGINE, **bed.pop("engine", {}))
         return self._start(peers.OvirtEngine, self.directory / f"engine-{len(self.running)}", self.pki,
-                           dict({"engine": settings, "vms": list(vms)}, **bed), imageio, host, told)
+                           dict({"engine": settings, "vms": list(vms)}, **bed), imageio, host, told, apart)
+
+    def ovirt_host(self):
+        """For engine(apart=...): the real daemon in a process of its own, so that engine and host die one by one."""
+        return self._start(peers.OvirtHost, self.directory / f"host-{len(self.running)}", self.pki)
 
     def nbd(self, directory, **options):
         return self._start(peers.NbdServer, directory, self.directory / f"nbd-{len(self.running)}.log", **options)

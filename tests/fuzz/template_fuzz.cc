@@ -17,9 +17,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const nlohmann::json source = vmferry::kube::parse_bounded_json(text);
   if (!source.is_object()) return 0;
-  const auto values =
-      parameter_values(source.value("parameters", nlohmann::json()), "name", always);
+  const auto filled = filled_parameters(source.value("parameters", nlohmann::json()), "name");
+  const auto values = parameter_values(filled, always);
   if (!values) return 0;
-  (void)substitute_parameters(source.value("objects", nlohmann::json()), *values);
+  (void)expand_object(source.value("objects", nlohmann::json()),
+                      source.value("labels", nlohmann::json()), *values);
   return 0;
 }

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -132,13 +133,47 @@ class Vcenter(Process):
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items() if value is not None)
 
 
-class OvirtEngine(Process):
+class Restartable(Process):
+    """A process that can be killed and started again, with its log going on."""
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+
+    def start_again(self):
+        Process.__init__(self, self.command, self.log, ready_line=True)
+
+
+class OvirtHost(Restartable):
+    """A host with the real imageio daemon that lives and dies by itself (tests/support/ovirt/host.py)."""
+
+    def __init__(self, directory, pki):
+        directory = pathlib.Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        python = imageio_python()
+        if not python:
+            raise Missing("no ovirt-imageio: set OVIRT_IMAGEIO_VENV")
+        self.runtime = tempfile.mkdtemp(prefix="ovirthost.")  # Unix sockets need a short path
+        self.command = [PYTHON, SUPPORT / "ovirt/host.py", "--runtime", self.runtime, "--state", directory, "--cert",
+                        pki / "engine.pem", "--key", pki / "engine.key", "--ca", pki / "ca.pem", "--imageio-python",
+                        python, "--exit-with-parent", "--port", free_port()]
+        super().__init__(self.command, directory / "host.log", ready_line=True)
+
+    def stop(self, patience=20):
+        code = super().stop(patience)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+        return code
+
+
+class OvirtEngine(Restartable):
     """The test engine with a bed tree (tests/support/ovirt/README.md)."""
 
     user, password = OVIRT_USER, PASSWORD
 
-    def __init__(self, directory, pki, bed, imageio="auto", host=None, told=False):
-        """`host`: a directory of make_pki(..., "host") whose certificate the host has instead of the engine's; told:
+    def __init__(self, directory, pki, bed, imageio="auto", host=None, told=False, apart=None):
+        """`apart`: an OvirtHost that has the images; such an engine can be killed and started again.
+        `host`: a directory of make_pki(..., "host") whose certificate the host has instead of the engine's; told:
         the engine gives out its authority, as real ones do."""
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -151,10 +186,13 @@ class OvirtEngine(Process):
             command += ["--imageio-cert", host / "host.pem", "--imageio-key", host / "host.key",
                         "--internal-ca" if told else "--host-ca", host / "ca.pem"]
         python = imageio_python()
-        if python and imageio != "builtin":
+        if apart:
+            command += ["--host", apart.ready["socket"], "--listen", f"127.0.0.1:{free_port()}"]
+        elif python and imageio != "builtin":
             command += ["--imageio", "real", "--imageio-python", python]
         else:
             command += ["--imageio", "builtin"]
+        self.command, self.database = command, directory / "state/engine.json"
         super().__init__(command, directory / "engine.log", ready_line=True)
         self.url, self.ca = self.ready["url"], (pki / "ca.pem").read_text()
 

@@ -1,10 +1,7 @@
 #include <algorithm>
-#include <memory>
 
 #include "common/catalogue.h"
-#include "coordinator/imports/steps.h"
-#include "coordinator/volumes/directories.h"
-#include "tests/coordinator/embedded/store_support.h"
+#include "tests/coordinator/imports/finish_fixture.h"
 
 namespace vmferry::imports {
 namespace {
@@ -17,35 +14,18 @@ using nlohmann::json;
 
 // The last steps of an import whose disk "web-boot" is copied, against objects in a store, and CDI
 // played by the test.
-class AdoptionTest : public embedded::StoreFixture {
+class AdoptionTest : public FinishFixture {
  protected:
   AdoptionTest() {
-    import_ = make(kVirtualMachineImport, import("web"));
-    json owner = owner_json(true);
     make(kPersistentVolumeClaim,
-         kube::Object(json{
-             {"metadata", {{"name", "web-boot"}, {"namespace", "n"}, {"ownerReferences", {owner}}}},
-             {"spec",
-              {{"accessModes", {"ReadWriteMany"}},
-               {"storageClassName", "fast"},
-               {"volumeMode", "Block"}}}}));
-    Fleet::Options options;
-    options.state_directory = dir_.path("fleet");
-    options.keys = CurveKeys::generate();
-    auto fleet = Fleet::start(std::move(options), clock_, log_);
-    EXPECT_TRUE(fleet) << to_string(fleet.error());
-    fleet_ = *std::move(fleet);
-    parts_ = std::make_unique<ReconcilerParts>(ReconcilerParts{.reader = *store_,
-                                                               .writer = *store_,
-                                                               .volumes = volumes_,
-                                                               .fleet = *fleet_,
-                                                               .providers = providers_,
-                                                               .events = events_,
-                                                               .clock = clock_,
-                                                               .log = log_,
-                                                               .settings = {.embedded = false},
-                                                               .renewals = renewals_});
-    plan_.vm_name = "web";
+         kube::Object(json{{"metadata",
+                            {{"name", "web-boot"},
+                             {"namespace", "n"},
+                             {"ownerReferences", json::array({owner_json(import_, true)})}}},
+                           {"spec",
+                            {{"accessModes", {"ReadWriteMany"}},
+                             {"storageClassName", "fast"},
+                             {"volumeMode", "Block"}}}}));
     plan_.data_volumes = true;
     plan_.disks = {{.source_id = "1",
                     .name = "boot",
@@ -55,32 +35,8 @@ class AdoptionTest : public embedded::StoreFixture {
                     .access_mode = "ReadWriteMany",
                     .size_bytes = 1 << 20,
                     .request_bytes = 1 << 20}};
-    plan_.vm =
-        json{{"apiVersion", "kubevirt.io/v1"},
-             {"kind", "VirtualMachine"},
-             {"metadata", {{"name", "web"}, {"namespace", "n"}, {"ownerReferences", {owner}}}},
-             {"spec", {{"runStrategy", "Halted"}}}};
   }
-  json owner_json(bool controller) const {
-    return {{"apiVersion", kVirtualMachineImport.api_version},
-            {"kind", kVirtualMachineImport.kind},
-            {"name", "web"},
-            {"uid", import_.uid()},
-            {"controller", controller},
-            {"blockOwnerDeletion", true}};
-  }
-  Result<StepResult> run(Result<StepResult> (*step)(Pass&)) {
-    memory_.plan = plan_;
-    const auto object = find("web", kVirtualMachineImport);
-    auto parsed = api::parse_import(*object);
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
-    return step(pass);
-  }
-  StepResult::Kind adopt() {
-    auto result = run(adopt_disks);
-    EXPECT_TRUE(result) << to_string(result.error());
-    return result ? result->kind : StepResult::Kind::Failed;
-  }
+  StepResult::Kind adopt() { return ends(adopt_disks); }
   // What CDI's controller does with a DataVolume whose claim is there already.
   void play_cdi() {
     const auto volume = find("web-boot", kDataVolume);
@@ -103,17 +59,6 @@ class AdoptionTest : public embedded::StoreFixture {
     ASSERT_TRUE(store_->patch_status(kDataVolume, volume->key(),
                                      {{"status", {{"phase", "Succeeded"}}}}, {}));
   }
-
-  Logger log_;
-  ProviderPool providers_{make_provider, log_};
-  kube::EventRecorder events_{*store_, *store_, clock_, log_};
-  volumes::DirectoryVolumes volumes_{*store_, *store_, dir_.root()};
-  Guarded<std::map<JobId, Renewal>> renewals_;
-  std::unique_ptr<Fleet> fleet_;
-  std::unique_ptr<ReconcilerParts> parts_;
-  ImportMemory memory_;
-  ImportPlan plan_;
-  kube::Object import_;
 };
 
 TEST_F(AdoptionTest, WithoutCdiNothingIsAdopted) {

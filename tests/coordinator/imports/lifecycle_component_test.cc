@@ -380,5 +380,66 @@ TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsNotOpenedForTheNext) {
   for (const json& transfer : state["transfers"]) EXPECT_TRUE(transfer["alive"].get<bool>());
 }
 
+// An engine that does not lock a disk while it is read, so that only the ledgers tell.
+TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsLeftToItAlsoWhereTheEngineWouldGiveIt) {
+  begin();
+  make_import();
+  ASSERT_TRUE(pass_until([&] { return ledger_of(*object())->openings.size() == 2; }));
+  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 2; }));
+  start();
+  const auto unlock = [&] {
+    for (const char* disk : {"boot", "data"}) bed_->post("/disk", {{"id", disk}, {"status", "ok"}});
+  };
+  unlock();
+  make_import({{"targetVmName", "second"}}, {}, "second");
+  ASSERT_TRUE(pass_until([&] { return condition("Processing", "second") == "True/CopyingDisks"; },
+                         "second"));
+  for (int i = 0; i < 20; ++i) {
+    clock_.advance(std::chrono::seconds(5));
+    const auto outcome = pass("second");
+    ASSERT_TRUE(outcome) << to_string(outcome.error());
+  }
+  EXPECT_TRUE(ledger_of(*object("second"))->openings.empty());
+  EXPECT_EQ(bed_->state()["transfers"].size(), 2u);
+  EXPECT_EQ(condition("Succeeded", "second"), "");
+
+  // It has its turn when the first has ended.
+  ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
+                             kube::Propagation::Background, {}, {}));
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 4; }, "second"));
+  const json transfers = bed_->state()["transfers"];
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(transfers[i]["alive"], i >= 2) << transfers[i];
+}
+
+// Between the look at the others' ledgers and the entry in its own, another import's pass runs.
+TEST_F(LifecycleTest, OfTwoImportsThatOpenADiskAtOnceOneIsFirst) {
+  begin();
+  make_import();
+  make_import({{"targetVmName", "second"}}, {}, "second");
+  bool inside = false;
+  spoiled_->spoil = [&](std::string_view verb, const kube::ResourceType& type,
+                        const std::string& name) -> std::optional<Error> {
+    if (verb == "patch" && type.kind == "VirtualMachineImport" && name == "web" && !inside) {
+      inside = true;
+      clock_.advance(std::chrono::seconds(5));
+      static_cast<void>(pass("second"));
+      inside = false;
+    }
+    return std::nullopt;
+  };
+  const auto openings = [&](const std::string& name) { return ledger_of(*object(name))->openings; };
+  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 2; }));
+  for (int i = 0; i < 5; ++i) {
+    clock_.advance(std::chrono::seconds(5));
+    static_cast<void>(pass());
+    static_cast<void>(pass("second"));
+  }
+  const auto ours = openings("web"), theirs = openings("second");
+  EXPECT_EQ(ours.size() + theirs.size(), 2u);
+  for (const auto& [disk, handle] : ours) EXPECT_FALSE(theirs.contains(disk)) << disk;
+  EXPECT_EQ(bed_->state()["transfers"].size(), 2u);
+}
+
 }  // namespace
 }  // namespace vmferry::imports

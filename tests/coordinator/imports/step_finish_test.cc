@@ -1,12 +1,7 @@
 // The last steps of an import whose disks are copied (LC-n is row n of lifecycle.md 13).
 #include <gmock/gmock.h>
 
-#include <memory>
-
-#include "coordinator/imports/steps.h"
-#include "coordinator/volumes/directories.h"
-#include "tests/coordinator/embedded/store_support.h"
-#include "tests/coordinator/imports/spoiled_store.h"
+#include "tests/coordinator/imports/finish_fixture.h"
 
 namespace vmferry::imports {
 namespace {
@@ -16,64 +11,12 @@ using kube::types::kVirtualMachineImport;
 using kube::types::kVirtualMachineInstance;
 using nlohmann::json;
 
-class StepFinishTest : public embedded::StoreFixture {
+class StepFinishTest : public FinishFixture {
  protected:
-  StepFinishTest() {
-    import_ = make(kVirtualMachineImport, import("web"));
-    Fleet::Options options;
-    options.state_directory = dir_.path("fleet");
-    options.keys = CurveKeys::generate();
-    auto fleet = Fleet::start(std::move(options), clock_, log_);
-    EXPECT_TRUE(fleet) << to_string(fleet.error());
-    fleet_ = *std::move(fleet);
-    parts_ = std::make_unique<ReconcilerParts>(ReconcilerParts{.reader = spoiled_,
-                                                               .writer = spoiled_,
-                                                               .volumes = volumes_,
-                                                               .fleet = *fleet_,
-                                                               .providers = providers_,
-                                                               .events = events_,
-                                                               .clock = clock_,
-                                                               .log = log_,
-                                                               .settings = {.embedded = false},
-                                                               .renewals = renewals_});
-    plan_.vm_name = "web";
-    plan_.vm = vm(import_).json();
-  }
-  static kube::Object vm(const kube::Object& owner) {
-    return kube::Object(
-        json{{"apiVersion", "kubevirt.io/v1"},
-             {"kind", "VirtualMachine"},
-             {"metadata",
-              {{"name", "web"},
-               {"namespace", "n"},
-               {"annotations", {{std::string(api::kRunStrategy), "RerunOnFailure"}}},
-               {"ownerReferences",
-                {{{"apiVersion", kVirtualMachineImport.api_version},
-                  {"kind", kVirtualMachineImport.kind},
-                  {"name", owner.name()},
-                  {"uid", owner.uid()},
-                  {"controller", true},
-                  {"blockOwnerDeletion", true}}}}}},
-             {"spec", {{"runStrategy", "Halted"}}}});
-  }
-  Result<StepResult> run(Result<StepResult> (*step)(Pass&)) {
-    memory_.plan = plan_;
-    auto parsed = api::parse_import(*find("web", kVirtualMachineImport));
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
-    auto result = step(pass);
-    status_ = pass.import.status;
-    return result;
-  }
-  StepResult::Kind ends(Result<StepResult> (*step)(Pass&)) {
-    auto result = run(step);
-    EXPECT_TRUE(result) << to_string(result.error());
-    last_ = result ? *result : StepResult{};
-    return result ? result->kind : StepResult::Kind::Failed;
-  }
   void start_is_wanted() {
     ASSERT_TRUE(store_->patch(kVirtualMachineImport, import_.key(), {{"spec", {{"startVm", true}}}},
                               {}, {}));
-    make(kVirtualMachine, vm(import_));
+    make(kVirtualMachine, vm_of(import_));
   }
   // KubeVirt's instance of the VM.
   void instance(const std::string& phase) {
@@ -91,20 +34,6 @@ class StepFinishTest : public embedded::StoreFixture {
     const api::Condition* found = api::find_condition(status_.conditions, type);
     return found == nullptr ? "" : found->status + "/" + found->reason;
   }
-
-  Logger log_;
-  SpoiledStore spoiled_{*store_};
-  ProviderPool providers_{make_provider, log_};
-  kube::EventRecorder events_{spoiled_, spoiled_, clock_, log_};
-  volumes::DirectoryVolumes volumes_{spoiled_, spoiled_, dir_.root()};
-  Guarded<std::map<JobId, Renewal>> renewals_;
-  std::unique_ptr<Fleet> fleet_;
-  std::unique_ptr<ReconcilerParts> parts_;
-  ImportMemory memory_;
-  ImportPlan plan_;
-  kube::Object import_;
-  api::ImportStatus status_;
-  StepResult last_;
 };
 
 // Rows LC-100 to LC-104: by how the import stands when its finalizers go, and once.
@@ -147,14 +76,14 @@ TEST_F(StepFinishTest, AnImportIsCountedOnceByItsEnd) {
 }
 
 TEST_F(StepFinishTest, AVmOfOursThatIsThereAlreadyIsGoneOnWith_Lc35) {
-  make(kVirtualMachine, vm(import_));
+  make(kVirtualMachine, vm_of(import_));
   const std::string uid = find("web", kVirtualMachine)->uid();
   EXPECT_EQ(ends(create_vm), StepResult::Kind::Done);
   EXPECT_EQ(find("web", kVirtualMachine)->uid(), uid);
 }
 
 TEST_F(StepFinishTest, AForeignVmOfTheNameIsWaitedForAndUntouched_Lc36) {
-  make(kVirtualMachine, vm(make(kVirtualMachineImport, import("other"))));
+  make(kVirtualMachine, vm_of(make(kVirtualMachineImport, import("other"))));
   const json before = find("web", kVirtualMachine)->json();
   EXPECT_EQ(ends(create_vm), StepResult::Kind::Again);
   EXPECT_EQ(condition("Valid"), "False/DuplicateTargetVMName");

@@ -185,6 +185,68 @@ api::VirtualMachineImport good(bool ovirt = true) {
   return import;
 }
 
+// Whatever the two lead to: which of them would win is nothing to guess.
+TEST(CheckRequestTest, Val90And91ASourceMappedTwiceIsToldOnceAndNamed) {
+  using Items = std::vector<api::NetworkMappingItem>;
+  const auto to = [](api::NetworkMappingItem item, const char* name) {
+    item.target.name = name;
+    return item;
+  };
+  const auto name = [&](const char* type, const char* target = "a") {
+    return to(net({}, "n/p", type), target);
+  };
+  const auto id = [&](const char* type, const char* target = "a") {
+    return to(net("x", {}, type), target);
+  };
+  const struct {
+    const char* what;
+    Items items;
+    std::vector<std::string> sources;  // named in the findings, one each
+  } cases[] = {
+      {"VAL-90 pod and pod", {name("pod"), name("pod")}, {"name 'n/p'"}},
+      {"VAL-90 pod and multus", {name("pod"), name("multus")}, {"name 'n/p'"}},
+      {"VAL-90 multus and pod", {name("multus"), name("pod")}, {"name 'n/p'"}},
+      {"VAL-90 multus and another", {name("multus"), name("multus", "b")}, {"name 'n/p'"}},
+      {"VAL-90 no type and multus", {net({}, "n/p", {}), name("multus")}, {"name 'n/p'"}},
+      {"VAL-90 three times", {name("pod"), name("multus"), name("pod")}, {"name 'n/p'"}},
+      {"VAL-90 the second by id as well",
+       {name("pod"), to(net("x", "n/p", "multus"), "a")},
+       {"name 'n/p'"}},
+      {"VAL-90 an empty id tells nothing apart",
+       {to(net("", "n/p", "pod"), ""), name("multus")},
+       {"name 'n/p'"}},
+      {"VAL-91 pod and multus", {id("pod"), id("multus")}, {"id 'x'"}},
+      {"VAL-91 one with a name", {id("pod"), to(net("x", "n/p", "multus"), "a")}, {"id 'x'"}},
+      {"VAL-90 and VAL-91 in one list",
+       {name("pod"), id("pod"), name("multus"), id("multus")},
+       {"id 'x'", "name 'n/p'"}},
+      {"names that differ in case are two", {name("pod"), net({}, "N/p", "pod")}, {}},
+      {"other names", {name("pod"), net({}, "n/q", "pod")}, {}},
+      {"ids tell equal names apart", {net("x", "n/p", "pod"), net("y", "n/p", "pod")}, {}},
+      {"one by id, one by name", {id("pod"), name("pod")}, {}},
+  };
+  for (const bool ovirt : {true, false}) {
+    const std::string rule = ovirt ? "network.source.duplicate" : "vmware.network.source.duplicate";
+    for (const auto& c : cases) {
+      SCOPED_TRACE(c.what);
+      api::VirtualMachineImport import = good(ovirt);
+      (ovirt ? import.spec.ovirt : import.spec.vmware)->mappings->networks = c.items;
+      std::vector<std::string> texts;
+      for (const Finding& finding : check_request(import)) {
+        if (finding.rule != rule) continue;
+        EXPECT_EQ(finding.level, FindingLevel::Block);
+        EXPECT_NE(finding.remedy, "");
+        texts.push_back(finding.text);
+      }
+      std::vector<std::string> expected;
+      for (const std::string& source : c.sources) {
+        expected.push_back("networkMappings has the source " + source + " twice");
+      }
+      EXPECT_EQ(texts, expected);
+    }
+  }
+}
+
 TEST(CheckRequestTest, KnowsTheAdmissionRules) {
   using Import = api::VirtualMachineImport;
   struct Case {

@@ -86,6 +86,7 @@ class Control:
             disk = _named(self._engine.model.all_disks(), tree)
             disk.status = tree.get("status", disk.status)
             disk.size = tree.get("provisioned_size", disk.size)
+            self._engine.model.commit()
         return {}
 
     def _imageio_fault(self, tree):

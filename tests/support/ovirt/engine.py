@@ -5,7 +5,6 @@ import argparse
 import collections
 import json
 import os
-import queue
 import shutil
 import signal
 import sys
@@ -13,13 +12,16 @@ import tempfile
 import threading
 
 import control
+import imageio_apart
 import imageio_builtin
 import imageio_proxy
 import imageio_real
 import inventory
 import rest
+from database import Database
 from faults import Injected
 from imageio_api import ImageioError
+from main_thread import MainThread
 from power import Power
 from qemu_nbd import NbdServers
 from sessions import Sessions
@@ -28,41 +30,6 @@ from views import Views
 from vm_view import API
 
 Tls = collections.namedtuple("Tls", "cert key ca")
-
-
-class MainThread:
-    """Runs functions on the main thread, which lives as long as the children it starts."""
-
-    def __init__(self):
-        self._calls = queue.Queue()
-        self._stopping = False
-
-    def call(self, function):
-        """From any thread: runs function on the main thread, waits, re-raises."""
-        done, failure = threading.Event(), []
-
-        def run():
-            try:
-                function()
-            except Exception as error:  # handed to the caller, whose business it is
-                failure.append(error)
-            done.set()
-        self._calls.put(run)
-        done.wait()
-        if failure:
-            raise ValueError(str(failure[0]))
-
-    def stop(self, *_signal):
-        self._stopping = True
-
-    def loop(self, parent):
-        """Returns after stop(), or when our parent is no longer `parent` (0: do not look)."""
-        while not self._stopping:
-            try:
-                self._calls.get(timeout=0.2)()
-            except queue.Empty:
-                if parent and os.getppid() != parent:
-                    return
 
 
 def parse_arguments():
@@ -76,7 +43,9 @@ def parse_arguments():
     parser.add_argument("--internal-ca", help="what pki-resource serves; default --ca")
     parser.add_argument("--host-ca", help="what the proxy trusts hosts by; default --internal-ca")
     parser.add_argument("--inventory", required=True, metavar="bed.json")
-    parser.add_argument("--state", required=True, metavar="DIR", help="logs go here")
+    parser.add_argument("--state", required=True, metavar="DIR",
+                        help="logs go here, and what an engine started again there still knows")
+    parser.add_argument("--host", metavar="SOCKET", help="of a host.py that outlives this engine")
     parser.add_argument("--user", default="admin@internal")
     parser.add_argument("--password-file", required=True)
     parser.add_argument("--imageio", choices=("real", "builtin", "auto"), default="auto")
@@ -90,6 +59,8 @@ def choose_imageio(arguments, settings, runtime_dir):
 
     A host with a certificate of its own has a proxy beside the engine, with the engine's.
     """
+    if arguments.host:
+        return imageio_apart.HostApart(arguments.host)
     host_ca = os.path.abspath(arguments.host_ca or arguments.internal_ca or arguments.ca)
     tls = Tls(os.path.abspath(arguments.imageio_cert or arguments.cert),
               os.path.abspath(arguments.imageio_key or arguments.key), host_ca)
@@ -140,6 +111,8 @@ def run(arguments, runtime_dir):
                control.Server(control.Control(engine, imageio, main_thread.call))]
     try:
         imageio.start()
+        if arguments.host:
+            Database(os.path.join(arguments.state, "engine.json")).open(model, transfers)
         for server in servers:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1},
                              daemon=True).start()

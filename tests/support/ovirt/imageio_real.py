@@ -49,7 +49,8 @@ class RealImageio:
 
     kind = "real"
 
-    def __init__(self, python, tls, settings, runtime_dir, state_dir, name="imageio"):
+    def __init__(self, python, tls, settings, runtime_dir, state_dir, name="imageio",
+                 port=0):
         self._command = [python, os.path.join(os.path.dirname(python), "ovirt-imageio")]
         self._log_path = os.path.join(state_dir, name + ".log")
         self._conf_dir = os.path.join(state_dir, name)
@@ -58,7 +59,7 @@ class RealImageio:
                         "remove_timeout": settings["remove_timeout"], "control": self._control,
                         "cert": tls.cert, "key": tls.key, "ca": tls.ca}
         self._process = None
-        self._port = None
+        self.port = port
 
     @staticmethod
     def is_usable(python):
@@ -69,15 +70,16 @@ class RealImageio:
     def start(self):
         # The daemon cannot tell a port it chose itself; another program may take ours
         # between the probe and the start, so try a few times.
+        chosen = self.port
         for _ in range(5):
-            self._port = _free_port()
+            self.port = chosen or _free_port()
             if self._launch():
                 return
         raise ImageioError("ovirt-imageio did not start; see " + self._log_path)
 
     def _launch(self):
         os.makedirs(os.path.join(self._conf_dir, "conf.d"), exist_ok=True)
-        config = _CONFIG.format(port=self._port, **self._values)
+        config = _CONFIG.format(port=self.port, **self._values)
         with open(os.path.join(self._conf_dir, "conf.d", "50-bed.conf"), "w",
                   encoding="utf-8") as file:
             file.write(config)
@@ -105,7 +107,7 @@ class RealImageio:
             processes.end(self._process)
 
     def url(self, host):
-        return "https://%s:%d" % (host or "127.0.0.1", self._port)
+        return "https://%s:%d" % (host or "127.0.0.1", self.port)
 
     def proxy_url(self):
         return self.url(None)

@@ -134,6 +134,7 @@ class Inventory:
 
     def __init__(self, bed, directory):
         self.lock = threading.RLock()
+        self.commit = lambda: None  # keeps what changed, where a database is open; lock held
         self.directory = directory
         unknown = set(bed.get("engine", {})) - set(ENGINE_DEFAULTS)
         if unknown:

@@ -25,6 +25,7 @@ class Power:
         if vm.status == "powering_down":
             return
         vm.status = "powering_down"
+        self._model.commit()
         if vm.shutdown_seconds is not None:
             self._later(vm, vm.shutdown_seconds, "powering_down", "down")
         elif vm.ignores_shutdown:
@@ -45,6 +46,7 @@ class Power:
                             "Please try again in a few minutes." % ", ".join(locked))
         vm.status = "wait_for_launch"
         vm.start_time, vm.stop_time = int(time.time() * 1000), None
+        self._model.commit()
         self._later(vm, vm.start_seconds / 2, "wait_for_launch", "powering_up")
         self._later(vm, vm.start_seconds, "powering_up", "up")
 
@@ -62,6 +64,7 @@ class Power:
             vm.stop_time = int(time.time() * 1000)
         elif vm.is_alive() and not was_alive:
             vm.start_time, vm.stop_time = int(time.time() * 1000), None
+        self._model.commit()
 
     def _later(self, vm, seconds, expected, status):
         def change():

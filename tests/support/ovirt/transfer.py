@@ -25,6 +25,9 @@ CLOSING = {"finalizing_success": "finished_success", "finalizing_failure": "fini
            "cancelled_system": "finalizing_cleanup"}
 PHASES = ("initializing", "transferring", "resuming") + PAUSED + FINISHED + tuple(CLOSING)
 
+_KEPT = ("id", "phase", "phases", "calls", "direction", "timeout_policy", "inactivity_timeout",
+         "shallow", "url", "proxy_url", "ticket", "failure", "unlocked")
+
 _FROM = {
     "extend": ("initializing", "transferring", "resuming") + PAUSED,
     "pause": ("transferring",),
@@ -49,6 +52,7 @@ class Transfer:
         self.url = self.proxy_url = self.ticket = None
         self.active, self.transferred, self.finished_at = False, 0, None
         self.failure = None
+        self.unlocked = False  # it has let go of its disk
         self._override = None
         self._touched = time.monotonic()
         self._auto_extend = True
@@ -63,6 +67,28 @@ class Transfer:
     def start(self):
         self._thread.start()
 
+    def record(self):
+        """What restore() takes. Lock held."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        kept.update({"disk": self.disk.id, "layer": self.layer.id, "host": self.host.id,
+                     "by_snapshot": self.by_snapshot, "image_format": self.format,
+                     "server": getattr(self._server, "path", None)})
+        return kept
+
+    def restore(self, record):
+        """Takes the place of an earlier engine's transfer, before start(). Lock held."""
+        for name in _KEPT:
+            setattr(self, name, record[name])
+        if record["server"]:
+            self._server = self._imageio.server(record["server"])
+
+    def start_restored(self):
+        """Goes on, unless all was done before the engine was killed. Lock held."""
+        if self.unlocked:
+            self.finished_at = time.monotonic()
+        else:
+            self.start()
+
     def join(self, timeout):
         self._thread.join(timeout)
 
@@ -70,6 +96,7 @@ class Transfer:
         """Does an action; returns None or why it is refused. Lock held."""
         allowed = self.phase in _FROM[action]
         self.calls.append({"call": action, "at": time.time(), "phase": self.phase, "ok": allowed})
+        self._model.commit()
         if not allowed:
             return ("Cannot %s Image Transfer: it is in phase %s, which does not allow this."
                     % (action, self.phase))
@@ -86,6 +113,7 @@ class Transfer:
         """Moves to a phase and wakes the thread. Lock held."""
         self.phase = phase
         self.phases.append(phase)
+        self._model.commit()
         self._changed.notify_all()
 
     def show(self, text, reads):
@@ -140,6 +168,8 @@ class Transfer:
             if self.disk.status == "locked":
                 spoiled = self.direction == "upload" and self.phase != "finished_success"
                 self.disk.status = "illegal" if spoiled else "ok"
+            self.unlocked = not self._abandoned or self.phase in FINISHED
+            self._model.commit()
 
     def _wait(self, phase, seconds):
         """Waits while the phase stays, at most seconds; None is without limit."""

@@ -55,8 +55,26 @@ class Transfers:
         made = transfer.Transfer(self._model, self._imageio, self._nbd, layer, by_snapshot,
                                  image_format=image_format, **wishes)
         self._all.append(made)
+        self._model.commit()
         made.start()
         return made
+
+    def restore(self, records):
+        """The transfers of an earlier engine, which start_restored() lets go on."""
+        for record in records:
+            disk = self._model.disk(record["disk"])
+            layer = next(each for each in disk.layers if each.id == record["layer"])
+            host = next(each for each in self._model.hosts if each.id == record["host"])
+            made = transfer.Transfer(
+                self._model, self._imageio, self._nbd, layer, record["by_snapshot"], host=host,
+                **{key: record[key] for key in ("image_format", "direction", "timeout_policy",
+                                                "inactivity_timeout", "shallow")})
+            made.restore(record)
+            self._all.append(made)
+
+    def start_restored(self):
+        for each in self._all:
+            each.start_restored()
 
     def _target(self, request):
         chosen = request.find("disk")
