@@ -160,7 +160,13 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   CopyResult result =
       TRY(copy_disk(*source, *target.sink, target.journal.get(), &throttle_, options, monitor_,
                     *environment_.clock, environment_.log, stop));
-  TRY(hand_over(volume));
+  if (!TRY(hand_over(volume))) {
+    environment_.log.warn(
+        "the disk cannot be given to the virtual machine's user or group (107): unless the file "
+        "server takes everybody for its owner, the VM cannot open it; let movers copy "
+        "(--mode=movers of the coordinator), or do not squash root",
+        {{"target", volume.name}});
+  }
   return result;
 }
 

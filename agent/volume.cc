@@ -304,33 +304,31 @@ Result<FoundVolume> find_volume(const protocol::TargetVolume& target, std::uint6
   return volume;
 }
 
-Result<void> hand_over(const FoundVolume& volume) {
-  if (!volume.fd || volume.block) return {};
+Result<bool> hand_over(const FoundVolume& volume) {
+  if (!volume.fd || volume.block) return true;
   const UniqueFd disk(
       ::openat(volume.fd.get(), kDiskImage, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!disk) return errno_error(errno, fmt::format("cannot open the disk of '{}'", volume.name));
-  const struct stat state = TRY(stat_of(disk.get(), volume.name));
-  const auto set_mode = [&](mode_t mode) -> Result<void> {
-    if ((state.st_mode & 07777) == mode || ::fchmod(disk.get(), mode) == 0 || errno == EPERM) {
-      return {};
-    }
-    return errno_error(errno, fmt::format("cannot set the mode of the disk of '{}'", volume.name));
-  };
+  struct stat state = TRY(stat_of(disk.get(), volume.name));
   // While it is ours: the mode of somebody else's file takes CAP_FOWNER.
-  TRY(set_mode(0660));
-  if ((state.st_uid != kQemuUser || state.st_gid != kQemuGroup) &&
-      ::fchown(disk.get(), kQemuUser, kQemuGroup) != 0) {
-    if (errno != EPERM && errno != EINVAL && errno != EOPNOTSUPP) {
-      return errno_error(
-          errno, fmt::format("cannot give the disk of '{}' to user {}", volume.name, kQemuUser));
-    }
-    if (state.st_uid != kQemuUser) TRY(set_mode(0666));
+  if ((state.st_mode & 07777) != 0660 && ::fchmod(disk.get(), 0660) != 0 && errno != EPERM) {
+    return errno_error(errno, fmt::format("cannot set the mode of the disk of '{}'", volume.name));
   }
+  const auto give_to = [&](uid_t user) -> Result<bool> {
+    if (::fchown(disk.get(), user, kQemuGroup) == 0) return true;
+    if (errno == EPERM || errno == EINVAL || errno == EOPNOTSUPP) return false;
+    return errno_error(
+        errno, fmt::format("cannot give the disk of '{}' to user {}", volume.name, kQemuUser));
+  };
+  constexpr uid_t kSameUser = static_cast<uid_t>(-1);
+  const bool is_given = state.st_uid == kQemuUser && state.st_gid == kQemuGroup;
+  if (!is_given && !TRY(give_to(kQemuUser))) TRY(give_to(kSameUser));
   if (::fsync(disk.get()) != 0) {
     return coded_error(ErrorKind::DataLoss, code::kTargetIo, "the disk of '{}': fsync: {}",
                        volume.name, errno_error(errno, "").message());
   }
-  return {};
+  state = TRY(stat_of(disk.get(), volume.name));
+  return state.st_uid == kQemuUser || state.st_gid == kQemuGroup;
 }
 
 }  // namespace vmferry

@@ -55,9 +55,12 @@ Result<FoundVolume> find_volume(const protocol::TargetVolume& target, std::uint6
 // InvalidArgument with VMF-DST-UNSAFE when the rules do not allow a target of this form.
 Result<void> check_target(const protocol::TargetVolume& target, const VolumeRules& rules);
 
-// After the last write: the disk file belongs to the user that KubeVirt runs a VM as (107:107),
-// durably. Where the file system does not let us (a squashed NFS export), anybody in the volume may
-// write it. Nothing to do for devices and in mode AnyPath.
-Result<void> hand_over(const FoundVolume& volume);
+// After the last write: the disk file belongs to the user that KubeVirt runs a VM as (107:107) and
+// has mode 0660, durably. Where the file system lets nobody give files away, it gets that user's
+// group: an NFS server that squashes root keeps the agent's other groups, and 107 is one. False:
+// not even that, so that the VM can open its disk only where the server takes everybody for the
+// file's owner (all_squash). The mode is 0660 all the same: others on a shared export are strangers.
+// Nothing to do for devices and in mode AnyPath.
+Result<bool> hand_over(const FoundVolume& volume);
 
 }  // namespace vmferry

@@ -32,7 +32,7 @@ struct DurableChunk {
 };
 
 // Which chunks are written and flushed. record() is called only after the sink's flush succeeded.
-// Thread-safe is not required: one checkpoint thread uses it.
+// One checkpoint thread uses it, but for catch_up(), which comes from another one meanwhile.
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -46,6 +46,9 @@ class Journal {
   virtual Result<void> record(const std::vector<DurableChunk>& chunks) = 0;
   // The whole disk is copied and verified.
   virtual Result<void> mark_complete() = 0;
+  // Called now and then from beginning to end: while there is nothing to record (a target is being
+  // verified, a source is silent) whoever asks what is durable is answered all the same.
+  virtual void catch_up() {}
 };
 
 // The journal in a file (format drawn in journal.cc): two bitmap slots with sequence number and

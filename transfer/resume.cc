@@ -1,6 +1,7 @@
 #include "transfer/resume.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "common/catalogue.h"
 #include "common/id.h"
@@ -141,15 +142,23 @@ class TeeJournal final : public Journal {
   bool resumed() const override { return resumed_; }
 
   Result<void> record(const std::vector<DurableChunk>& chunks) override {
+    const std::lock_guard lock(mutex_);
     if (file_ != nullptr) TRY(file_->record(chunks));
     report(chunks);
     return {};
   }
 
   Result<void> mark_complete() override {
+    const std::lock_guard lock(mutex_);
     report({});
     if (file_ == nullptr) return {};
     return file_->mark_complete();
+  }
+
+  void catch_up() override {
+    if (tell_all_ == nullptr || !*tell_all_) return;
+    const std::lock_guard lock(mutex_);
+    report({});
   }
 
  private:
@@ -172,6 +181,7 @@ class TeeJournal final : public Journal {
   std::vector<DurableChunk> backlog_;
   OnDurable on_durable_;
   std::atomic<bool>* tell_all_;
+  std::mutex mutex_;  // catch_up() comes from another thread than the rest
 };
 
 JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {

@@ -56,7 +56,8 @@ enum class ChangedSource { StartOver, Refuse };
 // `on_durable` (may be empty) gets every chunk that the coordinator does not have yet, from the
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
 // the first call also carries those that only the local journal knew. `tell_all` (may be null) set
-// to true by anybody: the next call carries all that are durable, and resets it.
+// to true by anybody: all that are durable are told again, within the second also while nothing new
+// becomes durable (catch_up()), and it is reset. One call of on_durable at a time.
 //
 // Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use; DataLoss
 // with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.

@@ -38,6 +38,7 @@ void run_watch(CopyState& state, CopyMonitor& monitor, std::stop_token stop) {
     }
     const CopyProgress progress = progress_of(state);
     monitor.publish(progress);
+    if (state.journal != nullptr) state.journal->catch_up();
     // Bytes on the wire count as well: a long request may take longer than the limit and be alive.
     const std::uint64_t now = progress.moved_bytes + progress.zero_bytes + progress.to_move_bytes +
                               progress.source.wire_bytes;

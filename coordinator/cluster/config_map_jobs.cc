@@ -10,7 +10,7 @@ using kube::types::kConfigMap;
 using nlohmann::json;
 
 constexpr const char* kLabel = "vmferry.io/jobs";
-constexpr const char* kTerm = "vmferry.io/term";
+constexpr const char* kMark = "vmferry.io/term";
 constexpr const char* kPrefix = "vmferry-jobs-";
 // A ConfigMap holds a MiB, a VM a few hundred disks.
 constexpr std::size_t kLongestLine = 160;
@@ -43,24 +43,30 @@ const json& data_of(const kube::Object& object) {
   return data != object.json().end() && data->is_object() ? *data : none;
 }
 
-}  // namespace
+// "<term> <leader>"
+std::string mark_of(const kube::Object& object) { return object.annotation(kMark).value_or(""); }
 
-ConfigMapJobs::ConfigMapJobs(kube::Reader& reader, kube::Writer& writer, std::string ns,
-                             std::int64_t term, std::function<void(std::string_view)> deposed,
-                             const Logger& log)
-    : reader_(reader),
-      writer_(writer),
-      ns_(std::move(ns)),
-      term_(term),
-      deposed_(std::move(deposed)),
-      log_(log) {}
-
-std::int64_t ConfigMapJobs::term_of(const kube::Object& object) const {
-  const std::string text = object.annotation(kTerm).value_or("0");
+std::int64_t term_of(const kube::Object& object) {
+  const std::string text = mark_of(object);
   std::int64_t term = 0;
   std::from_chars(text.data(), text.data() + text.size(), term);
   return term;
 }
+
+}  // namespace
+
+ConfigMapJobs::ConfigMapJobs(kube::Reader& reader, kube::Writer& writer, std::string ns,
+                             std::int64_t term, std::string leader,
+                             std::function<void(std::string_view)> deposed, const Logger& log)
+    : reader_(reader),
+      writer_(writer),
+      ns_(std::move(ns)),
+      term_(term),
+      leader_(std::move(leader)),
+      deposed_(std::move(deposed)),
+      log_(log) {}
+
+std::string ConfigMapJobs::mark() const { return fmt::format("{} {}", term_, leader_); }
 
 void ConfigMapJobs::remember(const kube::Object& object) {
   Known& known = known_[object.name()];
@@ -101,26 +107,25 @@ Result<std::vector<JobRecord>> ConfigMapJobs::load_once(std::stop_token stop) {
 
 // What is read counts only if nobody has written it since: the patch is on that very version.
 Result<void> ConfigMapJobs::claim(const kube::Object& object, std::stop_token stop) {
-  const auto claimed = writer_.patch(kConfigMap, object.key(),
-                                     {{"metadata",
-                                       {{"resourceVersion", object.resource_version()},
-                                        {"annotations", {{kTerm, std::to_string(term_)}}}}}},
-                                     {}, stop);
+  const auto claimed = writer_.patch(
+      kConfigMap, object.key(),
+      {{"metadata",
+        {{"resourceVersion", object.resource_version()}, {"annotations", {{kMark, mark()}}}}}},
+      {}, stop);
   if (!claimed) return claimed.error();
   remember(*claimed);
   return {};
 }
 
 Result<void> ConfigMapJobs::make(const std::string& name, const json& data, std::stop_token stop) {
-  const auto made =
-      writer_.create(kConfigMap,
-                     kube::Object(json{{"metadata",
-                                        {{"name", name},
-                                         {"namespace", ns_},
-                                         {"labels", {{kLabel, "true"}}},
-                                         {"annotations", {{kTerm, std::to_string(term_)}}}}},
-                                       {"data", data}}),
-                     {}, stop);
+  const auto made = writer_.create(kConfigMap,
+                                   kube::Object(json{{"metadata",
+                                                      {{"name", name},
+                                                       {"namespace", ns_},
+                                                       {"labels", {{kLabel, "true"}}},
+                                                       {"annotations", {{kMark, mark()}}}}},
+                                                     {"data", data}}),
+                                   {}, stop);
   if (!made) return made.error();
   remember(*made);
   return {};
@@ -130,7 +135,7 @@ Result<void> ConfigMapJobs::look_again(const std::string& name, std::stop_token 
   known_.erase(name);
   const auto object = TRY(kube::get_if_exists(reader_, kConfigMap, {ns_, name}, stop));
   if (!object) return {};
-  if (term_of(*object) != term_) {
+  if (mark_of(*object) != mark()) {
     deposed_("another coordinator has written ConfigMap '" + object->key().to_string() + "'");
     return make_error(ErrorKind::Canceled, "ConfigMap '{}' belongs to another leader",
                       object->key().to_string());

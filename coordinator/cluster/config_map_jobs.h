@@ -16,14 +16,17 @@ namespace vmferry::cluster {
 // The fleet's records as objects: one ConfigMap for each import, "vmferry-jobs-<import uid>", in
 // the coordinator's namespace, with one key for each disk. They hold no secret.
 //
-// They are a fence as well. Every ConfigMap carries the term of the leader that wrote it last. A
-// new leader marks all with its own term before it believes any; every write names the version that
-// it replaces. So a predecessor that woke up late cannot store an attempt any more, and an attempt
-// that is not stored is not assigned. Who finds the term of another there calls `deposed`.
+// They are a fence as well. Every ConfigMap carries the mark of the leader that wrote it last: its
+// term, and its name, for two of a term there may be when somebody removes the Lease. A new leader
+// marks all before it believes any; every write names the version that it replaces. So a
+// predecessor that woke up late cannot store an attempt any more, and an attempt that is not stored
+// is not assigned. Who finds the mark of another there calls `deposed`.
 class ConfigMapJobs final : public JobRecords {
  public:
+  // `leader`: the name of this process among all coordinators, with that of no predecessor.
   ConfigMapJobs(kube::Reader& reader, kube::Writer& writer, std::string ns, std::int64_t term,
-                std::function<void(std::string_view why)> deposed, const Logger& log);
+                std::string leader, std::function<void(std::string_view why)> deposed,
+                const Logger& log);
 
   Result<std::vector<JobRecord>> load(std::stop_token stop) override;
   Result<void> save(const JobRecord& record, std::stop_token stop) override;
@@ -41,12 +44,13 @@ class ConfigMapJobs final : public JobRecords {
   // After a conflict: reads what is there. Whether it is still ours to write.
   Result<void> look_again(const std::string& name, std::stop_token stop);
   void remember(const kube::Object& object);
-  std::int64_t term_of(const kube::Object& object) const;
+  std::string mark() const;
 
   kube::Reader& reader_;
   kube::Writer& writer_;
   const std::string ns_;
   std::int64_t term_;
+  const std::string leader_;
   const std::function<void(std::string_view)> deposed_;
   const Logger log_;
   std::map<std::string, Known> known_;  // by name

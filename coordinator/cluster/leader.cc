@@ -63,7 +63,7 @@ Result<void> Leader::build(std::stop_token stop) {
   ready_ = true;
 
   records_ = std::make_unique<ConfigMapJobs>(
-      cluster_.reader(), writer_, options_.ns, leadership_.term(),
+      cluster_.reader(), writer_, options_.ns, leadership_.term(), options_.election.identity,
       [this](std::string_view why) { leadership_.give_up(why); }, log_);
   access::TokenReviewGate::Settings rules;
   rules.rules.ns = options_.ns;

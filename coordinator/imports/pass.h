@@ -90,6 +90,7 @@ struct ImportMemory {
   bool vm_read_after_stop = false;
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
+  bool stop_asked = false;   // the source was told to shut down
   bool start_asked = false;  // undoing: the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id

@@ -112,6 +112,20 @@ Result<std::optional<std::chrono::seconds>> power_off_after(const kube::Object& 
   return std::optional(std::chrono::seconds(std::int64_t{number} * factor));
 }
 
+// That it was asked is written down already.
+Result<void> ask_to_stop(Pass& pass, bool power_may_be_cut) {
+  auto asked = pass.provider->request_stop(pass.memory.plan->source_native_id, false, pass.stop);
+  // A guest that cannot be asked waits for its power to be cut, if that is wanted.
+  if (!asked && !(power_may_be_cut && asked.error().code() == code::kVmState)) {
+    // Refused, because a backup holds its disks for example: it was not asked, and is again.
+    pass.ledger.stop_requested_at.clear();
+    TRY(pass.save_ledger());
+    return std::move(asked).error();
+  }
+  pass.memory.stop_asked = true;
+  return {};
+}
+
 // The guest had its time. Told once; asked for until it is down.
 Result<void> cut_power(Pass& pass) {
   if (pass.ledger.power_cut_at.empty()) {
@@ -197,15 +211,17 @@ Result<StepResult> stop_source(Pass& pass) {
     pass.ledger.source_id = id;
     pass.ledger.stop_requested_at = to_rfc3339(now);
     TRY(pass.save_ledger());
-    auto asked = pass.provider->request_stop(id, false, pass.stop);
-    // A guest that cannot be asked waits for its power to be cut, if that is wanted.
-    if (!asked && !(*limit && asked.error().code() == code::kVmState)) {
-      // Refused, because a backup holds its disks for example: it was not asked, and is again.
-      pass.ledger.stop_requested_at.clear();
-      TRY(pass.save_ledger());
-      return std::move(asked).error();
-    }
-  } else if (*limit && now - *asked_at > **limit) {
+    TRY(ask_to_stop(pass, limit->has_value()));
+    return StepResult::again(kStopPoll);
+  }
+  if (!pass.memory.stop_asked && power == PowerState::Up && pass.ledger.power_cut_at.empty()) {
+    // By a predecessor, or not: it may have died between its word and its deed. A guest that is
+    // asked twice goes down once; one that is going down may not be there to be asked.
+    const auto asked = pass.provider->request_stop(id, false, pass.stop);
+    if (!asked && asked.error().code() != code::kVmState) return asked.error();
+    pass.memory.stop_asked = asked.ok();
+  }
+  if (*limit && now - *asked_at > **limit) {
     TRY(cut_power(pass));
   } else if (now - *asked_at > pass.parts.settings.stop_limit) {
     const auto entry = find_catalogue_entry(code::kShutdownTimeout);

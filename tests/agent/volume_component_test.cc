@@ -118,7 +118,8 @@ TEST_F(VolumeOnANodeTest, ThePowersThatTheDaemonSetGivesAreEnoughAlsoForAnotherA
     const std::vector<std::byte> data(kMiB, std::byte{7});
     TRY(sink->write(kMiB, data));
     TRY(sink->finish());
-    return hand_over(found);
+    if (TRY(hand_over(found))) return {};
+    return Error(ErrorKind::Internal, "not given to 107");
   };
   const pid_t child = ::fork();
   if (child == 0) {
@@ -140,6 +141,43 @@ TEST_F(VolumeOnANodeTest, ThePowersThatTheDaemonSetGivesAreEnoughAlsoForAnotherA
   EXPECT_EQ(state.st_uid, 107u);
   EXPECT_EQ(state.st_gid, 107u);
   EXPECT_EQ(state.st_mode & 07777, 0660u);
+}
+
+// What an NFS server that squashes root does with the agent's calls: they are nobody's, in the
+// agent's other groups (nfsd_setuser). Where it forgets those too, the last one applies.
+bool become_squashed(bool with_group) {
+  constexpr uid_t kNobody = 65534;
+  constexpr gid_t kGroup = 107;
+  return ::setgroups(with_group ? 1 : 0, &kGroup) == 0 && ::setgid(kNobody) == 0 &&
+         ::setuid(kNobody) == 0;
+}
+
+TEST_F(VolumeOnANodeTest, ADiskThatCannotBeGivenAwayGetsTheGroupAndIsNeverForEverybody) {
+  for (const bool with_group : {true, false}) {
+    SCOPED_TRACE(with_group);
+    const std::string mount = csi_mount() + (with_group ? "" : "-2");
+    mount_tmpfs(mount, "mode=0777");
+    FoundVolume volume;
+    volume.fd = UniqueFd(::open(mount.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    volume.name = "n/claim";
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!become_squashed(with_group)) ::_exit(9);
+      const int disk = ::openat(volume.fd.get(), "disk.img", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+      if (disk < 0) ::_exit(8);
+      const Result<bool> given = hand_over(volume);
+      ::_exit(!given ? 7 : *given ? 1 : 0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), with_group ? 1 : 0);
+    struct stat state {};
+    ASSERT_EQ(::stat((mount + "/disk.img").c_str(), &state), 0);
+    EXPECT_EQ(state.st_uid, 65534u);
+    EXPECT_EQ(state.st_gid, with_group ? 107u : 65534u);
+    EXPECT_EQ(state.st_mode & 07777, 0660u);
+  }
 }
 
 TEST_F(VolumeOnANodeTest, ALocalVolumeMayBeADirectoryOfTheNodesDisk) {

@@ -1,4 +1,5 @@
 """Imports on a real node: kubelet, containerd, our image, our manifests; volumes of the node, a vCenter beside it."""
+import json
 import os
 import pathlib
 import stat
@@ -31,7 +32,8 @@ def world(tmp_path_factory):
         made.wait_for_agents()
         made.vcenter = made.start_vcenter(
             ("web", [images["bootable"], images["sparse-data"]]), ("database", [images["sparse-data"]]),
-            ("edge", [images["odd-size"]]), ("slow", [images["bootable"]]), ("device", [images["sparse-data"]]))
+            ("edge", [images["odd-size"]]), ("slow", [images["bootable"]]), ("device", [images["sparse-data"]]),
+            ("confined", [images["odd-size"]]))
         yield made
     finally:
         made.close()
@@ -149,6 +151,21 @@ def test_privileged_agents_write_block_claims_themselves(world):
     (disk, volume, modes), = disks_of(world, "device", [world.images["sparse-data"]])
     assert volume == "block-2" and modes == {"hold"} and disk["node"] == NODE
     check_vm(world, "device", [disk])
+
+
+def test_movers_write_file_system_claims_where_nothing_of_a_node_may_be_mounted(world):
+    world.install()
+    world.bed.kubectl("-n", "vmferry", "patch", "deployment/vmferry-coordinator", "--type=json", "-p", json.dumps(
+        [{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--mode=movers"}]))
+    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=120s", "deployment/vmferry-coordinator")
+    world.bed.kubectl("-n", "vmferry", "delete", "daemonset/vmferry-agent")
+    world.file_system("fs-4")
+    world.start_import("confined", "local", "Filesystem")
+    world.wait_for_import("confined")
+    (disk, volume, modes), = disks_of(world, "confined", [world.images["odd-size"]])
+    assert volume == "fs-4" and modes == {"move"} and disk["node"].startswith("mover-")
+    assert owner(world.paths[volume]) == (107, 107, 0o660)
+    check_vm(world, "confined", [disk])
 
 
 def test_nothing_of_the_imports_was_refused_by_the_api_server(world):

@@ -5,6 +5,7 @@ import random
 import sys
 
 import pytest
+import yaml
 
 import peers
 from scene import VMWARE_MAPPINGS, vmware_vm
@@ -13,6 +14,10 @@ KUBE = peers.ROOT / "tests/support/kube"
 sys.path.insert(0, str(KUBE))
 from ferry_cluster import OURS, FerryCluster, program, secret, vm_import  # noqa: E402
 from node_stand_in import Node, Service, isolate  # noqa: E402
+from pod_runner import Movers  # noqa: E402
+from recorder import Recorder  # noqa: E402
+from virtualization import Cdi, KubeVirt  # noqa: E402
+import strict  # noqa: E402
 
 
 def kube_bed():
@@ -36,8 +41,24 @@ def small_image(path, mebibytes, seed):
     return path
 
 
+CRDS = ("kubevirt.yaml", "network-attachment-definition.yaml", "template.yaml")
+
+
+def moved_to(ns, item):
+    """An object of the manifests for an installation in another namespace."""
+    if item["metadata"].get("namespace"):
+        item["metadata"]["namespace"] = ns
+    elif item["kind"] == "ClusterRoleBinding" and ns != OURS:
+        item["metadata"]["name"] += f"-{ns}"
+    for subject in item.get("subjects", []):
+        subject["namespace"] = ns
+    return item
+
+
 class World:
-    def __init__(self, directory, crds=("kubevirt.yaml", "network-attachment-definition.yaml", "template.yaml")):
+    """What coordinators write is recorded, and decoded strictly at the end; `recorded` false: it is not."""
+
+    def __init__(self, directory, crds=CRDS, recorded=True):
         module = kube_bed()
         reason = module.missing() or isolate()
         for name in ("vmferry-coordinator", "vmferry-agent"):
@@ -46,22 +67,25 @@ class World:
         if reason:
             pytest.skip(reason)
         self.directory = directory
-        self.pki = peers.make_pki(directory / "pki", "vcenter")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.pki = peers.make_pki(directory / "pki", "vcenter", "engine")
         self.closing = []
         try:
             # As OpenShift has it: what an owner reference takes is asked for.
             self.bed = module.KubeBed(["--enable-admission-plugins=OwnerReferencesPermissionEnforcement"])
             self.closing.append(self.bed)
             self.bed.apply(peers.ROOT / "deploy/daemonset/crds", *[peers.ROOT / "tests/data/crds" / name for name in crds])
+            self.recorder = Recorder(self.bed) if recorded else None
+            if self.recorder:
+                self.closing.append(self.recorder)
             self.bed.namespace(OURS)
-            base = peers.ROOT / "deploy/daemonset/base"
-            self.bed.apply(base / "service-accounts.yaml", base / "rbac-coordinator.yaml")
-            account = self.bed.write_kubeconfig("vmferry-coordinator", token=self.bed.token(OURS, "vmferry-coordinator"))
+            account = self.account(OURS)
             self.bed.must("POST", f"/api/v1/namespaces/{OURS}/configmaps", {
                 "metadata": {"name": "vm-import-controller-config"}, "data": {"importWithoutTemplate": "true"}})
             self.bed.wait_for(lambda: self.bed.request("GET", "/api/v1/namespaces/default/serviceaccounts/default")[0] == 200,
                               "the service account")
-            self.node = Node(self.bed, directory / "node-1", "node-1", classes=("standard", "standard-wait"))
+            self.movers = Movers(self.bed, directory / "pods", program("vmferry-agent").parent)
+            self.node = Node(self.bed, directory / "node-1", "node-1", ("standard", "standard-wait"), self.movers)
             self.closing.append(self.node)
             self.service = Service(self.bed, OURS, "vmferry.io/leader=true")
             self.closing.append(self.service)
@@ -71,6 +95,30 @@ class World:
             self.close()
             raise
 
+    def account(self, ns):
+        """A coordinator's service account in a namespace, with the rights of the manifests; its kubeconfig."""
+        base = peers.ROOT / "deploy/daemonset/base"
+        for name in ("service-accounts.yaml", "rbac-coordinator.yaml"):
+            for item in yaml.safe_load_all((base / name).read_text()):
+                self.bed.apply_objects(moved_to(ns, item))
+        return self.bed.write_kubeconfig(f"coordinator-{ns}", token=self.bed.token(ns, "vmferry-coordinator"),
+                                         url=self.recorder.url if self.recorder else None)
+
+    def cdi(self):
+        """CDI at work; its kinds must be among the CRDs."""
+        self.closing.append(Cdi(self.bed))
+        return self.closing[-1]
+
+    def kubevirt(self):
+        self.closing.append(KubeVirt(self.bed))
+        return self.closing[-1]
+
+    def check_writes(self):
+        """All that coordinators wrote so far fits the published types to the letter."""
+        if self.recorder and not strict.missing():
+            faults = strict.faults_of(self.recorder)
+            assert not faults, "\n".join(faults)
+
     def vcenter(self, *vms):
         try:
             vcenter = peers.Vcenter(self.directory / "vcenter", self.pki, list(vms), datacenter="DC0",
@@ -79,6 +127,10 @@ class World:
             pytest.skip(str(error))
         self.closing.append(vcenter)
         return vcenter
+
+    def engine(self, bed, **options):
+        self.closing.append(peers.OvirtEngine(self.directory / "engine", self.pki, bed, **options))
+        return self.closing[-1]
 
     def namespace(self, name):
         """For imports; pods there must be of the restricted profile."""
@@ -100,4 +152,4 @@ class World:
             each.stop()
 
 
-__all__ = ["World", "small_image", "vmware_vm", "OURS"]
+__all__ = ["World", "Recorder", "small_image", "vmware_vm", "OURS", "CRDS", "Service", "FerryCluster", "strict"]

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from cluster_world import OURS, World, small_image, vmware_vm
+from ferry_cluster import secret, vm_import
+from scene import FAST_ENGINE, OVIRT_MAPPINGS, ovirt_vm
 
 MIB = 1 << 20
 
@@ -15,6 +17,7 @@ def world(tmp_path):
     made = World(tmp_path)
     try:
         yield made
+        made.check_writes()
     finally:
         made.close()
 
@@ -144,6 +147,38 @@ def test_a_copy_resumes_on_another_node_after_a_takeover(world, tmp_path):
     world.ferry.wait_succeeded("web", timeout=150)
     disk, = world.ferry.check_end("web", images)["status"]["disks"]
     assert disk["attempt"] >= 2 and disk.get("resumedBytes", 0) > 8 * MIB, disk
+
+
+def test_a_disk_that_is_verified_at_a_takeover_need_not_be_copied_again(world, tmp_path):
+    """Nothing new becomes durable any more, and yet the new coordinator learns what is, in case that its agent is lost."""
+    images = [small_image(tmp_path / "big.raw", 40, 10)]
+    engine = world.engine({"engine": FAST_ENGINE, "vms": [ovirt_vm("web", images, nics=[])]}, imageio="builtin")
+    # The source's own checksum takes long, the reading of the target does not.
+    engine.control("/imageio-fault", {"kind": "delay", "path_regex": "checksum", "seconds": 45, "times": 1})
+    first = world.ferry.coordinator("coordinator-a")
+    agent = world.ferry.agent()
+    world.ferry.apply(secret("source", "ovirt", engine.secret()), vm_import("web", "ovirt", {
+        "name": "web", "cluster": {"name": "Default"}}, "source", mappings=OVIRT_MAPPINGS))
+
+    def disk():
+        return ((world.ferry.get("VirtualMachineImport", "web").get("status") or {}).get("disks") or [{}])[0]
+    world.ferry.wait_for(lambda: disk().get("phase") == "Verifying", 60, "the verification")
+    moved = disk()["movedBytes"]
+    first.kill()
+    second = world.ferry.coordinator("coordinator-b")
+    sizes = set()
+
+    def retold():
+        """First comes the epoch alone, then all chunks that are durable: 32 bytes of digest each."""
+        sizes.update(path.stat().st_size for path in second.state.glob("jobs/*/journal"))
+        return sizes and max(sizes) - min(sizes) >= (moved >> 20) * 32
+    world.ferry.wait_for(retold, 40, "the journal")
+    agent.child.kill()
+    agent.child.wait()
+    world.ferry.agent(state=tmp_path / "other")  # as good as another node's
+    world.ferry.wait_succeeded("web", timeout=150)
+    found, = world.ferry.check_end("web", images)["status"]["disks"]
+    assert found["attempt"] >= 2 and found["resumedBytes"] == found["movedBytes"] == moved, found
 
 
 def test_the_api_server_goes_away_and_the_history_is_compacted(world, tmp_path):

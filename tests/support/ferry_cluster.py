@@ -25,6 +25,7 @@ PATHS = {"Secret": "/api/v1/namespaces/{}/secrets", "ConfigMap": "/api/v1/namesp
          "ResourceMapping": IMPORTS + "/namespaces/{}/resourcemappings",
          "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
          "Pod": "/api/v1/namespaces/{}/pods", "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+         "DataVolume": "/apis/cdi.kubevirt.io/v1beta1/namespaces/{}/datavolumes",
          "VirtualMachine": "/apis/kubevirt.io/v1/namespaces/{}/virtualmachines"}
 
 

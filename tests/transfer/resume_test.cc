@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <tuple>
 
@@ -68,6 +69,27 @@ TEST_F(ResumeTest, IdentityTextIsCanonicalAndReadable) {
        {"", "[]", "{}", "{\"job\":1}", R"({"job":"a","hash":"b","size_bytes":-1})"}) {
     EXPECT_EQ(identity_from_text(bad).error().kind(), ErrorKind::DataLoss) << bad;
   }
+}
+
+TEST_F(ResumeTest, AllIsToldAgainWithoutAnythingNewWhenSomebodyAsks) {
+  std::atomic<bool> tell_all{false};
+  const auto on_durable = [this](const std::vector<DurableChunk>& chunks) {
+    reported.insert(reported.end(), chunks.begin(), chunks.end());
+  };
+  const Result<TargetOpen> target = open_target(
+      {.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+      directory.path("journal"), std::nullopt, on_durable, ChangedSource::StartOver, &tell_all);
+  ASSERT_TRUE(target.ok()) << to_string(target.error());
+  ASSERT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
+  reported.clear();
+  target->journal->catch_up();
+  EXPECT_TRUE(reported.empty()) << "nobody has asked";
+  tell_all = true;
+  target->journal->catch_up();
+  EXPECT_EQ(reported, (std::vector<DurableChunk>{chunk(1), chunk(2)}));
+  EXPECT_FALSE(tell_all);
+  target->journal->catch_up();
+  EXPECT_EQ(reported.size(), 2u) << "once";
 }
 
 TEST_F(ResumeTest, TheLocalJournalAloneIsEnough) {

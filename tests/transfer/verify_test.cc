@@ -56,6 +56,24 @@ class ResumedSink final : public DiskSink {
   MemorySink& sink_;
 };
 
+TEST(VerifyTest, TheJournalCanAnswerWhileNothingButVerifyingGoesOn) {
+  MemorySource source(random_bytes(2 * kChunkBytes, 3));
+  RememberingJournal journal;
+  MemorySink sink(2 * kChunkBytes);
+  sink.faults.on_read_back = [&journal](ByteRange) -> Result<void> {
+    for (int waited = 0; journal.catch_ups < 3 && waited < 6000; ++waited) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return {};
+  };
+  Copy copy;
+  copy.journal = &journal;
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_GE(journal.catch_ups, 3);
+  EXPECT_TRUE(result->verified);
+}
+
 TEST(VerifyTest, AFlippedBitIsFoundAndRepairedOnce) {
   const Bytes content = random_bytes(4 * kChunkBytes, 12);
   MemorySource source(content);

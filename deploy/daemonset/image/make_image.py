@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The image of the Containerfile beside this, from a build folder: the three programs, nbdkit, and the libraries that
-they are linked with, as this machine (Debian 12) has them; no shell, no package manager, no emulator.
+"""The image, from a build folder: the three programs, nbdkit, and the libraries that they are linked with, as this
+machine (Debian 12) has them; no shell, no package manager, no emulator. The Containerfile beside this takes the same folder.
 
     deploy/daemonset/image/make_image.py --programs build/release --out vmferry.tar
     ctr --namespace k8s.io images import vmferry.tar       # on each node; or podman load, docker load
@@ -108,22 +108,29 @@ def fill(rootfs, programs):
     rootfs.write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
 
 
+CONFIG = {"Env": ["PATH=/usr/bin"], "Cmd": ["vmferry", "--help"], "WorkingDir": "/",
+          "Labels": {"org.opencontainers.image.title": "vmferry", "org.opencontainers.image.licenses": "Apache-2.0"}}
+
+
 def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--programs", type=pathlib.Path, default=pathlib.Path("build/release"),
                        help="folder with vmferry, vmferry-coordinator and vmferry-agent")
     flags.add_argument("--name", action="append", help="name of the image (localhost/vmferry:0.1); may be given again")
-    flags.add_argument("--out", type=pathlib.Path, required=True, help="the archive to write")
+    what = flags.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=pathlib.Path, help="the archive to write")
+    what.add_argument("--rootfs", type=pathlib.Path, help="the folder to fill instead: what is in the archive")
     options = flags.parse_args()
+    if options.rootfs:
+        options.rootfs.mkdir(parents=True)  # a new one: nothing else may be in it
+        return fill(Rootfs(options.rootfs), options.programs)
     with tempfile.TemporaryDirectory(prefix="vmferry-image-") as folder:
         rootfs = Rootfs(folder)
         fill(rootfs, options.programs)
         names = options.name or ["localhost/vmferry:0.1"]
-        image = write_archive(folder, names, options.out, {
-            "Env": ["PATH=/usr/bin"], "Cmd": ["vmferry", "--help"], "WorkingDir": "/",
-            "Labels": {"org.opencontainers.image.title": "vmferry",
-                       "org.opencontainers.image.licenses": "Apache-2.0"}})
+        image = write_archive(folder, names, options.out, CONFIG)
         print(f"{options.out}: {' '.join(names)}, {options.out.stat().st_size >> 20} MiB, sha256:{image}")
+    return None
 
 
 if __name__ == "__main__":

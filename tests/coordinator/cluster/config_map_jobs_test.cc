@@ -24,10 +24,10 @@ JobRecord record(const std::string& job, protocol::Attempt attempt = 1) {
 
 class ConfigMapJobsTest : public embedded::StoreFixture {
  protected:
-  ConfigMapJobs jobs(std::int64_t term) {
-    return {
-        *store_, *store_, "n", term, [this](std::string_view why) { deposed_ = std::string(why); },
-        Logger()};
+  ConfigMapJobs jobs(std::int64_t term, const std::string& leader = "a") {
+    return {*store_, *store_, "n",
+            term,    leader,  [this](std::string_view why) { deposed_ = std::string(why); },
+            Logger()};
   }
   std::string deposed_;
 };
@@ -95,6 +95,19 @@ TEST_F(ConfigMapJobsTest, ALowTermAfterTheLeaseWasRemovedStillWins) {
   ASSERT_TRUE(fresh.save(record("uid-1/a", 2), {}));
   EXPECT_EQ(deposed_, "");
   EXPECT_FALSE(old.save(record("uid-1/a", 3), {}));
+}
+
+// Somebody removed the Lease of a leader that had stored nothing yet, and another one made it anew.
+TEST_F(ConfigMapJobsTest, OfTwoLeadersOfOneTermOnlyOneStoresAnAttempt) {
+  ConfigMapJobs one = jobs(1, "a");
+  ConfigMapJobs other = jobs(1, "b");
+  ASSERT_TRUE(one.load({}));
+  ASSERT_TRUE(other.load({}));
+  ASSERT_TRUE(one.save(record("uid-1/x"), {}));
+  const auto second = other.save(record("uid-1/x"), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind(), ErrorKind::Canceled);
+  EXPECT_NE(deposed_.find("vmferry-jobs-uid-1"), std::string::npos);
 }
 
 TEST_F(ConfigMapJobsTest, AnUnreadableRecordStopsTheStart) {

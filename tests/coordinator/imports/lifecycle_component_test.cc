@@ -237,6 +237,25 @@ TEST_F(LifecycleTest, ACrashBetweenClaimAndRecordLosesNeither_Lc59) {
   EXPECT_EQ(status().data_volumes.size(), 2u);
 }
 
+// Written down before it is done, and the coordinator dies in between.
+TEST_F(LifecycleTest, ACrashBetweenTheWordAndTheDeedOfAShutdown) {
+  begin({{"status", "up"}});
+  make_import();
+  spoiled_->lose = [](const kube::Object& made) -> std::optional<Error> {
+    const bool told = made.json().dump().find("stopRequestedAt") != std::string::npos;
+    return told ? std::optional<Error>(kAway) : std::nullopt;
+  };
+  for (int i = 0; i < 100 && last_.empty(); ++i) {
+    const auto outcome = pass();
+    if (!outcome) last_ = to_string(outcome.error());
+  }
+  ASSERT_NE(last_, "") << "nothing was written down";
+  EXPECT_EQ(bed_->requests("POST", "/shutdown"), 0);
+  start();  // killed at this point
+  ASSERT_TRUE(reaches("CopyingDisks"));
+  EXPECT_EQ(bed_->requests("POST", "/shutdown"), 1);
+}
+
 TEST_F(LifecycleTest, ALockedDiskIsAskedForLessAndLessOften_Src9) {
   begin();
   make_import();

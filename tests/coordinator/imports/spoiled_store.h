@@ -19,6 +19,8 @@ class SpoiledStore final : public kube::Reader, public kube::Writer {
   std::function<std::optional<Error>(std::string_view verb, const kube::ResourceType& type,
                                      const std::string& name)>
       spoil;
+  // The same after a patch was made: its answer is lost.
+  std::function<std::optional<Error>(const kube::Object& made)> lose;
   // Spoils every call of that verb on that kind.
   void refuse(std::string verb, std::string kind, Error error) {
     spoil = [=](std::string_view asked, const kube::ResourceType& type, const std::string&) {
@@ -52,7 +54,11 @@ class SpoiledStore final : public kube::Reader, public kube::Writer {
                              const nlohmann::json& merge_patch, const kube::WriteOptions& options,
                              std::stop_token stop) override {
     if (auto error = ask("patch", type, key.name)) return *std::move(error);
-    return store_.patch(type, key, merge_patch, options, stop);
+    Result<kube::Object> made = store_.patch(type, key, merge_patch, options, stop);
+    if (made && lose) {
+      if (auto error = lose(*made)) return *std::move(error);
+    }
+    return made;
   }
   Result<kube::Object> patch_status(const kube::ResourceType& type, const kube::ObjectKey& key,
                                     const nlohmann::json& merge_patch,

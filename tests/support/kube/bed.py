@@ -134,6 +134,10 @@ class KubeBed:
                     for item in (document or {}).get("items", [document] if document else []):
                         self._apply_one(item)
 
+    def apply_objects(self, *documents):
+        for document in documents:
+            self._apply_one(document)
+
     def _apply_one(self, document):
         path = self._path_of(document)
         self.must("PATCH", f"{path}?fieldManager=bed&force=true", document,
@@ -231,8 +235,8 @@ class KubeBed:
                 self._end("kube-apiserver")
                 self._end("etcd")
 
-    def write_kubeconfig(self, user, pair=None, token=None):
-        """Of somebody with a certificate and its key, or with a token; returns the file."""
+    def write_kubeconfig(self, user, pair=None, token=None, url=None):
+        """Of somebody with a certificate and its key, or with a token; returns the file. url: of who passes it on to us."""
         def inline(path):
             return base64.b64encode(path.read_bytes()).decode()
         if token is None:
@@ -243,7 +247,7 @@ class KubeBed:
         path.touch(mode=0o600)
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": user,
-            "clusters": [{"name": "bed", "cluster": {"server": self.url,
+            "clusters": [{"name": "bed", "cluster": {"server": url or self.url,
                                                      "certificate-authority-data": inline(self.authority.certificate)}}],
             "users": [{"name": user, "user": who}],
             "contexts": [{"name": user, "context": {"cluster": "bed", "user": user, "namespace": "default"}}]}))

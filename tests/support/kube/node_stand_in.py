@@ -3,7 +3,7 @@ attach-detach controller, and a Service. Each does what the real one would and n
 the coordinator must not do (two holders of one volume, a volume used while it is unmounted, ...) is put down in `faults`.
 
     isolate()                                 # a mount namespace of this process; children inherit it
-    node = Node(bed, directory / "node-1", "node-1")
+    node = Node(bed, directory / "node-1", "node-1", movers=Movers(bed, directory / "pods", agent_program))
     service = Service(bed, "vmferry", "vmferry-coordinator")
     node.faults, service.address
 """
@@ -54,10 +54,11 @@ def bytes_of(quantity):
 
 
 class Node:
-    """One node with a CSI driver of its own. Volumes are file systems in memory that outlive every pod."""
+    """One node with a CSI driver of its own. Volumes are file systems in memory that outlive every pod. Holders need no
+    process here; movers are run by `movers` (pod_runner.py)."""
 
-    def __init__(self, bed, directory, name, classes=("standard",)):
-        self.bed, self.name = bed, name
+    def __init__(self, bed, directory, name, classes=("standard",), movers=None):
+        self.bed, self.name, self.movers = bed, name, movers
         self.root = pathlib.Path(directory) / "kubelet"
         self.volumes = pathlib.Path(directory) / "volumes"
         self.root.mkdir(parents=True)
@@ -79,6 +80,8 @@ class Node:
     def stop(self):
         self._stop.set()
         self._thread.join()
+        if self.movers:
+            self.movers.stop()
         for mounts in self._mounted.values():
             for _, where in mounts:
                 unmount(where, MNT_DETACH)
@@ -189,12 +192,17 @@ class Node:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         if metadata.get("deletionTimestamp"):
-            if self._let_go(metadata["uid"]):
+            # First its processes, then its volumes, as the kubelet does.
+            ended = self.movers is None or self.movers.has_ended(pod)
+            if ended and self._let_go(metadata["uid"]):
                 self.bed.request("DELETE", path, {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0,
                                                   "preconditions": {"uid": metadata["uid"]}})
             return
         if metadata["uid"] not in self._mounted:
             self._bring_up(pod, self._pod_claims(pod, claims))
+        if self.movers and metadata["labels"]["vmferry.io/holder"] == "move":
+            self.movers.keep(pod, {claim["metadata"]["name"]: self._made[claim["spec"]["volumeName"]]
+                                   for claim in self._pod_claims(pod, claims)})
         if pod["status"].get("phase") != "Running":
             containers = [{"name": c["name"], "ready": True, "restartCount": 0, "image": c["image"], "imageID": "test",
                            "state": {"running": {}}} for c in pod["spec"]["containers"]]

@@ -16,6 +16,8 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,10 +38,10 @@ import (
 func knownTypes() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		admissionv1.AddToScheme, apiextensionsv1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme,
-		coordinationv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
-		rbacv1.AddToScheme, storagev1.AddToScheme, kubevirtv1.AddToScheme, instancetypev1beta1.AddToScheme,
-		cdiv1beta1.AddToScheme,
+		admissionv1.AddToScheme, apiextensionsv1.AddToScheme, appsv1.AddToScheme,
+		authenticationv1.AddToScheme, authorizationv1.AddToScheme, batchv1.AddToScheme, coordinationv1.AddToScheme,
+		corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, rbacv1.AddToScheme, storagev1.AddToScheme,
+		kubevirtv1.AddToScheme, instancetypev1beta1.AddToScheme, cdiv1beta1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err

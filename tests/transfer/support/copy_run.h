@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <stop_token>
 #include <vector>
 
@@ -14,6 +15,7 @@ class RememberingJournal final : public Journal {
   bool continues = false;
   bool complete = false;
   int records = 0;
+  std::atomic<int> catch_ups{0};
 
   std::vector<DurableChunk> durable() const override { return chunks; }
   bool resumed() const override { return continues; }
@@ -26,6 +28,7 @@ class RememberingJournal final : public Journal {
     complete = true;
     return {};
   }
+  void catch_up() override { ++catch_ups; }
 };
 
 struct Copy {
