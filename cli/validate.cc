@@ -8,6 +8,7 @@
 #include "cli/dry_run_text.h"
 #include "cli/object_output.h"
 #include "cli/overlay_reader.h"
+#include "cli/telemetry.h"
 #include "cli/validate_stage.h"
 #include "cli/waiting_note.h"
 #include "common/bytes.h"
@@ -95,6 +96,20 @@ std::vector<std::string> notes_on(const api::VirtualMachineImport& import) {
   return notes;
 }
 
+// Whether an agent has VDDK, as the running coordinator of this home knows it. Nothing: none runs,
+// or it is a cluster's, which does not tell.
+std::optional<bool> agents_have_vddk(Context& context, const Stage& stage) {
+  if (!stage.scope().embedded) return std::nullopt;
+  const auto home = context.home();
+  if (!home) return std::nullopt;
+  auto telemetry = Telemetry::connect(*home);
+  if (!telemetry) return std::nullopt;
+  const auto agents = telemetry->agents(context.stop);
+  if (!agents) return std::nullopt;
+  return std::ranges::any_of(*agents,
+                             [](const AgentView& agent) { return agent.connected && agent.vddk; });
+}
+
 Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const Stage& stage,
                             OverlayReader& view, const kube::ObjectKey& key) {
   const auto object =
@@ -114,6 +129,7 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
       .bytes_per_second = rate.bytes_per_second,
+      .vddk = agents_have_vddk(context, stage),
       .access = stage.scope().embedded ? nullptr : &reviews};
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);

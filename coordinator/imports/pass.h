@@ -55,6 +55,7 @@ struct OpenedDisk {
   SourceIdentityText identity;  // what must not change; empty: nothing to compare
   bool identity_checked = false;
   std::string source_host{};  // budget group
+  bool elsewhere = false;     // on a server that the import names
 };
 
 // What the reconciler works with; owned by the coordinator's main.
@@ -85,7 +86,7 @@ struct ImportMemory {
   bool vm_read_after_stop = false;
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
-  bool start_asked = false;  // undoing: the source was told to start again
+  std::optional<SteadyTime> start_asked;  // undoing: when the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
