@@ -86,7 +86,6 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 }  // namespace
 
 bool has_vddk(const Pass& pass) {
-  if (pass.parts.settings.vddk) return true;
   return std::ranges::any_of(pass.parts.fleet.agents(),
                              [](const AgentView& agent) { return agent.connected && agent.vddk; });
 }

@@ -9,7 +9,7 @@
 // still what was begun to be copied, released exactly once.
 namespace vmferry::imports {
 
-// Whether an agent has VDDK, as it says itself, or as configuration or import say.
+// Whether an agent has VDDK, as it says itself.
 bool has_vddk(const Pass& pass);
 
 // The disk made readable: from the user's override, or by the provider. Nothing: not yet. The

@@ -150,7 +150,7 @@ def test_a_source_runs_again_once_its_expired_password_is_corrected(scene):
     vcenter.control("/fault", {"method": "Login", "fault": "InvalidLogin"})
     vcenter.control("/expire-sessions", {})
     scene.ferry.run("limit", "off")
-    condition = scene.ferry.wait_condition("big", "Succeeded", "False", timeout=90)
+    condition = scene.ferry.wait_condition("big", "Processing", "False", "ProcessingFailed", timeout=90)
     assert "VMF-SRC-AUTH" in condition["message"], condition
     logins = vcenter.state()["calls"]["Login"]
     time.sleep(6)

@@ -18,10 +18,14 @@ class AskedProvider final : public Provider {
  public:
   std::vector<SourceDisk> asked;
   std::optional<Error> refuses;
+  std::optional<VmRef> read;
 
   ProviderKind kind() const override { return ProviderKind::Vmware; }
   Result<void> check_connection(std::stop_token) override { return {}; }
-  Result<SourceVm> find_vm(const VmRef&, std::stop_token) override { return nothing(); }
+  Result<SourceVm> find_vm(const VmRef& ref, std::stop_token) override {
+    read = ref;
+    return scenes::vmware().vm;
+  }
   Result<PowerState> power_state(const std::string&, std::stop_token) override {
     return PowerState::Down;
   }
@@ -126,7 +130,26 @@ TEST_F(DiskOpeningsTest, TheConfigurationAsksForVddkWhereTheImportAsksForNothing
   parts_->settings.vddk = true;
   EXPECT_EQ(asked_for_both(), "vddk+vddk vddk+vddk");
   ask_for({{first_.id, "export"}});
-  EXPECT_EQ(asked_for_both(), "export+vddk vddk+vddk");
+  EXPECT_EQ(asked_for_both(), "export vddk+vddk");
+}
+
+TEST_F(DiskOpeningsTest, WhatIsAskedForIsJudgedWhenTheSourceIsRead) {
+  const auto judged = [&] {
+    provider_->read.reset();
+    memory_.vm.reset();
+    in_pass([](Pass& pass) { EXPECT_TRUE(read_source(pass)); });
+    return provider_->read.value_or(VmRef());
+  };
+  EXPECT_EQ(judged().ways, DiskWays());
+  ask_for({{first_.id, "https"}, {second_.id, "nbd://array:10809/disk"}});
+  EXPECT_EQ(judged().ways,
+            (DiskWays{{first_.id, DiskWay::FlatFile}, {second_.id, DiskWay::Elsewhere}}));
+  EXPECT_FALSE(judged().vddk);
+  parts_->settings.vddk = true;
+  EXPECT_EQ(judged().ways, (DiskWays{{first_.id, DiskWay::FlatFile},
+                                     {second_.id, DiskWay::Elsewhere},
+                                     {"*", DiskWay::Vddk}}));
+  EXPECT_FALSE(judged().vddk) << "no agent has it, whatever the configuration says";
 }
 
 TEST_F(DiskOpeningsTest, Vsrc52EachAttemptLooksAtTheSourceAgainAndOnce) {
