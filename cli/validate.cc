@@ -116,7 +116,7 @@ Result<Answer> rehearse_one(Context& context, const ValidateFlags& flags, const 
       .writer = stage.writer(),
       .make_provider = [&log](const ProviderCredentials& c) { return make_provider(c, log); },
       .bytes_per_second = rate.bytes_per_second,
-      .vddk = agents.with > 0,
+      .vddk = agents.unknown_why.empty() ? std::optional(agents.with > 0) : std::nullopt,
       .access = stage.scope().embedded ? nullptr : &reviews};
   const WaitingNote note(context.err, ::isatty(STDERR_FILENO) == 1,
                          "reading the source of " + key.to_string(), context.clock);

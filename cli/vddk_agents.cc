@@ -53,7 +53,8 @@ VddkAgents vddk_agents_of_pods(const std::vector<kube::Object>& pods) {
 std::string vddk_note(const VddkAgents& agents) {
   if (!agents.unknown_why.empty()) {
     return fmt::format(
-        "whether an agent has VDDK could not be asked ({}): this answer is the one without it",
+        "whether an agent has VDDK could not be asked ({}): where only that reads a disk, the "
+        "verdict stays open",
         agents.unknown_why);
   }
   if (agents.with == 0) {
@@ -66,8 +67,7 @@ std::string vddk_note(const VddkAgents& agents) {
     return fmt::format("{} of {} agents can read disks through VDDK", agents.with, agents.all);
   }
   return fmt::format(
-      "{} of {} agents' pods were given VDDK; an agent whose nbdkit does not load it reads disks "
-      "in "
+      "{} of {} agents' pods were given VDDK; an agent whose nbdkit does not load it reads disks in "
       "other ways, as its log tells",
       agents.with, agents.all);
 }

@@ -52,7 +52,7 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
 }
 
 // On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
-Result<DiskEndpoint> Engine::renew(const JobId& job, std::stop_token stop) {
+Result<RenewedSource> Engine::renew(const JobId& job, std::stop_token stop) {
   std::optional<imports::Renewal> renewal;
   {
     auto known = renewals_.lock();
@@ -62,7 +62,10 @@ Result<DiskEndpoint> Engine::renew(const JobId& job, std::stop_token stop) {
     // After a restart, until the import's first pass has looked at the opening again.
     return make_error(ErrorKind::Unavailable, "no opening of disk '{}' is known yet", job.value);
   }
-  return renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop);
+  DiskOpening fresh =
+      TRY(renewal->provider->renew(renewal->vm, renewal->disk, renewal->handle, stop));
+  VMFERRY_CHECK(fresh.endpoint.has_value());
+  return RenewedSource{*std::move(fresh.endpoint), std::move(fresh.source_host)};
 }
 
 }  // namespace vmferry

@@ -51,7 +51,7 @@ class Engine {
   void stop();
 
  private:
-  Result<DiskEndpoint> renew(const JobId& job, std::stop_token stop);
+  Result<RenewedSource> renew(const JobId& job, std::stop_token stop);
 
   const Clock& clock_;
   const Logger log_;

@@ -74,8 +74,13 @@ struct AgentView {
   bool vddk = false;  // it can read disks through VMware's library
 };
 
+// What a renewal gave: the endpoint, and the host that serves its bytes by now; empty: as before.
+struct RenewedSource {
+  DiskEndpoint endpoint;
+  std::string source_host = {};
+};
 // Asked by an agent's RenewRequest; runs on the fleet's renewal thread, may block for seconds.
-using RenewHandler = std::function<Result<DiskEndpoint>(const JobId& job, std::stop_token stop)>;
+using RenewHandler = std::function<Result<RenewedSource>(const JobId& job, std::stop_token stop)>;
 // Called when a job's state changed, so that its import is reconciled: must not block.
 using ChangeHandler = std::function<void(const std::string& import_key)>;
 

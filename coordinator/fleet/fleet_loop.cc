@@ -99,11 +99,15 @@ void FleetLoop::run(std::stop_token stop) {
       remove_again();
       Effects effects;
       std::vector<Received> questions;
+      const std::vector<RenewalAnswer> renewals = answers_.take_all();
       {
         const std::lock_guard lock(mutex_);
         const SteadyTime now = clock_.steady();
         for (const Received& message : *received) hear(message, now, questions);
         if (gate_ != nullptr) hear_gate(now);
+        for (const auto& [peer, renewed, host] : renewals) {
+          table_.source_moved(renewed.job, renewed.attempt, host, effects_);
+        }
         late = now - last_tick < kLeastTick;
         if (!late) {
           last_tick = now;
@@ -113,7 +117,7 @@ void FleetLoop::run(std::stop_token stop) {
       }
       for (const Received& question : questions) ask_gate(question);
       carry_out(std::move(effects));
-      for (RenewalAnswer& answer : answers_.take_all()) send(answer.peer, answer.renewed);
+      for (const RenewalAnswer& answer : renewals) send(answer.peer, answer.renewed);
       tell_strangers();
     } catch (const std::exception& error) {
       log_.error("the fleet's loop met an exception", {{"error", error.what()}});

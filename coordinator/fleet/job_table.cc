@@ -73,6 +73,19 @@ void JobTable::submit(const TransferRequest& request, Effects& effects) {
   enqueue(entry);
 }
 
+void JobTable::source_moved(const JobId& job, protocol::Attempt attempt, const std::string& host,
+                            Effects& effects) {
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end() || host.empty()) return;
+  Entry& entry = found->second;
+  JobRecord& record = entry.record;
+  if (!record.writer || record.attempt != attempt || record.source_host == host) return;
+  record.source_host = host;
+  entry.placement.source_host = host;  // it is in no queue while it runs
+  if (entry.request) entry.request->source_host = host;
+  effects.push_back(SaveRecord{record});
+}
+
 bool JobTable::cancel(const JobId& job, Effects& effects) {
   const auto found = jobs_.find(job);
   if (found == jobs_.end()) return true;

@@ -78,6 +78,10 @@ class JobTable {
 
   // The API, as Fleet's.
   void submit(const TransferRequest& request, Effects& effects);
+  // A renewal told that another host serves the attempt's bytes by now (empty: the same): it counts
+  // against that one's limit from here on, also after a restart.
+  void source_moved(const JobId& job, protocol::Attempt attempt, const std::string& host,
+                    Effects& effects);
   bool cancel(const JobId& job, Effects& effects);
   void forget(const JobId& job, Effects& effects);
   void set_agent_limit(std::uint64_t bytes_per_second, Effects& effects);

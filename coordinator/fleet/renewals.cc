@@ -20,7 +20,7 @@ void Renewals::ask(std::string peer, protocol::RenewRequest request) {
   asked_.notify_one();
 }
 
-Result<DiskEndpoint> Renewals::renew(const JobId& job, std::stop_token stop) const {
+Result<RenewedSource> Renewals::renew(const JobId& job, std::stop_token stop) const {
   if (!handler_) {
     return Error(ErrorKind::Unimplemented, "this source's credentials cannot be renewed");
   }
@@ -43,15 +43,17 @@ void Renewals::run(std::stop_token stop) {
     const protocol::RenewRequest& request = question.request;
     log_.info("source credentials are renewed",
               {{"job", request.job.value}, {"reason", request.why.message}});
-    Result<DiskEndpoint> endpoint = renew(request.job, stop);
-    protocol::Renewed renewed{request.job, request.attempt, request.sequence, {}, {}};
-    if (endpoint) {
-      renewed.source = *std::move(endpoint);
+    Result<RenewedSource> source = renew(request.job, stop);
+    RenewalAnswer answer{std::move(question.peer),
+                         {request.job, request.attempt, request.sequence, {}, {}}};
+    if (source) {
+      answer.renewed.source = std::move(source->endpoint);
+      answer.source_host = std::move(source->source_host);
     } else {
-      log_.warn("cannot renew source credentials", endpoint.error(), {{"job", request.job.value}});
-      renewed.error = protocol::WireError::from(endpoint.error());
+      log_.warn("cannot renew source credentials", source.error(), {{"job", request.job.value}});
+      answer.renewed.error = protocol::WireError::from(source.error());
     }
-    answers_.put({std::move(question.peer), std::move(renewed)});
+    answers_.put(std::move(answer));
     // Asked again after this, the answer was lost on its way.
     const std::lock_guard lock(mutex_);
     known_.erase({request.job, request.attempt, request.sequence});

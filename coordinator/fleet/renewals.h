@@ -19,6 +19,7 @@ namespace vmferry {
 struct RenewalAnswer {
   std::string peer;
   protocol::Renewed renewed;
+  std::string source_host = {};  // as in RenewedSource
 };
 
 // Asks the RenewHandler, which may block for seconds, on a thread of its own; answers go to a
@@ -37,7 +38,7 @@ class Renewals {
     protocol::RenewRequest request;
   };
   void run(std::stop_token stop);
-  Result<DiskEndpoint> renew(const JobId& job, std::stop_token stop) const;
+  Result<RenewedSource> renew(const JobId& job, std::stop_token stop) const;
 
   const RenewHandler handler_;
   const Logger log_;

@@ -19,6 +19,13 @@ StepResult copy_failed(const Error& error) {
   return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", error);
 }
 
+// An agent that finds no disk cannot know that the whole VM is gone.
+Error cause_of(const Pass& pass, Error error) {
+  if (error.code() != code::kDiskMissing) return error;
+  const auto power = pass.provider->power_state(pass.memory.plan->source_native_id, pass.stop);
+  return !power && power.error().code() == code::kVmNotFound ? power.error() : error;
+}
+
 const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
   const auto& disks = pass.memory.vm->disks;
   const auto found = std::ranges::find(disks, planned.source_id, &SourceDisk::id);
@@ -224,7 +231,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
       view && (view->state == TransferState::Succeeded || view->state == TransferState::Failed);
   StepResult result = StepResult::again(kPoll);
   if (view && view->state == TransferState::Queued && view->attempt > 0) {
-    reopen_if_used_up(pass, *disk, view->attempt);
+    reopen_for_attempt(pass, *disk, view->attempt);
   }
   const bool opened_here = pass.parts.renewals.lock()->contains(pass.job_of(planned)) &&
                            pass.memory.openings.contains(disk->id);
@@ -245,7 +252,8 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
       const Error error =
           view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
       return copy_failed(
-          error.with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
+          cause_of(pass, error)
+              .with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
     }
     if (view->state == TransferState::Succeeded) {
       const StepResult same = TRY(check_finished(pass, planned, *disk));

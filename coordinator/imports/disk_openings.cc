@@ -41,6 +41,7 @@ OpenedDisk from_override(const DiskOverride& chosen, const SourceDisk& disk) {
   made.endpoint.identity = {{"disk", disk.id}, {"url", made.endpoint.url}};
   made.description = describe(made.endpoint);
   made.disk = disk;
+  made.elsewhere = true;
   return made;
 }
 
@@ -101,7 +102,6 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 }  // namespace
 
 bool has_vddk(const Pass& pass) {
-  if (pass.parts.settings.vddk) return true;
   return std::ranges::any_of(pass.parts.fleet.agents(),
                              [](const AgentView& agent) { return agent.connected && agent.vddk; });
 }
@@ -115,7 +115,8 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   SourceDisk wanted = disk;
   wanted.way = chosen.way;
   if (pass.parts.settings.vddk && wanted.way == DiskWay::Automatic) wanted.way = DiskWay::Vddk;
-  // Where one disk is asked to be read by VDDK, the others still go by what the agents have.
+  // A disk that was asked to be read by VDDK waits for an agent that has it, when the one that had
+  // it has gone since; the others go by what the agents have now.
   wanted.vddk = wanted.way == DiskWay::Vddk || has_vddk(pass);
   DiskOpening opening;
   const auto entry = pass.ledger.openings.find(disk.id);
@@ -143,12 +144,22 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   return &(openings[disk.id] = std::move(made));
 }
 
-void reopen_if_used_up(Pass& pass, const SourceDisk& disk, protocol::Attempt attempt) {
+void reopen_for_attempt(Pass& pass, const SourceDisk& disk, protocol::Attempt attempt) {
   const auto known = pass.memory.openings.find(disk.id);
   if (known == pass.memory.openings.end()) return;
-  if (known->second.endpoint.kind != SourceKind::VmdkStream) return;
+  // What the user names stays what it is, and an oVirt transfer renews itself.
+  if (pass.provider_kind() != ProviderKind::Vmware || known->second.elsewhere) return;
   protocol::Attempt& last = pass.memory.reopened_after[disk.id];
-  if (std::exchange(last, attempt) != attempt) pass.memory.openings.erase(known);
+  if (std::exchange(last, attempt) == attempt) return;
+  OpenedDisk before = std::move(known->second);
+  pass.memory.openings.erase(known);
+  if (before.endpoint.kind == SourceKind::VmdkStream) return;  // it is read but once
+  // While the source does not answer, the attempt goes by what is known. What stands in its way for
+  // good is told when the disk is queued.
+  const auto fresh = opened(pass, disk);
+  if (!fresh && is_retryable(fresh.error().kind())) {
+    pass.memory.openings[disk.id] = std::move(before);
+  }
 }
 
 Result<StepResult> check_identity(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,

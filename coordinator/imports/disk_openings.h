@@ -9,16 +9,16 @@
 // still what was begun to be copied, released exactly once.
 namespace vmferry::imports {
 
-// Whether an agent has VDDK, as it says itself, or as configuration or import say.
+// Whether an agent has VDDK, as it says itself.
 bool has_vddk(const Pass& pass);
 
 // The disk made readable: from the user's override, or by the provider. Nothing: not yet. The
 // result lives in pass.memory until the disk is done or opened anew.
 Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk);
 
-// A transfer waits for another attempt: an opening whose first reading may have been its last, an
-// export stream, is asked for again before that.
-void reopen_if_used_up(Pass& pass, const SourceDisk& disk, protocol::Attempt attempt);
+// A transfer waits for another attempt: a VMware disk is opened anew for it. Its VM may be on
+// another host by now or not be off any more, and an export stream is read but once.
+void reopen_for_attempt(Pass& pass, const SourceDisk& disk, protocol::Attempt attempt);
 
 // Compares what identifies the disk's content with what was written down when its copying began, in
 // another life of this process perhaps, while somebody may have started the VM and stopped it

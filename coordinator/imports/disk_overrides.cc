@@ -20,6 +20,15 @@ Error bad(std::string_view why) {
                      api::kDiskSources, why);
 }
 
+// The way that an item of the annotation names; nothing: it names a server, or is wrong.
+std::optional<DiskWay> named_way(const nlohmann::json& item) {
+  if (!item.is_string()) return std::nullopt;
+  for (const DiskWay way : {DiskWay::Vddk, DiskWay::FlatFile, DiskWay::ExportLease}) {
+    if (item == to_string(way)) return way;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk) {
@@ -32,11 +41,7 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
   if (item == json.end()) item = json.find("*");
   if (item == json.end()) return DiskOverride{};
 
-  if (item->is_string()) {
-    for (const DiskWay way : {DiskWay::Vddk, DiskWay::FlatFile, DiskWay::ExportLease}) {
-      if (*item == to_string(way)) return DiskOverride{.endpoint = {}, .way = way};
-    }
-  }
+  if (const auto way = named_way(*item)) return DiskOverride{.endpoint = {}, .way = *way};
   DiskEndpoint endpoint;
   endpoint.kind = SourceKind::Nbd;
   if (item->is_string()) {
@@ -56,12 +61,16 @@ Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk&
   return DiskOverride{.endpoint = std::move(endpoint), .way = DiskWay::Automatic};
 }
 
-bool asks_for_vddk(const kube::Object& import) {
+DiskWays disk_ways(const kube::Object& import) {
+  DiskWays ways;
   const auto text = import.annotation(api::kDiskSources);
-  if (!text) return false;
+  if (!text) return ways;
   const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
-  return json.is_object() &&
-         std::ranges::any_of(json, [](const nlohmann::json& item) { return item == "vddk"; });
+  if (!json.is_object()) return ways;
+  for (const auto& [disk, item] : json.items()) {
+    ways[disk] = named_way(item).value_or(DiskWay::Elsewhere);
+  }
+  return ways;
 }
 
 std::vector<Finding> check_disk_sources(const kube::Object& import, const SourceVm& vm,

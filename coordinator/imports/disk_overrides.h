@@ -28,8 +28,9 @@ struct DiskOverride {
 // choice of the way. InvalidArgument tells what is wrong.
 Result<DiskOverride> disk_override(const kube::Object& import, const SourceDisk& disk);
 
-// Whether the annotation asks for VDDK for any disk: so there is an agent that has it.
-bool asks_for_vddk(const kube::Object& import);
+// All that the annotation asks for, to be judged at the source. What is wrong with it is told by
+// check_disk_sources().
+DiskWays disk_ways(const kube::Object& import);
 
 // The same for all disks of the VM, so that it is told before the VM is stopped for its copy.
 // Without `local_sources` an NBD server is named by host and port alone (is_over_the_network()).

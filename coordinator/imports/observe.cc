@@ -312,9 +312,10 @@ VmRef source_reference(const api::VirtualMachineImport& import, bool vddk) {
           .name = source.vm_name,
           .cluster_id = source.cluster_id,
           .cluster_name = source.cluster_name,
-          .vddk = vddk || asks_for_vddk(import.object),
+          .vddk = vddk,
           .warm = import.spec.warm,
-          .may_cut_power = import.object.annotation(api::kPowerOffAfter).has_value()};
+          .may_cut_power = import.object.annotation(api::kPowerOffAfter).has_value(),
+          .ways = disk_ways(import.object)};
 }
 
 }  // namespace vmferry::imports

@@ -55,6 +55,7 @@ struct OpenedDisk {
   SourceIdentityText identity;  // what must not change; empty: nothing to compare
   bool identity_checked = false;
   std::string source_host{};  // budget group
+  bool elsewhere = false;     // on a server that the import names
 };
 
 // Source disks that an import is about to write into its ledger, and whose: by disk id, import uid.
@@ -90,8 +91,8 @@ struct ImportMemory {
   bool vm_read_after_stop = false;
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
-  bool stop_asked = false;   // the source was told to shut down
-  bool start_asked = false;  // undoing: the source was told to start again
+  bool stop_asked = false;                // the source was told to shut down
+  std::optional<SteadyTime> start_asked;  // undoing: when the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up

@@ -78,7 +78,8 @@ const kube::Object* find_preference(const std::vector<kube::Object>& preferences
 
 const kube::Object* find_instancetype(const std::vector<kube::Object>& instancetypes,
                                       const SourceVm& vm) {
-  if (vm.cpu_dedicated || !vm.cpu_model.empty() || vm.hugepages_kib || vm.io_threads) {
+  if (vm.cpu_dedicated || !vm.cpu_model.empty() || vm.hugepages_kib || vm.io_threads ||
+      vm.nested_virtualization) {
     return nullptr;
   }
   const kube::Object* best = nullptr;

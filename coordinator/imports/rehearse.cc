@@ -1,6 +1,7 @@
 #include "coordinator/imports/rehearse.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "common/catalogue.h"
@@ -22,6 +23,7 @@ class SessionGuard {
     if (provider_) provider_->close();
   }
   Provider* operator->() const { return provider_.get(); }
+  Provider& operator*() const { return *provider_; }
 
  private:
   std::unique_ptr<Provider> provider_;
@@ -87,7 +89,36 @@ class Rehearsal {
         TRY(observe_credentials(parts_.reader, import_, parts_.stop));
     const SessionGuard provider(TRY(parts_.make_provider(credentials)));
     TRY(provider->check_connection(parts_.stop));
-    return provider->find_vm(source_reference(import_, parts_.vddk), parts_.stop);
+    const VmRef wanted = source_reference(import_, parts_.vddk.value_or(false));
+    SourceVm vm = TRY(provider->find_vm(wanted, parts_.stop));
+    if (parts_.vddk || provider->kind() != ProviderKind::Vmware) return vm;
+    return unless_vddk_helps(*provider, wanted, std::move(vm));
+  }
+
+  // Nobody said what the agents have: where it matters, the verdict stays open.
+  Result<SourceVm> unless_vddk_helps(Provider& provider, VmRef wanted, SourceVm without) {
+    if (blocks_of(without).empty()) return without;
+    wanted.vddk = true;
+    SourceVm with = TRY(provider.find_vm(wanted, parts_.stop));
+    const std::vector<Finding> left = blocks_of(with);
+    std::string helped;
+    for (const Finding& finding : blocks_of(without)) {
+      if (std::ranges::find(left, finding) != left.end()) continue;
+      helped += (helped.empty() ? "" : "; ") + finding.text;
+    }
+    if (helped.empty()) return without;
+    seen_.unknown_why +=
+        (seen_.unknown_why.empty() ? "" : "; ") +
+        ("whether an agent has VDDK, without which the import is blocked: " + helped);
+    return with;
+  }
+
+  static std::vector<Finding> blocks_of(const SourceVm& vm) {
+    std::vector<Finding> blocks;
+    std::ranges::copy_if(vm.findings, std::back_inserter(blocks), [](const Finding& finding) {
+      return finding.level == FindingLevel::Block;
+    });
+    return blocks;
   }
 
   Result<void> read_source() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "coordinator/access/subject_access_reviews.h"
 #include "coordinator/imports/dry_run.h"
@@ -16,7 +17,7 @@ struct RehearsalParts {
   kube::Writer& writer;  // asked only whether it would take the VM (dry run)
   std::function<Result<std::unique_ptr<Provider>>(const ProviderCredentials&)> make_provider;
   double bytes_per_second = 0;                     // for the estimate of time
-  bool vddk = false;                               // an agent is known to have VDDK
+  std::optional<bool> vddk = {};                   // whether an agent has VDDK; nothing: not known
   access::SubjectAccessReviews* access = nullptr;  // a cluster's, to ask about other namespaces
 };
 

@@ -81,7 +81,9 @@ void show_plan(Pass& pass) {
 Result<StepResult> read_source(Pass& pass) {
   const bool decided = pass.memory.plan.has_value();
   if (decided && pass.memory.vm) return StepResult::done();
-  auto vm = pass.provider->find_vm(source_reference(pass.import, has_vddk(pass)), pass.stop);
+  VmRef wanted = source_reference(pass.import, has_vddk(pass));
+  if (pass.parts.settings.vddk) wanted.ways.try_emplace("*", DiskWay::Vddk);
+  auto vm = pass.provider->find_vm(wanted, pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();
     const bool final_answer =

@@ -7,6 +7,8 @@ namespace {
 
 // How long a guest may take to begin the shutdown that it was asked for.
 constexpr std::chrono::seconds kShutdownGrace{60};
+// How long a source that has taken the request to start may be down still.
+constexpr std::chrono::seconds kStartPatience{30};
 
 // Transfers end first: nothing else may be removed while an agent could still write.
 bool stop_transfers(Pass& pass) {
@@ -73,11 +75,14 @@ Result<bool> restore_power(Pass& pass) {
     const bool may_still_stop = asked_at && pass.parts.clock.wall() - *asked_at < kShutdownGrace;
     if (power == PowerState::Up && may_still_stop && !pass.memory.start_asked) return false;
     if (power != PowerState::Up) {
+      const SteadyTime now = pass.parts.clock.steady();
+      const auto asked = pass.memory.start_asked;
+      if (asked && now - *asked < kStartPatience) return false;
       auto started = pass.provider->start(id, pass.stop);
       if (!started && started.error().code() == code::kDiskLocked) return false;
       if (!started) return std::move(started).error();
       // Taken is not done: a start that fails later leaves it down, and is asked for again.
-      pass.memory.start_asked = true;
+      pass.memory.start_asked = now;
       return false;
     }
     pass.event(kube::EventSeverity::Normal, "SourceRestored", "The source VM was started again");

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "common/bytes.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/vm_parts.h"
@@ -21,6 +23,19 @@ std::optional<std::string> hugepage_size(const SourceVm& vm) {
   return std::nullopt;
 }
 
+// Whose processor the VM will run on is not known here. A feature that the target's has not is left
+// out; what the template says of one stands.
+void allow_nested(json& cpu) {
+  json& features = cpu["features"];
+  if (!features.is_array()) features = json::array();
+  for (const char* name : {"vmx", "svm"}) {
+    const bool there = std::ranges::any_of(features, [name](const json& feature) {
+      return feature.is_object() && feature.value("name", json()) == name;
+    });
+    if (!there) features.push_back({{"name", name}, {"policy", "optional"}});
+  }
+}
+
 }  // namespace
 
 void build_cpu(const SourceVm& vm, json& domain) {
@@ -40,6 +55,7 @@ void build_cpu(const SourceVm& vm, json& domain) {
       cpu.erase(key);
     }
   }
+  if (vm.nested_virtualization) allow_nested(cpu);
   if (cpu.empty()) domain.erase("cpu");
 }
 

@@ -22,6 +22,7 @@ struct VmRef {
   bool vddk = false;         // VMware: an agent has VDDK, so what only that can read is no obstacle
   bool warm = false;         // VMware: judge the VM for a warm import too
   bool may_cut_power = false;  // VMware: the import may, so tools are not needed to stop the VM
+  DiskWays ways = {};  // VMware: that the import asks for, to be judged before it is stopped
   friend bool operator==(const VmRef&, const VmRef&) = default;
 };
 
@@ -83,9 +84,10 @@ class Provider {
   // Where an opening stands; also after a restart of the coordinator.
   virtual Result<DiskOpening> poll_disk(const SourceVm& vm, const SourceDisk& disk,
                                         const std::string& handle, std::stop_token stop) = 0;
-  // Fresh credentials for a running transfer whose old ones were refused.
-  virtual Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk,
-                                     const std::string& handle, std::stop_token stop) = 0;
+  // The same with fresh credentials, for a running transfer whose old ones were refused. It has an
+  // endpoint; Unavailable while the source has none yet.
+  virtual Result<DiskOpening> renew(const SourceVm& vm, const SourceDisk& disk,
+                                    const std::string& handle, std::stop_token stop) = 0;
   // How far the transfers of an opening have come, for a source that must hear of it to keep the
   // opening alive (an export lease). Never blocks.
   virtual void report_progress(const std::string& handle, int percent);

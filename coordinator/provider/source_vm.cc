@@ -69,8 +69,17 @@ std::string_view to_string(DiskWay way) {
       return "vddk";
     case DiskWay::ExportLease:
       return "export";
+    case DiskWay::Elsewhere:
+      return "elsewhere";
   }
   return "unknown";
+}
+
+DiskWay way_of(const DiskWays& ways, const std::string& disk_id, const std::string& disk_name) {
+  for (const std::string& key : {disk_id, disk_name, std::string("*")}) {
+    if (const auto found = ways.find(key); found != ways.end()) return found->second;
+  }
+  return DiskWay::Automatic;
 }
 
 }  // namespace vmferry

@@ -38,9 +38,14 @@ enum class Firmware { Unknown, Bios, Efi, EfiSecureBoot };
 enum class DiskBus { Virtio, Scsi, Sata };
 enum class NicAttachment { Standard, Distributed, Opaque, VnicProfile, None };
 
-// How a VMware disk is to be read.
-enum class DiskWay { Automatic, FlatFile, Vddk, ExportLease };
-std::string_view to_string(DiskWay way);  // "automatic", "https", "vddk", "export"
+// How a VMware disk is to be read. Elsewhere: from a server that the import names.
+enum class DiskWay { Automatic, FlatFile, Vddk, ExportLease, Elsewhere };
+// "automatic", "https", "vddk", "export", "elsewhere"
+std::string_view to_string(DiskWay way);
+
+// The ways that an import asks for, by disk id or name; "*": all others.
+using DiskWays = std::map<std::string, DiskWay>;
+DiskWay way_of(const DiskWays& ways, const std::string& disk_id, const std::string& disk_name);
 
 struct SourceDisk {
   std::string id;  // what diskMappings match: oVirt disk id; VMware vDiskId or diskObjectId
@@ -57,9 +62,8 @@ struct SourceDisk {
   bool read_only = false;
   bool shareable = false;
   bool active = true;
-  bool cdrom = false;        // the image in a CD-ROM drive: attached as one, never written to
-  std::string status;        // oVirt: ok, locked, illegal; else empty
-  bool transferable = true;  // false: a blocking finding says why
+  bool cdrom = false;  // the image in a CD-ROM drive: attached as one, never written to
+  std::string status;  // oVirt: ok, locked, illegal; else empty
   // Set by whoever opens the disk: what the import asks for, and whether an agent has VDDK.
   DiskWay way = DiskWay::Automatic;
   bool vddk = false;
@@ -130,6 +134,7 @@ struct SourceVm {
   bool has_rng = false;
   std::string watchdog_action;  // "reset", "poweroff", or empty: none
   bool has_tpm = false;
+  bool nested_virtualization = false;  // its guest may run virtual machines
   bool has_sound = false;
   bool io_threads = false;
   std::vector<std::string> boot_devices;  // "disk", "network", "cdrom" in order

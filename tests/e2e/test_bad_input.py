@@ -103,20 +103,20 @@ def test_a_secret_without_its_keys_ends_the_import(web):
 def test_a_wrong_password_ends_the_import(web):
     web.ferry.apply(bed.secret("wrong", "vmware", web.web.secret(password="not-this-one")))
     web.ferry.apply(bed.vm_import("bad", "vmware", {"name": "good"}, "wrong", VMWARE_MAPPINGS))
-    refused(web, "bad", "UnreachableProvider", "password")
+    refused(web, "bad", "UnreachableProvider", "password", "VMF-SRC-AUTH")
     assert "not-this-one" not in web.ferry.story() + web.ferry.run("get", "events", "-o", "yaml")
 
 
 def test_a_wrong_thumbprint_ends_the_import(web):
     web.ferry.apply(bed.secret("wrong", "vmware", web.web.secret(thumbprint=":".join(["AB"] * 20))))
     web.ferry.apply(bed.vm_import("bad", "vmware", {"name": "good"}, "wrong", VMWARE_MAPPINGS))
-    refused(web, "bad", "UnreachableProvider", "thumbprint")
+    refused(web, "bad", "UnreachableProvider", "thumbprint", "VMF-SRC-TLS")
 
 
 def test_an_unreachable_server_ends_the_import(web):
     web.ferry.apply(bed.secret("wrong", "vmware", web.web.secret(apiUrl="https://127.0.0.1:1/sdk")))
     web.ferry.apply(bed.vm_import("bad", "vmware", {"name": "good"}, "wrong", VMWARE_MAPPINGS))
-    refused(web, "bad", "UnreachableProvider", "127.0.0.1:1")
+    refused(web, "bad", "UnreachableProvider", "127.0.0.1:1", "VMF-SRC-UNREACHABLE")
 
 
 def test_a_wrong_ovirt_password_ends_the_import(scene):

@@ -4,6 +4,8 @@ import re
 import signal
 import time
 
+import pytest
+
 from scene import Scene, vmware_vm
 from test_kill import under_way
 
@@ -21,26 +23,37 @@ def start(scene: Scene, limit="6M", name="big", **changes):
     return vcenter
 
 
-def healed(scene, name="big", timeout=120):
-    scene.ferry.run("limit", "off")
-    scene.ferry.wait_succeeded(name, timeout)
-    return scene.ferry.check_disks(name, scene.images_of)
-
-
-def failed(scene, vcenter, code, name="big", timeout=120):
-    """The import ended with this code and was undone: no claims, no files, no leases, no session beyond the kept one."""
-    condition = scene.ferry.wait_condition(name, "Succeeded", "False", timeout=timeout)
-    assert CODE.search(condition["message"]) and code in condition["message"], condition
-    scene.ferry.wait_for(lambda: scene.ferry.list("claims") == [], 30, "the claims' end")
-    scene.ferry.wait_for(lambda: scene.ferry.remains() == [], 30, "the end of the target's files")
+def nothing_left(scene, vcenter, snapshots=()):
+    """At the source: no lease, one session while VMFerry runs and none afterwards, and no snapshot but those of others."""
     state = vcenter.state()
     assert state["leases"]["live"] == [] and state["sessions"] <= 1, state
+    left = [name for vm in state["vms"].values() for name in vm["snapshots"]]
+    assert left == list(snapshots), state
     scene.ferry.down()
     assert vcenter.state()["sessions"] == 0
 
 
-def test_a_source_that_is_started_mid_copy_fails_the_import(scene):
-    vcenter = start(scene)
+def healed(scene, name="big", timeout=120, snapshots=()):
+    """The import succeeded all the same; its disks."""
+    scene.ferry.run("limit", "off")
+    scene.ferry.wait_succeeded(name, timeout)
+    disks = scene.ferry.check_disks(name, scene.images_of)
+    nothing_left(scene, scene.running[-1], snapshots)
+    return disks
+
+
+def failed(scene, vcenter, code, name="big", timeout=120):
+    """The import ended with this code and no other, and was undone."""
+    condition = scene.ferry.wait_condition(name, "Succeeded", "False", timeout=timeout)
+    assert {found.group() for found in CODE.finditer(condition["message"])} == {code}, condition
+    scene.ferry.wait_for(lambda: scene.ferry.list("claims") == [], 30, "the claims' end")
+    scene.ferry.wait_for(lambda: scene.ferry.remains() == [], 30, "the end of the target's files")
+    nothing_left(scene, vcenter)
+
+
+@pytest.mark.parametrize("power", ["on", "off"])
+def test_a_source_that_is_started_mid_copy_fails_the_import(scene, power):
+    vcenter = start(scene, power=power)
     vcenter.control("/vm", {"name": "big", "power": "on"})
     failed(scene, vcenter, "VMF-SRC-CHANGED")
     assert vcenter.power("big") == "on", "somebody else started it: it is left alone"
@@ -49,7 +62,9 @@ def test_a_source_that_is_started_mid_copy_fails_the_import(scene):
 def test_a_source_that_is_deleted_mid_copy_fails_the_import(scene):
     vcenter = start(scene, power="on")
     vcenter.control("/vm", {"name": "big", "destroy": True})
-    failed(scene, vcenter, "VMF-SRC-")
+    scene.ferry.run("limit", "off")
+    failed(scene, vcenter, "VMF-SRC-VM-NOT-FOUND")
+    assert "SourceNotRestored" in scene.ferry.run("get", "events", "-o", "yaml")
 
 
 def test_a_disk_that_grows_mid_copy_fails_the_import(scene):
@@ -63,11 +78,9 @@ def test_a_disk_that_grows_mid_copy_fails_the_import(scene):
 
 
 def test_a_snapshot_taken_mid_copy_changes_nothing_and_is_left_alone(scene):
-    vcenter = start(scene)
+    vcenter = start(scene, power="on")
     vcenter.control("/vm", {"name": "big", "snapshot": True})
-    healed(scene)
-    moref = vcenter.vm("big")["moref"]
-    assert vcenter.state()["vms"][moref]["snapshots"] == ["somebody else's"]
+    healed(scene, snapshots=["somebody else's"])
 
 
 def test_a_datastore_that_answers_503_is_waited_for(scene):
@@ -132,6 +145,23 @@ def test_a_password_that_expires_mid_copy_fails_the_import_and_is_not_tried_agai
     failed(scene, vcenter, "VMF-SRC-AUTH")
 
 
+def test_a_source_runs_again_once_its_expired_password_is_corrected(scene):
+    vcenter = start(scene, power="on")
+    vcenter.control("/fault", {"method": "Login", "fault": "InvalidLogin"})
+    vcenter.control("/expire-sessions", {})
+    scene.ferry.run("limit", "off")
+    condition = scene.ferry.wait_condition("big", "Processing", "False", "ProcessingFailed", timeout=90)
+    assert "VMF-SRC-AUTH" in condition["message"], condition
+    logins = vcenter.state()["calls"]["Login"]
+    time.sleep(6)
+    assert vcenter.state()["calls"]["Login"] == logins, "what was refused is not tried until the account is locked"
+    assert vcenter.power("big") == "off"
+    vcenter.control("/fault", {"clear": True})
+    scene.base(vcenter, thumbprint=vcenter.ready["thumbprint_sha256"])
+    scene.ferry.wait_for(lambda: vcenter.power("big") == "on", 120, "the source's power")
+    failed(scene, vcenter, "VMF-SRC-AUTH")
+
+
 def test_a_host_with_no_stream_left_for_an_export_is_waited_for(scene):
     images = [scene.images["dense"], scene.images["odd-size"]]
     vm = vmware_vm("two", images)
@@ -146,6 +176,7 @@ def test_a_host_with_no_stream_left_for_an_export_is_waited_for(scene):
     scene.ferry.check_disks("two", images)
     leases = vcenter.state()["leases"]
     assert leases["live"] == [] and leases["completed"] == 1, leases
+    nothing_left(scene, vcenter)
 
 
 def test_a_lone_esxi_host_is_imported_from_as_well(scene):

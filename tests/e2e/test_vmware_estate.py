@@ -69,7 +69,7 @@ def test_the_whole_hardware_of_a_vm_is_in_the_target(scene):
     images = [scene.images["efi"], scene.images["odd-size"], scene.images["bootable"]]
     vm = vmware_vm("full", images, guest_id="rhel8_64Guest", cpus=8, cores_per_socket=4, memory_mb=3072, firmware="efi",
                    secure_boot=True, host_name="WEB1.lab.example", annotation="the books",
-                   boot_order=["nic:1", "disk:1", "cdrom"],
+                   boot_order=["nic:1", "disk:1", "cdrom"], extra={"config.nestedHVEnabled": "true"},
                    nics=[{"type": "vmxnet3", "network": "VM Network", "mac": "00:50:56:00:00:01"},
                          {"type": "e1000e", "network": "DC0_DVPG0", "mac": "00:50:56:00:00:02"},
                          {"type": "pcnet32", "network": "segment", "mac": "00:50:56:00:00:03", "connected": False}])
@@ -92,6 +92,8 @@ def test_the_whole_hardware_of_a_vm_is_in_the_target(scene):
     assert made["metadata"]["annotations"]["vmware-description"] == "the books"
     assert spec["hostname"] == "web1"
     assert (domain["cpu"]["cores"], domain["cpu"]["sockets"]) == (4, 2)
+    assert domain["cpu"]["features"] == [{"name": name, "policy": "optional"} for name in ("vmx", "svm")]
+    assert "vmware.vm.nested" in {each["rule"] for each in scene.ferry.get("imports", "full")["status"]["findings"]}
     assert domain["memory"]["guest"] in ("3Gi", "3072Mi")
     assert domain["firmware"]["bootloader"] == {"efi": {"secureBoot": True}}
     assert domain["features"]["smm"]["enabled"] is True
@@ -151,6 +153,8 @@ def test_vsrc51_disks_that_nothing_can_copy_block_with_the_reason_and_the_source
         return [each for each in findings if each["rule"] == rule and each["level"].lower() == "block"]
     finding = scene.ferry.wait_for(blocked, 40, rule)[0]
     assert "Hard disk 1" in json.dumps(finding), finding
+    assert finding["remedy"], finding
+    assert not {"ShutdownGuest", "PowerOffVM_Task"} & set(vcenter.state()["calls"])
     assert vcenter.power(name) == "on"
     assert scene.ferry.list("claims") == []
     scene.ferry.delete("import", name)

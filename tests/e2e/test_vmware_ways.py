@@ -234,11 +234,62 @@ def test_a_source_started_and_stopped_while_the_coordinator_was_down_is_copied_f
     scene.ferry.check_disks("sly", [disk])
 
 
-def test_asking_for_the_flat_file_of_a_delta_is_refused_with_the_reason(scene):
-    vcenter = scene.vcenter(snapped("snapped", scene, [scene.images["odd-size"]]))
+def blocking(scene, name):
+    """The rules that block the import, and what they say."""
+    findings = (scene.ferry.get("imports", name).get("status") or {}).get("findings") or []
+    return {each["rule"]: each for each in findings if each["level"].lower() == "block"}
+
+
+@pytest.mark.parametrize("disk, way, reason", [
+    ({"backing": "delta"}, "https", "delta of a snapshot"),
+    ({"key_id": "key-1"}, "export", "encrypted"),
+    ({"key_id": "key-1"}, "https", "encrypted"),
+    ({}, "vddk", "no agent has VDDK")])
+def test_a_way_that_cannot_be_gone_blocks_before_the_source_is_stopped(scene, disk, way, reason):
+    image = scene.images["odd-size"]
+    vm = vmware_vm("web", [image], power="on")
+    if disk.get("backing"):
+        vm["disks"][0].update(current=str(image), image="")
+    vm["disks"][0].update(disk)
+    vcenter = scene.vcenter(vm)
     scene.base(vcenter)
     scene.ferry.up(agents=1)
-    scene.vmware_import("snapped", annotations={bed.DISK_SOURCES: json.dumps({"*": "https"})})
-    failed = scene.ferry.wait_condition("snapped", "Succeeded", "False", timeout=60)
-    assert "VMF-SRC-DISK-UNSUPPORTED" in failed["message"] and "snapshot" in failed["message"], failed
-    no_lease_left(vcenter, completed=0)
+    scene.vmware_import("web", annotations={bed.DISK_SOURCES: json.dumps({"Hard disk 1": way})})
+    finding = scene.ferry.wait_for(lambda: blocking(scene, "web").get("vmware.disk.backing"), 40, "the finding")
+    assert reason in finding["text"] and f"'{way}'" in finding["text"] and "Hard disk 1" in finding["text"], finding
+    assert "leave the choice" in finding["remedy"], finding
+    told = scene.ferry.try_run("validate", "web")
+    assert told.returncode == 1 and "vmware.disk.backing" in told.stdout, told
+    assert reason in " ".join(told.stdout.split()), told
+    time.sleep(6)  # it is looked at again in between
+    assert vcenter.power("web") == "on"
+    calls = vcenter.state()["calls"]
+    assert not {"ShutdownGuest", "PowerOffVM_Task", "ExportVm"} & set(calls), calls
+    assert scene.ferry.list("claims") == []
+    if disk.get("key_id"):
+        return
+    # Asked for what can be had, it goes on by itself.
+    scene.vmware_import("web", annotations={bed.DISK_SOURCES: json.dumps({"Hard disk 1": "export"})})
+    scene.ferry.wait_succeeded("web")
+    scene.ferry.check_disks("web", [image])
+    no_lease_left(vcenter, completed=1)
+
+
+def test_encrypted_disks_are_copied_where_an_agent_has_vddk(scene, vddk):
+    images = [scene.images["odd-size"], scene.images["sparse-data"]]
+    vm = vmware_vm("secret", images, power="on", extra={"config.keyId.keyId": "key-1"})
+    for disk in vm["disks"]:
+        disk["key_id"] = "key-1"
+    vcenter = scene.vcenter(vm)
+    options = vddk(vcenter, vm=vcenter.vm("secret")["moref"])
+    scene.base(vcenter)
+    scene.ferry.up(1, None, *options)
+    scene.ferry.wait_for(lambda: scene.ferry.agents() and scene.ferry.agents()[0]["vddk"], 20, "the agent")
+    scene.vmware_import("secret")
+    scene.ferry.wait_succeeded("secret")
+    for disk in scene.ferry.check_disks("secret", images):
+        assert "VDDK" in disk["sourcePath"], disk
+    found = [each for each in scene.ferry.get("imports", "secret")["status"]["findings"] if each["rule"] == "vmware.vm.encryption"]
+    assert len(found) == 3 and {each["level"].lower() for each in found} == {"warn"}, found
+    calls = (scene.directory / "vddk/calls").read_text()
+    assert calls.count("connect server=") == calls.count("disconnect") == 2, calls

@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kPidfilePoll{20};
+constexpr milliseconds kChildPoll{100};
 
 // The NBD source with the child that it reads from.
 class NbdkitSource final : public DiskSource {
@@ -69,11 +70,37 @@ NbdkitServer::NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment,
       tail_({endpoint_.vddk.password}) {
   tail_.on_line([this](const std::string& line) {
     if (tells_nfc_memory_exhausted(line)) memory_exhausted_.store(true);
+    const std::lock_guard lock(sessions_mutex_);
+    sessions_.add(line);
+    sessions_changed_.notify_all();
   });
 }
 
 NbdkitServer::~NbdkitServer() {
-  if (child_) child_->terminate(options_.stop_grace);
+  if (!child_) return;
+  wait_until_sessions_end();
+  child_->terminate(options_.stop_grace);
+}
+
+// nbdkit that is told to end closes no disk any more, not even one whose client said goodbye a
+// moment ago: the session would stay at the host, and count against its limits, until it times out.
+void NbdkitServer::wait_until_sessions_end() {
+  if (!environment_.vddk_stand_in.empty()) return;  // nothing to end, and its stderr tells nothing
+  const auto deadline = steady_clock::now() + options_.stop_grace;
+  std::unique_lock lock(sessions_mutex_);
+  while (sessions_.open() > 0 || sessions_.begun() < dialed_) {
+    const auto left = deadline - steady_clock::now();
+    if (left <= steady_clock::duration::zero()) {
+      environment_.log.warn("nbdkit ends with VDDK's session still open",
+                            {{"sessions", sessions_.open()}});
+      return;
+    }
+    lock.unlock();
+    const bool running = child_->running();
+    lock.lock();
+    if (!running) return;
+    sessions_changed_.wait_for(lock, std::min<steady_clock::duration>(left, kChildPoll));
+  }
 }
 
 pid_t NbdkitServer::pid() const {
@@ -97,6 +124,11 @@ Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
 
 Result<void> NbdkitServer::start(std::stop_token stop) {
   child_.reset();
+  {
+    const std::lock_guard lock(sessions_mutex_);
+    sessions_ = {};
+    dialed_ = 0;
+  }
   directory_ = TRY(PrivateDirectory::make(environment_.scratch_directory));
   const NbdkitPaths paths{directory_->path() + "/nbd.sock", directory_->path() + "/nbdkit.pid",
                           directory_->path() + "/vddk.conf"};
@@ -140,6 +172,10 @@ Result<NbdHandle> NbdkitServer::dial(milliseconds deadline, std::stop_token stop
   }
   Result<NbdHandle> handle =
       dial_nbd({.uri = {}, .unix_socket = socket, .certificates_directory = {}}, deadline, stop);
+  if (handle) {
+    const std::lock_guard lock(sessions_mutex_);
+    ++dialed_;
+  }
   if (handle || handle.error().kind() == ErrorKind::Canceled) return handle;
   const Error why = explain_nbdkit_failure(tail_.lines());
   // What trying again does not mend.

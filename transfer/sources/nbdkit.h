@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -11,6 +13,7 @@
 #include "transfer/open_source.h"
 #include "transfer/sources/child_process.h"
 #include "transfer/sources/nbd.h"
+#include "transfer/sources/nbdkit_command.h"
 #include "transfer/sources/private_directory.h"
 
 namespace vmferry {
@@ -19,7 +22,8 @@ struct NbdkitOptions {
   NbdOptions nbd = vddk_defaults();
   int max_restarts = 5;                              // source-vmware.md 8.4
   std::chrono::milliseconds start_deadline{30'000};  // until it listens
-  std::chrono::milliseconds stop_grace{30'000};      // VDDK closes its session on SIGTERM
+  // For VDDK to end its sessions, and after that for the child to end itself.
+  std::chrono::milliseconds stop_grace{30'000};
   static NbdOptions vddk_defaults();
 };
 
@@ -43,12 +47,17 @@ class NbdkitServer {
 
  private:
   Result<void> start(std::stop_token stop);
+  void wait_until_sessions_end();
 
   const DiskEndpoint endpoint_;
   const SourceEnvironment environment_;
   const NbdkitOptions options_;
   StderrTail tail_;
   std::atomic<bool> memory_exhausted_{false};
+  std::mutex sessions_mutex_;  // the innermost: taken while a line of stderr is added
+  std::condition_variable sessions_changed_;
+  VddkSessions sessions_;
+  int dialed_ = 0;  // connections to the running child that were made, each of them a session
   mutable std::mutex mutex_;  // guards what follows; held while the child starts
   std::unique_ptr<PrivateDirectory> directory_;
   std::unique_ptr<ChildProcess> child_;
@@ -56,7 +65,7 @@ class NbdkitServer {
 };
 
 // A disk read by an nbdkit child: one connection with several requests in flight
-// (source-vmware.md 8.3). Ends the child when destroyed.
+// (source-vmware.md 8.3). Ends the child when destroyed, its sessions first.
 Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpoint,
                                                        const SourceEnvironment& environment,
                                                        const NbdkitOptions& options,

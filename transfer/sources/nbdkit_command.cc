@@ -128,7 +128,7 @@ Error explain_nbdkit_failure(const std::vector<std::string>& lines) {
                        "nbdkit lacks a plugin or filter: {}", detail);
   }
   // Verbose lines name both as well, when all is fine.
-  if (any("error: libvixDiskLib", "") || any("error: vddk", "libdir") ||
+  if (any("error:", "libvixDiskLib.so") || any("error: vddk", "libdir") ||
       any("libvixDiskLib", "cannot open shared object")) {
     return coded_error(ErrorKind::InvalidArgument, code::kVddkMissing,
                        "VDDK's libraries cannot be loaded: {}", detail);
@@ -155,6 +155,12 @@ Error explain_nbdkit_failure(const std::vector<std::string>& lines) {
   }
   return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable, "nbdkit did not start: {}",
                      detail);
+}
+
+void VddkSessions::add(std::string_view line) {
+  if (contains(line, "VDDK call: VixDiskLib_ConnectEx ")) ++begun_;
+  const bool refused = contains(line, "error: VixDiskLib_ConnectEx:");
+  if ((refused || contains(line, "VDDK call: VixDiskLib_Disconnect ")) && ended_ < begun_) ++ended_;
 }
 
 bool tells_nfc_memory_exhausted(std::string_view line) {

@@ -45,6 +45,18 @@ Error no_vddk_in(const std::string& libdir);
 // login, or we its certificate; NotFound with VMF-SRC-DISK-MISSING; else Unavailable.
 Error explain_nbdkit_failure(const std::vector<std::string>& stderr_lines);
 
+// The sessions of VDDK that a child has begun and not ended, as its verbose stderr tells: they last
+// from one connection to the server until it is closed.
+class VddkSessions {
+ public:
+  void add(std::string_view stderr_line);
+  int begun() const { return begun_; }
+  int open() const { return begun_ - ended_; }
+
+ private:
+  int begun_ = 0, ended_ = 0;
+};
+
 // Whether the lines tell that the ESXi host ran out of memory for reads of this size (8.4).
 bool tells_nfc_memory_exhausted(std::string_view stderr_line);
 

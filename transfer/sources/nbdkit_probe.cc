@@ -5,6 +5,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "common/catalogue.h"
 #include "common/clock.h"
@@ -17,14 +18,32 @@ namespace {
 constexpr std::chrono::seconds kDeadline{15};  // loading VDDK's libraries takes a second or two
 constexpr std::chrono::milliseconds kPoll{20};
 
-// The plugin itself says nothing about a library that is not there until it opens a disk.
-bool has_library(const std::string& libdir) {
+// The name of the library that lies there; empty: none.
+std::string library_in(const std::string& libdir) {
   std::error_code failed;
   std::filesystem::directory_iterator entry(libdir + "/lib64", failed);
   for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
-    if (entry->path().filename().string().starts_with("libvixDiskLib.so")) return true;
+    std::string name = entry->path().filename().string();
+    if (name.starts_with("libvixDiskLib.so")) return name;
   }
-  return false;
+  return {};
+}
+
+// Serves a disk that nobody connects to: filters, plugin and libraries are loaded for it, and the
+// disk is not opened. (--dump-plugin is content without the libraries.)
+std::vector<std::string> probe_command(const SourceEnvironment& environment) {
+  return {environment.nbdkit_program,
+          "--readonly",
+          "--unix",
+          "-",
+          "--filter=cacheextents",
+          "--filter=blocksize",
+          "--filter=retry",
+          "vddk",
+          "libdir=" + environment.vddk_libdir,
+          "file=/nobody/connects.vmdk",
+          "--run",
+          "true"};
 }
 
 }  // namespace
@@ -32,12 +51,11 @@ bool has_library(const std::string& libdir) {
 Result<void> check_vddk(const SourceEnvironment& environment, std::stop_token stop) {
   if (!environment.vddk_stand_in.empty()) return {};
   const std::string& libdir = environment.vddk_libdir;
-  if (!has_vddk(libdir, {}) || !has_library(libdir)) return no_vddk_in(libdir);
+  const std::string library = library_in(libdir);
+  if (!has_vddk(libdir, {}) || library.empty()) return no_vddk_in(libdir);
   StderrTail tail({});
-  Result<std::unique_ptr<ChildProcess>> child = ChildProcess::start(
-      {.command = {environment.nbdkit_program, "vddk", "--dump-plugin", "libdir=" + libdir},
-       .secret = {}},
-      tail);
+  Result<std::unique_ptr<ChildProcess>> child =
+      ChildProcess::start({.command = probe_command(environment), .secret = {}}, tail);
   if (!child && child.error().kind() == ErrorKind::NotFound) {
     return coded_error(ErrorKind::Unimplemented, code::kNbdkitMissing,
                        "nbdkit is not installed: {}", child.error().message());
@@ -54,7 +72,9 @@ Result<void> check_vddk(const SourceEnvironment& environment, std::stop_token st
     if (!clock.sleep(kPoll, stop)) return Error(ErrorKind::Canceled, "asking nbdkit was canceled");
   }
   if ((*child)->exit_status() == 0) return {};
-  return explain_nbdkit_failure(tail.lines());
+  Error why = explain_nbdkit_failure(tail.lines());
+  if (why.code() == code::kVddkMissing) why = std::move(why).with_context("found " + library);
+  return why;
 }
 
 }  // namespace vmferry

@@ -113,10 +113,10 @@ Result<DiskOpening> OvirtProvider::poll_disk(const SourceVm& vm, const SourceDis
   return opening;
 }
 
-Result<DiskEndpoint> OvirtProvider::renew(const SourceVm& vm, const SourceDisk& disk,
-                                          const std::string& handle, std::stop_token stop) {
+Result<DiskOpening> OvirtProvider::renew(const SourceVm& vm, const SourceDisk& disk,
+                                         const std::string& handle, std::stop_token stop) {
   const ImageTransfer transfer = TRY(transfers_.renew(handle, wanted(disk), stop));
-  return endpoint_of(transfer, vm, disk, stop);
+  return DiskOpening{.handle = handle, .endpoint = TRY(endpoint_of(transfer, vm, disk, stop))};
 }
 
 void OvirtProvider::keep_open(const std::string& handle, std::stop_token stop) {

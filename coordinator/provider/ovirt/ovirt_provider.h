@@ -26,8 +26,8 @@ class OvirtProvider final : public Provider {
                                 const std::string& owner, std::stop_token stop) override;
   Result<DiskOpening> poll_disk(const SourceVm& vm, const SourceDisk& disk,
                                 const std::string& handle, std::stop_token stop) override;
-  Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
-                             std::stop_token stop) override;
+  Result<DiskOpening> renew(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
+                            std::stop_token stop) override;
   void keep_open(const std::string& handle, std::stop_token stop) override;
   Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
                             const std::string& owner, bool success, std::stop_token stop) override;

@@ -82,10 +82,7 @@ SourceDisk translate_disk(const DiskAttachment& attachment) {
   if (result.bootable) result.boot_order = 1;
   result.read_only = attachment.read_only.value_or(false);
   result.active = attachment.active.value_or(true);
-  if (!attachment.disk) {
-    result.transferable = false;
-    return result;
-  }
+  if (!attachment.disk) return result;
   const Disk& disk = *attachment.disk;
   if (!disk.id.empty()) result.id = disk.id;
   result.name = disk.alias;
@@ -98,7 +95,6 @@ SourceDisk translate_disk(const DiskAttachment& attachment) {
   }
   result.shareable = disk.shareable.value_or(false);
   result.status = disk.status.value_or("");
-  result.transferable = why_not_transferable(disk).empty();
   result.details[std::string(kDetailImageId)] = disk.image_id;
   result.details[std::string(kDetailFormat)] = disk.format.value_or("");
   return result;

@@ -91,6 +91,11 @@ Obstacle obstacle_of_export(const Device& disk) {
   return {};
 }
 
+AccessChoice not_as_asked(Obstacle obstacle) {
+  return none(std::move(obstacle.reason),
+              obstacle.remedy + ", or leave the choice of the way to the import");
+}
+
 AccessChoice by_export(std::string why) {
   return {AccessPath::ExportLease,
           std::move(why) + ": one stream from an export lease, which cannot be resumed",
@@ -107,15 +112,16 @@ AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted) {
   Obstacle exported = obstacle_of_export(disk);
   switch (wanted) {
     case DiskWay::Vddk:
-      return {AccessPath::Vddk, "VDDK, as asked for", {}};
+      if (vddk) return {AccessPath::Vddk, "VDDK, as asked for", {}};
+      return not_as_asked({"no agent has VDDK", "start an agent with --vddk-libdir"});
     case DiskWay::FlatFile:
       if (flat.reason.empty()) return {AccessPath::FlatFile, "flat file, as asked for", {}};
-      return none(flat.reason + ", so it cannot be read over HTTPS as asked for",
-                  flat.remedy + ", or leave the choice to the import");
+      return not_as_asked(std::move(flat));
     case DiskWay::ExportLease:
       if (exported.reason.empty()) return by_export("as asked for");
-      return none(std::move(exported.reason), std::move(exported.remedy));
+      return not_as_asked(std::move(exported));
     case DiskWay::Automatic:
+    case DiskWay::Elsewhere:  // then nobody asks here
       break;
   }
   if (vddk) return {AccessPath::Vddk, "an agent has VDDK", {}};

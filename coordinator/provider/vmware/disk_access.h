@@ -28,7 +28,8 @@ struct AccessChoice {
 
 // VDDK where an agent has it, else the flat file, else a lease of the whole VM for export: whatever
 // gives the disk's current content. `wanted` overrules that order, not what is possible: a delta, a
-// raw device or an encrypted disk read as a flat file would give bytes that are not the guest's.
+// raw device or an encrypted disk read as a flat file would give bytes that are not the guest's,
+// and VDDK needs an agent that has it.
 AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted = DiskWay::Automatic);
 
 // For a disk whose backing looks flat and whose files are not, or that is open by a lease already.

@@ -103,6 +103,16 @@ Result<FlatFile> DiskOpener::flat_file(Exchange& exchange, const SourceVm& vm,
   return files_.locate(exchange, device, datacenter);
 }
 
+Result<std::optional<std::string>> DiskOpener::why_not_flat(Exchange& exchange, const SourceVm& vm,
+                                                            const SourceDisk& disk,
+                                                            const Device& device) {
+  const Result<FlatFile> file = flat_file(exchange, vm, disk, device);
+  if (file) return std::optional<std::string>();
+  if (file.error().kind() == ErrorKind::Canceled) return file.error();
+  if (file.error().code() != code::kDiskUnsupported) return std::optional<std::string>();
+  return std::optional(file.error().message());
+}
+
 // A lease that is ready gives an endpoint; one that is not, nothing yet.
 Result<DiskOpening> DiskOpener::leased(Exchange& exchange, const Found& found,
                                        const SourceDisk& disk, const MoRef& lease,

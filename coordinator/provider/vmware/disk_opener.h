@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,11 @@ class DiskOpener {
   // VMF-XFER-SOURCE-READ when the lease is over.
   Result<DiskOpening> poll(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
                            std::stop_token stop);
+  // Why a disk whose backing looks flat is not, as its descriptor tells: for an import that wants
+  // it read in this way and no other, before its VM is stopped. Nothing: it is, or its descriptor
+  // cannot be read while the VM runs.
+  Result<std::optional<std::string>> why_not_flat(Exchange& exchange, const SourceVm& vm,
+                                                  const SourceDisk& disk, const Device& device);
   void report_progress(const std::string& handle, int percent);
   Result<std::vector<std::pair<std::string, std::string>>> identity(const SourceVm& vm,
                                                                     const SourceDisk& disk,

@@ -80,6 +80,7 @@ void check_hardware(const VmModel& vm, Findings& out) {
     out.add("vmware.vm.passthrough", named("passthrough device", device.label, device.key));
   }
   if (vm.cpu_hot_add || vm.memory_hot_add) out.add("vmware.vm.hotplug");
+  if (vm.nested_hv) out.add("vmware.vm.nested");
   if (vm.cpu_affinity) out.add("vmware.vm.affinity");
   if (vm.cpus > 0 && (vm.cores_per_socket <= 0 || vm.cpus % vm.cores_per_socket != 0)) {
     out.add("vmware.vm.cpu_topology", vm.cpus, vm.cores_per_socket);
@@ -130,20 +131,24 @@ bool has_shared_bus(const VmModel& vm, const Device& disk) {
          controller->shared_bus != "noSharing";
 }
 
-void check_disk(const VmModel& vm, const Device& disk, bool vddk, Findings& out) {
-  const std::string name = named("disk", disk.label, disk.key);
+// Whether and how the provider can read the disk.
+void check_way(const Device& disk, const std::string& name, DiskWay wanted, bool vddk,
+               Findings& out) {
   const Backing& backing = disk.backing;
   const bool rdm = backing.type.find("RawDisk") != std::string::npos;
-  if (rdm && backing.compatibility_mode != "virtualMode") {
+  const bool physical = rdm && backing.compatibility_mode != "virtualMode";
+  if (physical) {
     out.add("vmware.disk.rdm", name);
   } else if (rdm) {
     out.add("vmware.disk.rdm/virtual", name);
   }
-  const AccessChoice access = choose_access(disk, vddk);
+  const AccessChoice access = choose_access(disk, vddk, wanted);
   const bool readable = access.path != AccessPath::None;
   const std::string way =
       access.path == AccessPath::Vddk ? "through VDDK" : "as one stream that cannot be resumed";
-  if (!backing.key_id.empty() && readable) {
+  if (!readable && !physical && wanted != DiskWay::Automatic) {
+    out.add("vmware.disk.backing/asked", name, to_string(wanted), access.reason, access.remedy);
+  } else if (!backing.key_id.empty() && readable) {
     out.add("vmware.vm.encryption/readable-disk", name, way);
   } else if (!backing.key_id.empty()) {
     out.add("vmware.vm.encryption/disk", name);
@@ -151,11 +156,19 @@ void check_disk(const VmModel& vm, const Device& disk, bool vddk, Findings& out)
     out.add("vmware.disk.snapshot/readable", name, backing.file, way);
   } else if (is_delta(disk)) {  // its base alone would be an older state
     out.add("vmware.disk.snapshot", name, backing.file, access.reason, access.remedy);
-  } else if (!readable && (!rdm || backing.compatibility_mode == "virtualMode")) {
+  } else if (!readable && !physical) {
     out.add("vmware.disk.backing", name, access.reason, access.remedy);
   } else if (!rdm && backing.type != "VirtualDiskFlatVer2BackingInfo") {
     out.add("vmware.disk.backing/readable", name, backing.type, way);
   }
+}
+
+void check_disk(const VmModel& vm, const Device& disk, const ImportTerms& terms, Findings& out) {
+  const std::string name = named("disk", disk.label, disk.key);
+  const Backing& backing = disk.backing;
+  const DiskWay wanted = way_of(terms.ways, disk_id(vm, disk), disk.label);
+  // What is served from elsewhere need not be readable here.
+  if (wanted != DiskWay::Elsewhere) check_way(disk, name, wanted, terms.vddk, out);
   if (backing.sharing == "sharingMultiWriter" || has_shared_bus(vm, disk)) {
     out.add("vmware.disk.shared", name);
   }
@@ -185,18 +198,18 @@ bool tracks_changes(const VmModel& vm, const Device& disk) {
 
 }  // namespace
 
-std::vector<Finding> find_problems(const VmModel& vm, bool vddk, bool may_cut_power) {
+std::vector<Finding> find_problems(const VmModel& vm, const ImportTerms& terms) {
   Findings out;
-  check_tools(vm, may_cut_power, out);
+  check_tools(vm, terms.may_cut_power, out);
   check_state(vm, out);
-  check_encryption(vm, vddk, out);
+  check_encryption(vm, terms.vddk, out);
   check_hardware(vm, out);
   check_nics(vm, out);
   const std::vector<const Device*> disks = ordered_disks(vm);
   if (disks.empty()) {
     out.add("vmware.disk.exist");
   }
-  for (const Device* disk : disks) check_disk(vm, *disk, vddk, out);
+  for (const Device* disk : disks) check_disk(vm, *disk, terms, out);
   return out.take();
 }
 
@@ -222,20 +235,6 @@ std::vector<Finding> find_connection_problems(bool has_thumbprint) {
   Findings out;
   if (!has_thumbprint) out.add("vmware.api.thumbprint");
   return out.take();
-}
-
-void mark_untransferable(const VmModel& vm, bool vddk, SourceVm& out) {
-  for (const Device& device : vm.devices) {
-    if (!is_disk(device)) continue;
-    Findings findings;
-    check_disk(vm, device, vddk, findings);
-    const std::vector<Finding> found = findings.take();
-    const bool blocked =
-        std::ranges::find(found, FindingLevel::Block, &Finding::level) != found.end();
-    const auto disk =
-        std::ranges::find(out.disks, std::to_string(device.key), &SourceDisk::attachment_id);
-    if (disk != out.disks.end() && blocked) disk->transferable = false;
-  }
 }
 
 }  // namespace vmferry::vmware

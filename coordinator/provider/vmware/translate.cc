@@ -309,6 +309,7 @@ SourceVm translate(const VmModel& vm, const Surroundings& around) {
   const auto has = [&vm](std::string_view type) {
     return std::ranges::find(vm.devices, type, &Device::type) != vm.devices.end();
   };
+  out.nested_virtualization = vm.nested_hv;
   out.has_tpm = vm.tpm_present || has("VirtualTPM");
   out.has_sound = has("VirtualHdAudioCard") || has("VirtualSoundCard") ||
                   has("VirtualEnsoniq1371") || has("VirtualSoundBlaster16");

@@ -13,6 +13,7 @@
 #include "coordinator/provider/vmware/power.h"
 #include "coordinator/provider/vmware/rules.h"
 #include "coordinator/provider/vmware/translate.h"
+#include "coordinator/rules/findings.h"
 
 namespace vmferry {
 namespace vmware {
@@ -43,13 +44,14 @@ class VmwareProvider final : public Provider {
       const VmModel model = TRY(load_vm(exchange, found));
       const Surroundings around = TRY(load_surroundings(exchange, model));
       SourceVm vm = translate(model, around);
-      vm.findings = find_problems(model, ref.vddk, ref.may_cut_power);
+      vm.findings = find_problems(
+          model, {.vddk = ref.vddk, .may_cut_power = ref.may_cut_power, .ways = ref.ways});
+      TRY(check_flat_files(exchange, ref, model, vm));
       if (ref.warm) {
         for (Finding& finding : find_warm_problems(model)) {
           vm.findings.push_back(std::move(finding));
         }
       }
-      mark_untransferable(model, ref.vddk, vm);
       const bool pinned = !client_.options().trust.thumbprint.empty();
       for (Finding& finding : find_connection_problems(pinned)) {
         vm.findings.push_back(std::move(finding));
@@ -92,10 +94,10 @@ class VmwareProvider final : public Provider {
 
   // Asks the server with our cookie: when it has dropped the session, that logs in again, and the
   // endpoint holds the new cookie.
-  Result<DiskEndpoint> renew(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
-                             std::stop_token stop) override {
+  Result<DiskOpening> renew(const SourceVm& vm, const SourceDisk& disk, const std::string& handle,
+                            std::stop_token stop) override {
     DiskOpening opening = TRY(poll_disk(vm, disk, handle, std::move(stop)));
-    if (opening.endpoint) return *std::move(opening.endpoint);
+    if (opening.endpoint) return opening;
     return coded_error(ErrorKind::Unavailable, code::kSourceRead,
                        "the source has not opened disk '{}' yet", disk.name);
   }
@@ -121,6 +123,26 @@ class VmwareProvider final : public Provider {
   }
 
  private:
+  // The disks that are to be read as flat files and no otherwise, and by their backing are some:
+  // the descriptor knows better.
+  Result<void> check_flat_files(Exchange& exchange, const VmRef& ref, const VmModel& model,
+                                SourceVm& vm) {
+    for (const SourceDisk& disk : vm.disks) {
+      if (way_of(ref.ways, disk.id, disk.name) != DiskWay::FlatFile) continue;
+      const auto device = std::ranges::find_if(model.devices, [&disk](const Device& d) {
+        return is_disk(d) && std::to_string(d.key) == disk.attachment_id;
+      });
+      if (device == model.devices.end()) continue;
+      if (choose_access(*device, false).path != AccessPath::FlatFile) continue;  // is told already
+      const auto why = TRY(opener_.why_not_flat(exchange, vm, disk, *device));
+      if (!why) continue;
+      vm.findings.push_back(rules::finding("vmware.disk.backing/asked", "disk '" + disk.name + "'",
+                                           to_string(DiskWay::FlatFile), *why,
+                                           "leave the choice of the way to the import"));
+    }
+    return {};
+  }
+
   template <typename T>
   static Result<T> named(const SourceVm& vm, const SourceDisk& disk, Result<T> result) {
     if (result) return result;

@@ -23,6 +23,7 @@ class FakeAgent {
     std::string id, node;
     std::function<std::string()> token = [] { return std::string(); };
     bool finishes = true;  // says done to every assignment
+    bool vddk = false;
   };
   struct Seen {
     int welcomes = 0, acks = 0, hellos = 0;
@@ -67,6 +68,7 @@ class FakeAgent {
     hello.node = options_.node;
     hello.token = options_.token();
     hello.slots = 8;
+    hello.vddk = options_.vddk;
     (void)channel_->send(hello);
   }
   void say_heartbeat() {

@@ -324,5 +324,49 @@ TEST_F(JobTableTest, AnOutcomeIsKeptUntilItIsCollected) {
   EXPECT_EQ(carried_out(effects), "remove");
 }
 
+// A renewal told it: the VM was moved while its disk is copied.
+TEST_F(JobTableTest, Vsrc52ATransferWhoseSourceMovedCountsForTheNewHostAtOnce) {
+  JobTable::Options options;
+  options.coordinator = "coordinator";
+  options.settle = 1s;
+  options.limits.jobs_per_source_host = 1;
+  table.emplace(options, std::vector<JobRecord>(), now);
+  const auto submit_from = [this](const std::string& disk, const std::string& host) {
+    TransferRequest request;
+    request.job = JobId{disk};
+    request.import_key = "ns/" + disk;
+    request.ns = "ns";
+    request.source_host = host;
+    Effects effects;
+    table->submit(request, effects);
+    carried_out(effects);
+  };
+  const auto state_of = [this](const std::string& disk) {
+    return table->transfer(JobId{disk}, now)->state;
+  };
+  hello("a");
+  submit_from("moving", "esx1");
+  ASSERT_EQ(tick(1s), "save assign1>a-peer");
+  submit_from("at-esx1", "esx1");
+  ASSERT_EQ(tick(1s), "");
+  EXPECT_EQ(table->transfer(JobId{"at-esx1"}, now)->waiting_for, "limit of source host esx1");
+
+  Effects effects;
+  table->source_moved(JobId{"moving"}, 7, "esx2", effects);
+  table->source_moved(JobId{"moving"}, 1, "", effects);
+  table->source_moved(JobId{"moving"}, 1, "esx1", effects);
+  table->source_moved(JobId{"gone"}, 1, "esx2", effects);
+  EXPECT_EQ(carried_out(effects), "") << "another attempt, or nothing new";
+  table->source_moved(JobId{"moving"}, 1, "esx2", effects);
+  EXPECT_EQ(carried_out(effects), "save");
+  EXPECT_EQ(stored->source_host, "esx2") << "also after a restart";
+
+  submit_from("at-esx2", "esx2");
+  EXPECT_EQ(tick(1s), "save assign1>a-peer");
+  EXPECT_EQ(state_of("at-esx1"), TransferState::Assigned) << "its host is free";
+  EXPECT_EQ(state_of("at-esx2"), TransferState::Queued);
+  EXPECT_EQ(table->transfer(JobId{"at-esx2"}, now)->waiting_for, "limit of source host esx2");
+}
+
 }  // namespace
 }  // namespace vmferry

@@ -58,8 +58,8 @@ class ProviderOfOne final : public Provider {
                                 std::stop_token stop) override {
     return open_disk(vm, disk, "", stop);
   }
-  Result<DiskEndpoint> renew(const SourceVm&, const SourceDisk&, const std::string&,
-                             std::stop_token) override {
+  Result<DiskOpening> renew(const SourceVm&, const SourceDisk&, const std::string&,
+                            std::stop_token) override {
     return make_error(ErrorKind::Unimplemented, "nothing to renew");
   }
   Result<bool> release_disk(const std::string&, const std::string&, const std::string&, bool,

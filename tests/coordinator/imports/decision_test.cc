@@ -442,6 +442,9 @@ TEST(PreferencesTest, AreOffByDefaultAndReplaceTheTemplate) {
   for (const char* key : {"cpu", "memory", "resources"}) EXPECT_FALSE(domain.contains(key)) << key;
   EXPECT_EQ(find(*s.decide(), "template.none"), nullptr);
 
+  s.vm.nested_virtualization = true;  // which no instance type gives
+  EXPECT_FALSE(s.decide()->vm->json()["spec"].contains("instancetype"));
+  s.vm.nested_virtualization = false;
   s.vm.memory_bytes = 3 * kGib;  // no instance type has this size: the source's own stands
   spec = s.decide()->vm->json()["spec"];
   EXPECT_FALSE(spec.contains("instancetype"));

@@ -83,6 +83,29 @@ TEST(DiskOverrideTest, IsChosenByIdThenNameThenStar) {
   }
 }
 
+TEST(DiskOverrideTest, TheWaysOfAllDisksAreWhatEachIsGiven) {
+  SourceDisk named, numbered, other;
+  named.id = "2001";
+  named.name = "Hard disk 2";
+  numbered.id = "2000";
+  numbered.name = "Hard disk 1";
+  other.id = "2002";
+  const kube::Object import = import_with(
+      api::kDiskSources,
+      R"({"2000": "export", "Hard disk 2": {"url": "nbd://h/b"}, "Hard disk 1": "vddk", "*": "https"})");
+  const DiskWays ways = disk_ways(import);
+  EXPECT_EQ(way_of(ways, named.id, named.name), DiskWay::Elsewhere);
+  EXPECT_TRUE(disk_override(import, named)->endpoint);
+  for (const SourceDisk& disk : {numbered, other}) {
+    EXPECT_EQ(way_of(ways, disk.id, disk.name), disk_override(import, disk)->way) << disk.id;
+  }
+  for (const std::string_view text : {"garbage", "[\"vddk\"]", "{}"}) {
+    EXPECT_TRUE(disk_ways(import_with(api::kDiskSources, text)).empty()) << text;
+  }
+  EXPECT_TRUE(disk_ways(kube::Object()).empty());
+  EXPECT_EQ(way_of({}, "2000", "Hard disk 1"), DiskWay::Automatic);
+}
+
 TEST(DiskOverrideTest, RefusesWhatIsNoNbdSource) {
   SourceDisk disk;
   disk.id = "d";

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <functional>
+
 #include "tests/coordinator/embedded/store_support.h"
 #include "tests/coordinator/imports/scene.h"
 
@@ -10,6 +12,7 @@ namespace vmferry::imports {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -18,6 +21,7 @@ using ::testing::IsEmpty;
 struct SourceLog {
   int reads = 0, touches = 0, open_sessions = 0;
   std::optional<VmRef> asked;
+  std::function<SourceVm(const VmRef&)> answer_to;  // in the place of one answer to all
 };
 
 class MemoryProvider final : public Provider {
@@ -30,6 +34,7 @@ class MemoryProvider final : public Provider {
   Result<SourceVm> find_vm(const VmRef& ref, std::stop_token) override {
     ++log_.reads;
     log_.asked = ref;
+    if (log_.answer_to) return log_.answer_to(ref);
     return answer_;
   }
   Result<PowerState> power_state(const std::string&, std::stop_token) override {
@@ -45,8 +50,8 @@ class MemoryProvider final : public Provider {
                                 std::stop_token) override {
     return touch();
   }
-  Result<DiskEndpoint> renew(const SourceVm&, const SourceDisk&, const std::string&,
-                             std::stop_token) override {
+  Result<DiskOpening> renew(const SourceVm&, const SourceDisk&, const std::string&,
+                            std::stop_token) override {
     return touch();
   }
   Result<bool> release_disk(const std::string&, const std::string&, const std::string&, bool,
@@ -111,7 +116,8 @@ class RehearseTest : public embedded::StoreFixture {
         .make_provider = [&](const ProviderCredentials&) -> Result<std::unique_ptr<Provider>> {
           return std::unique_ptr<Provider>(new MemoryProvider(source, log_));
         },
-        .bytes_per_second = 1e6};
+        .bytes_per_second = 1e6,
+        .vddk = vddk_};
     auto run = rehearse(parts, import);
     EXPECT_TRUE(run) << (run ? "" : to_string(run.error()));
     EXPECT_EQ(log_.touches, 0);
@@ -128,6 +134,7 @@ class RehearseTest : public embedded::StoreFixture {
   }
 
   SourceLog log_;
+  std::optional<bool> vddk_;
 };
 
 TEST_F(RehearseTest, DecidesAsTheReconcilerAndWritesNothing) {
@@ -149,12 +156,48 @@ TEST_F(RehearseTest, AsksForTheSourceAsTheImportWould) {
   ASSERT_TRUE(log_.asked);
   EXPECT_FALSE(log_.asked->may_cut_power);
   EXPECT_FALSE(log_.asked->vddk);
+  EXPECT_TRUE(log_.asked->ways.empty());
   import.object.json()["metadata"]["annotations"] = {{std::string(api::kPowerOffAfter), "600"},
                                                      { std::string(api::kDiskSources),
                                                        R"({"Hard disk 1": "vddk"})" }};
   rehearsed(import, scenes::vmware().vm);
   EXPECT_TRUE(log_.asked->may_cut_power);
-  EXPECT_TRUE(log_.asked->vddk);
+  EXPECT_EQ(log_.asked->ways, (DiskWays{{"Hard disk 1", DiskWay::Vddk}}));
+  EXPECT_FALSE(log_.asked->vddk) << "asking for it gives it to no agent";
+}
+
+TEST_F(RehearseTest, WhereVddkWouldHelpTheVerdictIsOpenUnlessTheAgentsAreKnown) {
+  log_.answer_to = [](const VmRef& ref) {
+    SourceVm vm = scenes::vmware().vm;
+    const Finding encrypted{"vmware.vm.encryption",
+                            ref.vddk ? FindingLevel::Warn : FindingLevel::Block,
+                            FindingGroup::Rules, "disk 'one' is encrypted", "decrypt it"};
+    vm.findings.push_back(encrypted);
+    return vm;
+  };
+  const auto import = import_of(json::object());
+  DryRun run = rehearsed(import, scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Unknown);
+  EXPECT_THAT(run.unknown_why, AllOf(HasSubstr("VDDK"), HasSubstr("disk 'one' is encrypted")));
+  EXPECT_THAT(blocks(run), IsEmpty());
+  vddk_ = false;
+  run = rehearsed(import, scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Blocked);
+  EXPECT_THAT(blocks(run), ElementsAre("vmware.vm.encryption"));
+  vddk_ = true;
+  run = rehearsed(import, scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Runs) << run.unknown_why;
+
+  vddk_.reset();
+  log_.answer_to = [](const VmRef&) {
+    SourceVm vm = scenes::vmware().vm;
+    vm.findings.push_back({"vmware.disk.backing", FindingLevel::Block, FindingGroup::Rules,
+                           "disk 'one' cannot be read by 'https'", "leave it"});
+    return vm;
+  };
+  run = rehearsed(import, scenes::vmware().vm);
+  EXPECT_EQ(run.verdict, Verdict::Blocked) << "VDDK does not help";
+  EXPECT_THAT(blocks(run), ElementsAre("vmware.disk.backing"));
 }
 
 TEST_F(RehearseTest, NamesTheRulesThatTheStatusWouldName) {

@@ -50,7 +50,7 @@ class StepFixture : public embedded::StoreFixture {
     memory_.vm->name = "web";
     Fleet::Options options;
     options.state_directory = dir_.path("fleet");
-    options.keys = CurveKeys::generate();
+    options.keys = keys_;
     auto fleet = Fleet::start(std::move(options), clock_, log_);
     EXPECT_TRUE(fleet) << to_string(fleet.error());
     fleet_ = *std::move(fleet);
@@ -104,6 +104,7 @@ class StepFixture : public embedded::StoreFixture {
     return rules;
   }
 
+  const CurveKeys keys_ = CurveKeys::generate();  // the coordinator's
   Logger log_;
   ProviderPool providers_{make_provider, log_};
   kube::EventRecorder events_{*store_, *store_, clock_, log_};

@@ -9,6 +9,7 @@
  *   transports=LIST    what it must offer
  *   log=PATH           a line a call is appended; never a secret
  *   delay_us=N         sleeps so long in each read
+ *   connect_delay_us=N  and in each connecting
  *   lose_session_after=N   after so many reads of a handle every call on it fails until the disk is opened anew
  *   largest_read=N     longer reads fail as a host does that is out of memory for them
  *   extents=off        the disk does not tell what is allocated
@@ -42,7 +43,7 @@ enum {
 
 static struct {
   char *root, *user, *password, *thumbprint, *vm, *snapshot, *server, *transports, *log, *extents;
-  unsigned long delay_us, lose_session_after, largest_read;
+  unsigned long delay_us, connect_delay_us, lose_session_after, largest_read;
 } settings;
 static VixDiskLibGenericLogFunc *warn_with;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -100,6 +101,7 @@ static void set(char *line) {
     const char *name;
     unsigned long *number;
   } numbers[] = {{"delay_us", &settings.delay_us},
+                 {"connect_delay_us", &settings.connect_delay_us},
                  {"lose_session_after", &settings.lose_session_after},
                  {"largest_read", &settings.largest_read}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; ++i) {
@@ -183,6 +185,7 @@ EXPORT VixError VixDiskLib_ConnectEx(const VixDiskLibConnectParams *parameters, 
   record("connect server=%s user=%s thumbprint=%s vm=%s snapshot=%s transports=%s read-only=%d",
          shown(parameters->serverName), shown(user), shown(parameters->thumbPrint), shown(parameters->vmxSpec),
          shown(snapshot), shown(transports), read_only);
+  if (settings.connect_delay_us != 0) usleep((useconds_t)settings.connect_delay_us);
   if (!is_wanted(settings.server, parameters->serverName)) return CANNOT_CONNECT;
   /* The certificate comes before the login: a wrong server is told no password. */
   if (!is_wanted(settings.thumbprint, parameters->thumbPrint)) {

@@ -88,6 +88,25 @@ TEST(NbdkitCommandTest, Vsrc46NfcMemoryErrorIsRecognised) {
   EXPECT_FALSE(tells_nfc_memory_exhausted("nbdkit: vddk: NFC error 2"));
 }
 
+TEST(VddkSessionsTest, CountsFromConnectingToDisconnecting) {
+  VddkSessions sessions;
+  const auto add = [&sessions](std::initializer_list<std::string_view> lines) {
+    for (const std::string_view line : lines) sessions.add(line);
+    return sessions.open();
+  };
+  EXPECT_EQ(add({"nbdkit: vddk[1]: debug: VDDK call: VixDiskLib_ConnectEx (h->params, 1, (null))"}),
+            1);
+  EXPECT_EQ(add({"nbdkit: vddk[1]: debug: vddk: close",
+                 "nbdkit: vddk[1]: debug: VDDK call: VixDiskLib_Close (handle)"}),
+            1);
+  EXPECT_EQ(add({"nbdkit: vddk[1]: debug: VDDK call: VixDiskLib_Disconnect (connection)"}), 0);
+  EXPECT_EQ(add({"nbdkit: debug: VDDK call: VixDiskLib_ConnectEx (h->params)",
+                 "nbdkit: vddk[1]: error: VixDiskLib_ConnectEx: Cannot complete login"}),
+            0);
+  EXPECT_EQ(sessions.begun(), 2);
+  EXPECT_EQ(add({"VDDK call: VixDiskLib_Disconnect (connection)"}), 0) << "never less than none";
+}
+
 TEST(StderrTailTest, Vsrc48KeepsTheLastLinesAndNoSecret) {
   StderrTail tail({SecretString("s3cr3t")}, 3);
   tail.add("one\ntwo s3cr");

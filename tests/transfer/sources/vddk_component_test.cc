@@ -9,6 +9,8 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <stop_token>
+#include <thread>
 
 #include "common/catalogue.h"
 #include "common/fd.h"
@@ -137,11 +139,45 @@ TEST_F(VddkComponentTest, ReadsTheDiskOverOneSessionWithManyRequests) {
                          HasSubstr("config vixDiskLib.nfcAio.Session.BufCount=4")));
 }
 
+// nbdkit that is told to end closes nothing any more: what is open then is never ended.
+TEST_F(VddkComponentTest, EverySessionIsEndedHoweverSoonTheDiskIsClosed) {
+  constexpr int kTimes = 25;
+  for (int i = 0; i < kTimes; ++i) {
+    const auto source = open();
+    ASSERT_OK(source);
+  }
+  EXPECT_EQ(count(calls(), "connect server="), std::size_t{kTimes});
+  EXPECT_EQ(count(calls(), "disconnect"), std::size_t{kTimes}) << calls();
+}
+
+TEST_F(VddkComponentTest, ASessionThatIsBegunWhenOpeningIsCanceledIsEndedToo) {
+  configure("connect_delay_us=1500000\n");
+  std::stop_source stop;
+  const std::jthread canceler([&] {
+    while (count(calls(), "connect server=") == 0) std::this_thread::sleep_for(5ms);
+    stop.request_stop();
+  });
+  const auto canceled = open_nbdkit_source(endpoint_, environment_, options_, stop.get_token());
+  ASSERT_FALSE(canceled.ok());
+  EXPECT_EQ(canceled.error().kind(), ErrorKind::Canceled) << to_string(canceled.error());
+  EXPECT_EQ(count(calls(), "connect server="), 1u);
+  EXPECT_EQ(count(calls(), "disconnect"), 1u) << calls();
+}
+
 TEST_F(VddkComponentTest, Vsrc45TheProbeLoadsTheLibraries) {
   const Result<void> usable = check_vddk(environment_, {});
   ASSERT_OK(usable);
+  EXPECT_EQ(count(calls(), "connect "), 0u) << "nobody is logged in to for it";
   std::filesystem::remove(workspace_.path("vddk/lib64"));
   std::filesystem::create_directory(workspace_.path("vddk/lib64"));
+  for (const char* name : {"libvixDiskLib.so.8", "libvixDiskLib.so.6"}) {
+    workspace_.write("vddk/lib64/" + std::string(name), std::string("no library"));
+    const Result<void> broken = check_vddk(environment_, {});
+    ASSERT_FALSE(broken.ok()) << name;
+    EXPECT_EQ(broken.error().code(), code::kVddkMissing) << to_string(broken.error());
+    EXPECT_THAT(broken.error().message(), HasSubstr(name));
+    std::filesystem::remove(workspace_.path("vddk/lib64/" + std::string(name)));
+  }
   const Result<void> empty = check_vddk(environment_, {});
   ASSERT_FALSE(empty.ok());
   EXPECT_EQ(empty.error().code(), code::kVddkMissing) << to_string(empty.error());

@@ -183,17 +183,17 @@ TEST_F(OvirtTransfer, RenewsExtendsAndResumes) {
   const Result<DiskOpening> opening = provider->open_disk(vm, vm.disks[0], "owner", {});
   const auto first = wait_ready(vm, vm.disks[0], opening->handle);
   ASSERT_TRUE(first.has_value());
-  const Result<DiskEndpoint> extended = provider->renew(vm, vm.disks[0], opening->handle, {});
+  const Result<DiskOpening> extended = provider->renew(vm, vm.disks[0], opening->handle, {});
   ASSERT_TRUE(extended.ok()) << to_string(extended.error());
-  EXPECT_EQ(extended->url, first->url);
+  EXPECT_EQ(extended->endpoint->url, first->url);
   EXPECT_TRUE(transfer(opening->handle).at("extended").get<bool>());
 
   bed->post("/transfer", {{"id", opening->handle}, {"phase", "paused_system"}});
   std::string url;
   EXPECT_TRUE(eventually([&] {
-    const Result<DiskEndpoint> resumed = provider->renew(vm, vm.disks[0], opening->handle, {});
+    const Result<DiskOpening> resumed = provider->renew(vm, vm.disks[0], opening->handle, {});
     if (resumed.ok()) {
-      url = resumed->url;
+      url = resumed->endpoint->url;
     } else {
       EXPECT_EQ(resumed.error().kind(), ErrorKind::Unavailable);
     }
@@ -202,7 +202,7 @@ TEST_F(OvirtTransfer, RenewsExtendsAndResumes) {
   EXPECT_NE(url, first->url);
 
   EXPECT_TRUE(wait_released(opening->handle, vm.disks[0].id));
-  const Result<DiskEndpoint> ended = provider->renew(vm, vm.disks[0], opening->handle, {});
+  const Result<DiskOpening> ended = provider->renew(vm, vm.disks[0], opening->handle, {});
   ASSERT_FALSE(ended.ok());
   EXPECT_EQ(ended.error().kind(), ErrorKind::PermissionDenied);
   EXPECT_EQ(ended.error().code(), code::kTicketExpired);

@@ -28,7 +28,9 @@ class OvirtRenewal : public OvirtComponent {
   Result<DiskEndpoint> renewed() {
     Result<DiskEndpoint> last = make_error(ErrorKind::Internal, "not asked");
     eventually([&] {
-      last = provider->renew(vm, disk(), handle, {});
+      Result<DiskOpening> answer = provider->renew(vm, disk(), handle, {});
+      last = answer ? Result<DiskEndpoint>(*answer->endpoint)
+                    : Result<DiskEndpoint>(std::move(answer).error());
       return last.ok() || last.error().kind() != ErrorKind::Unavailable;
     });
     return last;
@@ -210,7 +212,7 @@ TEST_F(OvirtRenewal, AMachineThatRunsKeepsARevokedTransferFromComingBack) {
   EXPECT_TRUE(eventually([&] { return alive().empty(); }));
   bed->post("/vm", {{"id", "web"}, {"status", "up"}});
   EXPECT_TRUE(eventually([&] {
-    const Result<DiskEndpoint> answer = provider->renew(vm, disk(), handle, {});
+    const Result<DiskOpening> answer = provider->renew(vm, disk(), handle, {});
     return !answer.ok() && answer.error().code() == code::kVmState;
   }));
   expect_all_closed();

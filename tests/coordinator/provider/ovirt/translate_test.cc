@@ -211,7 +211,6 @@ TEST(OvirtTranslateTest, Ov70To83Disks) {
   EXPECT_EQ(base.allocated_bytes, 4096u);
   EXPECT_EQ(base.storage_id, "sd1");
   EXPECT_EQ(base.storage_name, "mystoragedomain");
-  EXPECT_TRUE(base.transferable);
   EXPECT_EQ(base.details.at(std::string(kDetailImageId)), "img-1");
   EXPECT_TRUE(disk(with(kBaseVm, "<active>", "<read_only>true</read_only><active>")).read_only)
       << "OV-79";
@@ -239,7 +238,8 @@ TEST(OvirtTranslateTest, Ov70To83Disks) {
 
 TEST(OvirtTranslateTest, LunsAndIllegalDisksAreNotTransferable_Src31) {
   const auto transferable = [](const std::string& old, const std::string& fresh) {
-    return source_of(with(kBaseVm, old, fresh)).disks.at(0).transferable;
+    const Vm vm = vm_of(with(kBaseVm, old, fresh));
+    return why_not_transferable(*vm.disk_attachments->at(0).disk).empty();
   };
   EXPECT_FALSE(transferable("<status>ok", "<status>illegal"));
   EXPECT_FALSE(transferable("<storage_type>image", "<storage_type>lun"));

@@ -93,6 +93,10 @@ TEST(DiskAccessTest, AskingForAWayGivesItOrTheReasonWhyNot) {
     EXPECT_FALSE(choice.reason.empty());
     EXPECT_EQ(choice.remedy.empty(), c.path != AccessPath::None);
   }
+  const AccessChoice nobody = choose_access(flat_disk(), false, DiskWay::Vddk);
+  EXPECT_EQ(nobody.path, AccessPath::None);
+  EXPECT_EQ(nobody.reason, "no agent has VDDK");
+  EXPECT_NE(nobody.remedy.find("--vddk-libdir"), std::string::npos);
 }
 
 TEST(DiskAccessTest, Vsrc34EncodesPathsOnceAndNamesOnceOrTwice) {

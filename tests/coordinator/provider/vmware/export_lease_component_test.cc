@@ -242,11 +242,20 @@ TEST_F(ExportLeaseTest, Vsrc51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
   const auto of = [&](const char* label) {
     return *std::ranges::find(odd.disks, std::string("Hard disk ") + label, &SourceDisk::name);
   };
-  EXPECT_FALSE(of("1").transferable) << "physical RDM";
-  EXPECT_FALSE(of("2").transferable) << "encrypted";
-  EXPECT_TRUE(of("3").transferable) << "virtual RDM";
-  EXPECT_TRUE(of("4").transferable) << "independent";
-  EXPECT_FALSE(of("5").transferable) << "multi-writer";
+  const auto blocked = [&](const char* label) {
+    const std::string name = std::string("disk 'Hard disk ") + label + "'";
+    std::string rules;
+    for (const Finding& finding : odd.findings) {
+      if (finding.level != FindingLevel::Block) continue;
+      if (finding.text.find(name) != std::string::npos) rules += finding.rule;
+    }
+    return rules;
+  };
+  EXPECT_EQ(blocked("1"), "vmware.disk.rdm");
+  EXPECT_EQ(blocked("2"), "vmware.vm.encryption");
+  EXPECT_EQ(blocked("3"), "") << "virtual RDM";
+  EXPECT_EQ(blocked("4"), "") << "independent";
+  EXPECT_EQ(blocked("5"), "vmware.disk.shared");
   for (const char* refused : {"1", "2"}) {
     const auto opening = vmware_->open_disk(odd, of(refused), "import-1", {});
     ASSERT_FALSE(opening.ok());

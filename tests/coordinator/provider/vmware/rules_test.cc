@@ -45,7 +45,6 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
     FindingLevel level;
     std::function<void(VmModel&)> change;
     FindingGroup group = FindingGroup::Rules;
-    bool disk_stays_transferable = true;
   };
   const Case cases[] = {
       {"VAL-134 on without tools", "vmware.vm.tools", FindingLevel::Block,
@@ -72,7 +71,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
       {"encrypted VM", "vmware.vm.encryption", FindingLevel::Block,
        [](VmModel& vm) { vm.key_id = "key"; }},
       {"VSRC-51 encrypted disk", "vmware.vm.encryption", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.key_id = "key"; }, FindingGroup::Rules, false},
+       [&](VmModel& vm) { first_disk(vm).backing.key_id = "key"; }},
       {"vTPM", "vmware.vm.encryption", FindingLevel::Warn,
        [&](VmModel& vm) { add_device(vm, "VirtualTPM"); }},
       {"snapshots", "vmware.vm.snapshots", FindingLevel::Warn,
@@ -85,6 +84,7 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        [&](VmModel& vm) { add_device(vm, "VirtualUSB"); }},
       {"hot-add", "vmware.vm.hotplug", FindingLevel::Log,
        [](VmModel& vm) { vm.memory_hot_add = true; }},
+      {"nested", "vmware.vm.nested", FindingLevel::Warn, [](VmModel& vm) { vm.nested_hv = true; }},
       {"affinity", "vmware.vm.affinity", FindingLevel::Log,
        [](VmModel& vm) { vm.cpu_affinity = true; }},
       {"VW-05 topology", "vmware.vm.cpu_topology", FindingLevel::Warn,
@@ -107,16 +107,14 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
        [&](VmModel& vm) {
          first_disk(vm).backing = {};
          first_disk(vm).backing.type = "VirtualDiskLocalPMemBackingInfo";
-       },
-       FindingGroup::Rules, false},
+       }},
       {"sparse backing", "vmware.disk.backing", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSparseVer2BackingInfo"; }},
       {"VSRC-51 physical RDM", "vmware.disk.rdm", FindingLevel::Block,
        [&](VmModel& vm) {
          first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
          first_disk(vm).backing.compatibility_mode = "physicalMode";
-       },
-       FindingGroup::Rules, false},
+       }},
       {"virtual RDM", "vmware.disk.rdm", FindingLevel::Warn,
        [&](VmModel& vm) {
          first_disk(vm).backing.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
@@ -129,15 +127,13 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
       {"delta on VMFS6", "vmware.disk.snapshot", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.type = "VirtualDiskSeSparseBackingInfo"; }},
       {"VSRC-51 multi-writer", "vmware.disk.shared", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).backing.sharing = "sharingMultiWriter"; },
-       FindingGroup::Rules, false},
+       [&](VmModel& vm) { first_disk(vm).backing.sharing = "sharingMultiWriter"; }},
       {"shared bus", "vmware.disk.shared", FindingLevel::Block,
-       [](VmModel& vm) { device_of(vm, "pvscsi-202")->shared_bus = "physicalSharing"; },
-       FindingGroup::Rules, false},
+       [](VmModel& vm) { device_of(vm, "pvscsi-202")->shared_bus = "physicalSharing"; }},
       {"VSRC-51 independent", "vmware.disk.mode", FindingLevel::Warn,
        [&](VmModel& vm) { first_disk(vm).backing.disk_mode = "independent_persistent"; }},
       {"no capacity", "vmware.disk.size", FindingLevel::Block,
-       [&](VmModel& vm) { first_disk(vm).capacity_bytes = 0; }, FindingGroup::Rules, false},
+       [&](VmModel& vm) { first_disk(vm).capacity_bytes = 0; }},
       {"SR-IOV", "vmware.nic.type", FindingLevel::Warn,
        [&](VmModel& vm) { nic(vm).type = "VirtualSriovEthernetCard"; }},
       {"unknown card", "vmware.nic.type", FindingLevel::Warn,
@@ -160,12 +156,6 @@ TEST(RulesTest, EachPredicateRaisesItsRule) {
     SourceVm out = translate(vm, {});
     // Not even an SR-IOV card, which becomes a virtual one: a pod mapping would block it.
     for (const SourceNic& one : out.nics) EXPECT_FALSE(one.sriov);
-    mark_untransferable(vm, false, out);
-    for (const SourceDisk& disk : out.disks) {
-      if (disk.attachment_id == "203") {
-        EXPECT_EQ(disk.transferable, c.disk_stays_transferable);
-      }
-    }
   }
 }
 
@@ -186,13 +176,15 @@ TEST(RulesTest, AGuestWithoutToolsIsNoObstacleToAnImportThatMayCutThePower) {
   vm.power_state = "poweredOn";
   vm.tools_status = "toolsNotInstalled";
   EXPECT_NE(find(find_problems(vm), "vmware.vm.tools", FindingLevel::Block), nullptr);
-  const std::vector<Finding> findings = find_problems(vm, false, true);
+  const std::vector<Finding> findings = find_problems(vm, {.may_cut_power = true});
   EXPECT_EQ(find(findings, "vmware.vm.tools", FindingLevel::Block), nullptr);
   const Finding* warned = find(findings, "vmware.vm.tools", FindingLevel::Warn);
   ASSERT_NE(warned, nullptr);
   EXPECT_FALSE(warned->remedy.empty());
   vm.power_state = "suspended";
-  EXPECT_NE(find(find_problems(vm, false, true), "vmware.vm.tools", FindingLevel::Block), nullptr);
+  EXPECT_NE(
+      find(find_problems(vm, {.may_cut_power = true}), "vmware.vm.tools", FindingLevel::Block),
+      nullptr);
 }
 
 TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {
@@ -201,13 +193,86 @@ TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {
   for (Device& device : vm.devices) {
     if (is_disk(device)) device.backing.key_id = "key";
   }
-  EXPECT_NE(find(find_problems(vm, false), "vmware.vm.encryption", FindingLevel::Block), nullptr);
-  for (const Finding& finding : find_problems(vm, true)) {
+  const std::vector<Finding> without = find_problems(vm);
+  EXPECT_EQ(std::ranges::count(without, FindingLevel::Block, &Finding::level), 3)
+      << "the VM and each of its disks";
+  for (const Finding& finding : without) {
+    if (finding.level != FindingLevel::Block) continue;
+    EXPECT_EQ(finding.rule, "vmware.vm.encryption");
+    EXPECT_NE(finding.remedy.find("--vddk-libdir"), std::string::npos) << finding.remedy;
+    EXPECT_NE(finding.remedy.find("storage policy"), std::string::npos) << finding.remedy;
+  }
+  const std::vector<Finding> with = find_problems(vm, {.vddk = true});
+  EXPECT_EQ(std::ranges::count(with, "vmware.vm.encryption", &Finding::rule), 3);
+  for (const Finding& finding : with) {
     EXPECT_NE(finding.level, FindingLevel::Block) << finding.rule;
   }
-  SourceVm out = translate(vm, {});
-  mark_untransferable(vm, true, out);
-  for (const SourceDisk& disk : out.disks) EXPECT_TRUE(disk.transferable) << disk.name;
+}
+
+// What the import asks for is judged before the source is stopped for it.
+TEST(RulesTest, AWayThatIsAskedForAndCannotBeGoneBlocks) {
+  const auto none = [](Backing&) {};
+  const auto delta = [](Backing& b) { b.file = "[LocalDS_0] two/disk1-000003.vmdk"; };
+  const auto encrypted = [](Backing& b) { b.key_id = "key"; };
+  const auto physical = [](Backing& b) {
+    b.type = "VirtualDiskRawDiskMappingVer1BackingInfo";
+    b.compatibility_mode = "physicalMode";
+  };
+  constexpr std::string_view kAsked = "vmware.disk.backing";
+  const struct {
+    std::string name;
+    std::function<void(Backing&)> change;
+    DiskWays ways;
+    bool vddk = false;
+    std::string_view blocking;  // the only blocking rule; empty: nothing blocks
+  } cases[] = {
+      {"a flat file over HTTPS", none, {{"*", DiskWay::FlatFile}}, false, ""},
+      {"a delta over HTTPS", delta, {{"*", DiskWay::FlatFile}}, false, kAsked},
+      {"a delta over HTTPS, with VDDK", delta, {{"*", DiskWay::FlatFile}}, true, kAsked},
+      {"a delta over HTTPS, by its name",
+       delta,
+       {{"disk-202-0", DiskWay::FlatFile}},
+       false,
+       kAsked},
+      {"another disk's way", delta, {{"disk-202-1", DiskWay::FlatFile}}, false, ""},
+      {"its own way before that of all",
+       delta,
+       {{"disk-202-0", DiskWay::ExportLease}, {"*", DiskWay::FlatFile}},
+       false,
+       ""},
+      {"an encrypted disk over HTTPS", encrypted, {{"*", DiskWay::FlatFile}}, true, kAsked},
+      {"an encrypted disk by export", encrypted, {{"*", DiskWay::ExportLease}}, true, kAsked},
+      {"VDDK that an agent has", encrypted, {{"*", DiskWay::Vddk}}, true, ""},
+      {"VDDK that no agent has", none, {{"disk-202-0", DiskWay::Vddk}}, false, kAsked},
+      {"a raw device", physical, {{"disk-202-0", DiskWay::FlatFile}}, false, "vmware.disk.rdm"},
+      {"a raw device that a server of the user's has",
+       physical,
+       {{"disk-202-0", DiskWay::Elsewhere}},
+       false,
+       ""},
+      {"an encrypted disk that a server of the user's has",
+       encrypted,
+       {{"disk-202-0", DiskWay::Elsewhere}, {"*", DiskWay::FlatFile}},
+       false,
+       ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    VmModel vm = healthy();
+    c.change(device_of(vm, "disk-202-0")->backing);
+    std::vector<std::string> blocking;
+    for (const Finding& finding : find_problems(vm, {.vddk = c.vddk, .ways = c.ways})) {
+      if (finding.level != FindingLevel::Block) continue;
+      blocking.push_back(finding.rule);
+      EXPECT_NE(finding.text.find("disk-202-0"), std::string::npos) << finding.text;
+      if (finding.rule != kAsked) continue;
+      EXPECT_NE(finding.text.find("as the import asks"), std::string::npos) << finding.text;
+      EXPECT_NE(finding.remedy.find("leave the choice"), std::string::npos) << finding.remedy;
+    }
+    const auto expected = c.blocking.empty() ? std::vector<std::string>()
+                                             : std::vector<std::string>{std::string(c.blocking)};
+    EXPECT_EQ(blocking, expected);
+  }
 }
 
 TEST(RulesTest, Val133WarmImportsDemandChangeTracking) {

@@ -193,6 +193,13 @@ TEST(TranslateTest, VW36DatastoreNameEndsAtTheFirstBracket) {
   }
 }
 
+TEST(TranslateTest, HardwareVirtualizationForTheGuest) {
+  VmModel vm = two_disk_vm();
+  EXPECT_FALSE(translate(vm, {}).nested_virtualization);
+  vm.nested_hv = true;
+  EXPECT_TRUE(translate(vm, {}).nested_virtualization);
+}
+
 TEST(TranslateTest, VW57And58PowerStates) {
   EXPECT_EQ(power_state_of("poweredOn"), PowerState::Up);
   EXPECT_EQ(power_state_of("poweredOff"), PowerState::Down);

@@ -253,6 +253,9 @@ TEST_F(VmwarePlacesTest, Vsrc52AVmThatMovedIsOpenedAgainAndCountsForItsNewHost) 
   ASSERT_OK(after);
   EXPECT_EQ(after->source_host, "DC0_C0_H1 of 127.0.0.1");
   EXPECT_EQ(after->endpoint->identity, before->endpoint->identity) << "so the copy goes on";
+  const auto renewed = vmware_->renew(*vm, vm->disks[0], before->handle, {});
+  ASSERT_OK(renewed);
+  EXPECT_EQ(renewed->source_host, after->source_host) << "a running copy's budget moves as well";
   EXPECT_EQ(first_byte(*vm), "m");
 }
 
@@ -270,6 +273,7 @@ TEST_F(VmwarePlacesTest, TheHardwareOfAVmIsReadInFull) {
             {"firmware", "efi"},
             {"secure_boot", true},
             {"host_name", "WEB1.lab.example"},
+            {"extra", {{"config.nestedHVEnabled", "true"}}},
             {"boot_order", {"nic:1", "disk:1", "cdrom"}},
             {"disks",
              {{{"size_bytes", kMib}, {"controller", "pvscsi"}},
@@ -284,6 +288,7 @@ TEST_F(VmwarePlacesTest, TheHardwareOfAVmIsReadInFull) {
   ASSERT_OK(vm);
   EXPECT_EQ(vm->cpu_cores, 4u);
   EXPECT_EQ(vm->cpu_sockets, 2u);
+  EXPECT_TRUE(vm->nested_virtualization);
   EXPECT_EQ(vm->memory_bytes, 3072 * kMib);
   EXPECT_EQ(vm->firmware, Firmware::EfiSecureBoot);
   EXPECT_EQ(vm->description, "the books");
@@ -315,7 +320,7 @@ TEST_F(VmwarePlacesTest, TheHardwareOfAVmIsReadInFull) {
   EXPECT_FALSE(vm->nics[3].sriov) << "becomes a virtual one";
   for (const SourceNic& nic : vm->nics) EXPECT_EQ(nic.model, "e1000e") << "Windows";
   for (const char* rule : {"vmware.nic.type", "vmware.nic.connected", "vmware.nic.duplicate_name",
-                           "vmware.firmware.secureboot"}) {
+                           "vmware.firmware.secureboot", "vmware.vm.nested"}) {
     EXPECT_THAT(vm->findings, ::testing::Contains(::testing::Field(&Finding::rule, rule)));
   }
 }
@@ -386,6 +391,41 @@ TEST_F(VmwarePlacesTest, ADiskWhoseFilesAreNotFlatAfterAllIsExported) {
   const auto refused = vmware_->open_disk(*vm, flat_only, "owner", {});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), code::kDiskUnsupported);
+  const auto asked = ::testing::Field(&Finding::rule, "vmware.disk.backing");
+  EXPECT_THAT(vm->findings, ::testing::Not(::testing::Contains(asked)));
+  VmRef ref = by_name("web");
+  ref.ways = {{"*", DiskWay::FlatFile}};
+  const auto judged = vmware_->find_vm(ref, {});
+  ASSERT_OK(judged);
+  ASSERT_THAT(judged->findings, ::testing::Contains(asked)) << "before it is stopped for its copy";
+  const auto found =
+      std::ranges::find(judged->findings, std::string("vmware.disk.backing"), &Finding::rule);
+  EXPECT_EQ(found->level, FindingLevel::Block);
+  EXPECT_THAT(found->text, HasSubstr("Hard disk 1"));
+}
+
+TEST_F(VmwarePlacesTest, TheWaysThatAnImportAsksForAreJudgedWhenItsVmIsRead) {
+  const Image image('w');
+  start({{"vms", {{{"name", "web"}, {"power", "off"}, {"disks", {image.disk()}}}}}});
+  const auto blocks = [&](const DiskWays& ways, bool vddk) {
+    VmRef ref = by_name("web");
+    ref.ways = ways;
+    ref.vddk = vddk;
+    const auto vm = vmware_->find_vm(ref, {});
+    EXPECT_TRUE(vm.ok());
+    std::string rules;
+    for (const Finding& finding : vm->findings) {
+      if (finding.level == FindingLevel::Block) rules += finding.rule;
+    }
+    return rules;
+  };
+  const std::string id = bed_->vm("web").at("disks")[0].at("label");
+  EXPECT_EQ(blocks({}, false), "");
+  EXPECT_EQ(blocks({{id, DiskWay::FlatFile}}, false), "");
+  EXPECT_EQ(blocks({{"*", DiskWay::ExportLease}}, false), "");
+  EXPECT_EQ(blocks({{id, DiskWay::Vddk}}, false), "vmware.disk.backing");
+  EXPECT_EQ(blocks({{id, DiskWay::Vddk}}, true), "");
+  EXPECT_EQ(blocks({{"another", DiskWay::Vddk}}, false), "");
 }
 
 }  // namespace

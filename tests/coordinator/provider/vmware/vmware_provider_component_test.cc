@@ -369,9 +369,9 @@ TEST_F(VmwareProviderTest, Vsrc32RenewsTheCookieAfterTheSessionExpired) {
   bed_->post("/expire-sessions", json::object());
   const auto renewed = vmware->renew(*vm, vm->disks[0], opening->handle, {});
   ASSERT_OK(renewed);
-  EXPECT_NE(renewed->cookie.reveal(), opening->endpoint->cookie.reveal());
-  EXPECT_EQ(renewed->identity, opening->endpoint->identity);
-  EXPECT_EQ(renewed->url, opening->endpoint->url);
+  EXPECT_NE(renewed->endpoint->cookie.reveal(), opening->endpoint->cookie.reveal());
+  EXPECT_EQ(renewed->endpoint->identity, opening->endpoint->identity);
+  EXPECT_EQ(renewed->endpoint->url, opening->endpoint->url);
 }
 
 TEST_F(VmwareProviderTest, Vsrc32OpensADiskThoughTheDatastoreForgotTheSession) {
