@@ -16,6 +16,7 @@ constexpr Backoff kBlockedRetry{
 constexpr int kBlockedSoon = 12;
 constexpr std::chrono::seconds kClockRetry{15};
 constexpr std::chrono::seconds kSecretLook{20};
+constexpr int kSecretRest = 30;      // times that, for imports that have waited for long
 constexpr int kConnectionTries = 3;  // a blip must not end a new import
 
 bool in_progress(const Pass& pass) {
@@ -98,8 +99,10 @@ Result<void> obtain_provider(Pass& pass) {
   if (pass.provider) return {};
   ImportMemory& memory = pass.memory;
   const SteadyTime now = pass.parts.clock.steady();
-  // A new import never meets an old password: its first failure would be its end.
-  if (!in_progress(pass) || !memory.credentials || now - memory.credentials_read > kSecretLook) {
+  // A new import never meets an old password: its first failure would be its end. In one under way
+  // any error lets the secret be read again, so that thousands that wait need not look at theirs.
+  const auto good_for = kSecretLook * std::clamp(memory.idle_passes, 1, kSecretRest);
+  if (!in_progress(pass) || !memory.credentials || now - memory.credentials_read > good_for) {
     memory.credentials.reset();
     memory.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
     memory.credentials_read = now;

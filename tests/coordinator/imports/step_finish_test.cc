@@ -221,7 +221,9 @@ TEST_F(StepFinishTest, OwnersThatSomebodyAddsMeanwhileAreNotLost) {
   disk.claim = "web-boot";
   plan_.disks = {disk};
 
-  const json other{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "backup"}, {"uid", "b-1"}};
+  const std::string backup = make(kube::types::kConfigMap, config_map("backup")).uid();
+  const json other{
+      {"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "backup"}, {"uid", backup}};
   for (const kube::ResourceType* type : {&kube::types::kPersistentVolumeClaim, &kVirtualMachine}) {
     SCOPED_TRACE(type->kind);
     const std::string name = type == &kVirtualMachine ? "web" : "web-boot";
@@ -246,10 +248,10 @@ TEST_F(StepFinishTest, OwnersThatSomebodyAddsMeanwhileAreNotLost) {
   const auto of_claim = find("web-boot", kube::types::kPersistentVolumeClaim)->owners();
   ASSERT_EQ(of_claim.size(), 2U);
   EXPECT_EQ(of_claim[0].uid, vm_uid);
-  EXPECT_EQ(of_claim[1].uid, "b-1");
+  EXPECT_EQ(of_claim[1].uid, backup);
   const auto of_vm = find("web", kVirtualMachine)->owners();
   ASSERT_EQ(of_vm.size(), 1U);
-  EXPECT_EQ(of_vm[0].uid, "b-1");
+  EXPECT_EQ(of_vm[0].uid, backup);
   // A crash before Succeeded was written: it is ours still, with that owner beside us.
   ASSERT_TRUE(store_->patch(
       kVirtualMachine, {"n", "web"},
