@@ -1,6 +1,6 @@
 #include "cli/overlay_reader.h"
 
-#include "coordinator/embedded/selector.h"
+#include "coordinator/kube/selector.h"
 
 namespace vmferry::cli {
 
@@ -43,7 +43,7 @@ Result<kube::ObjectList> OverlayReader::list(const kube::ResourceType& type,
   std::erase_if(list.items, [&](const kube::Object& object) {
     return kind->second.contains({type.namespaced ? object.ns() : "", object.name()});
   });
-  const auto selector = TRY(embedded::LabelSelector::parse(options.label_selector));
+  const auto selector = TRY(kube::LabelSelector::parse(options.label_selector));
   for (const auto& [key, object] : kind->second) {
     const bool in_namespace = options.ns.empty() || !type.namespaced || key.ns == options.ns;
     if (in_namespace && selector.matches(object.labels())) list.items.push_back(object);

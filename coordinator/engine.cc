@@ -42,7 +42,8 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
                                .settings = parts.settings,
                                .renewals = renewals_,
                                .access = parts.access,
-                               .outcomes = &outcomes_});
+                               .outcomes = &outcomes_,
+                               .pace = &pace_});
   controller_ = std::make_unique<kube::Controller>(
       queue_,
       [this](const kube::ObjectKey& key, std::stop_token stop) {

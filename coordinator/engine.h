@@ -59,6 +59,7 @@ class Engine {
   std::unique_ptr<ProviderPool> providers_;
   Guarded<std::map<JobId, imports::Renewal>> renewals_;
   imports::Outcomes outcomes_;
+  imports::ProgressPace pace_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<kube::EventRecorder> events_;
   std::unique_ptr<imports::ImportReconciler> reconciler_;

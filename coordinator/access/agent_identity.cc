@@ -1,6 +1,7 @@
 #include "coordinator/access/agent_identity.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/catalogue.h"
 #include "common/http_client.h"
@@ -16,6 +17,7 @@ constexpr std::string_view kAccountPrefix = "system:serviceaccount:";
 constexpr const char* kPodName = "authentication.kubernetes.io/pod-name";
 constexpr const char* kPodUid = "authentication.kubernetes.io/pod-uid";
 constexpr std::chrono::seconds kLeastLife{60};
+constexpr std::size_t kMaxTokenBytes = 16u << 10;
 constexpr std::size_t kMaxPayloadBytes = 64u << 10;
 
 template <typename... Args>
@@ -26,7 +28,7 @@ Error refused(fmt::format_string<Args...> format, Args&&... args) {
 
 json at(const json& object, const char* pointer) {
   const json::json_pointer path(pointer);
-  return object.contains(path) ? object.at(path) : json();
+  return object.is_object() && object.contains(path) ? object.at(path) : json();
 }
 
 std::string text_at(const json& object, const char* pointer) {
@@ -80,6 +82,34 @@ Result<std::string> check_mover(const protocol::Hello& hello, const Evidence& ev
                    hello.agent.value, hello.node, pod.key().to_string(), pod.uid());
   }
   return fmt::format("mover {} of import {}", pod.key().to_string(), import->name);
+}
+
+// Header, claims and signature of a JWT, as they are written.
+std::optional<std::array<std::string_view, 3>> parts_of(std::string_view token) {
+  std::array<std::string_view, 3> parts;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::size_t dot = token.find('.');
+    if ((dot == token.npos) != (i == 2)) return std::nullopt;  // too few, too many
+    parts[i] = token.substr(0, dot);
+    const bool is_base64url = std::ranges::all_of(parts[i], [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '-' || c == '_';
+    });
+    if (parts[i].empty() || parts[i].size() > kMaxPayloadBytes || !is_base64url) {
+      return std::nullopt;
+    }
+    token.remove_prefix(dot == token.npos ? token.size() : dot + 1);
+  }
+  return parts;
+}
+
+json decoded(std::string_view part) {
+  std::string text(part);
+  std::ranges::replace(text, '-', '+');
+  std::ranges::replace(text, '_', '/');
+  text.resize((text.size() + 3) / 4 * 4, '=');
+  const auto bytes = base64_decode(text);
+  return bytes ? kube::parse_bounded_json(*bytes, kMaxPayloadBytes, 16) : json();
 }
 
 std::optional<std::int64_t> number(const json& object, const char* name) {
@@ -144,17 +174,30 @@ Result<std::string> check_agent(const protocol::Hello& hello, const Evidence& ev
   return check_mover(hello, evidence);
 }
 
+Result<void> check_token_shape(std::string_view token, const std::string& audience) {
+  if (token.empty()) return refused("shows no token");
+  if (token.size() > kMaxTokenBytes) {
+    return refused("shows a token of {} bytes; a service account's is smaller", token.size());
+  }
+  const auto parts = parts_of(token);
+  if (!parts) return refused("what it shows is no service account token (JWT)");
+  const json header = decoded((*parts)[0]);
+  const json claims = decoded((*parts)[1]);
+  const std::string subject = text_at(claims, "/sub");
+  if (text_at(header, "/alg").empty() || !subject.starts_with(kAccountPrefix)) {
+    return refused("what it shows is no service account token (JWT)");
+  }
+  const json meant = at(claims, "/aud");
+  const bool for_us = meant == json(audience) ||
+                      (meant.is_array() && std::ranges::find(meant, json(audience)) != meant.end());
+  if (!for_us) return refused("its token is not for audience '{}'", audience);
+  return {};
+}
+
 std::chrono::nanoseconds token_life(std::string_view token, WallTime now) {
-  const std::size_t first = token.find('.');
-  const std::size_t second = first == token.npos ? token.npos : token.find('.', first + 1);
-  if (second == token.npos || second - first > kMaxPayloadBytes) return kLeastLife;
-  std::string payload(token.substr(first + 1, second - first - 1));
-  std::ranges::replace(payload, '-', '+');
-  std::ranges::replace(payload, '_', '/');
-  payload.resize((payload.size() + 3) / 4 * 4, '=');
-  const auto text = base64_decode(payload);
-  if (!text) return kLeastLife;
-  const json claims = kube::parse_bounded_json(*text, kMaxPayloadBytes, 16);
+  const auto parts = parts_of(token);
+  if (!parts) return kLeastLife;
+  const json claims = decoded((*parts)[1]);
   const auto end = claims.is_object() ? number(claims, "exp") : std::nullopt;
   if (!end) return kLeastLife;
   const auto left =

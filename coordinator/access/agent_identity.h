@@ -25,6 +25,11 @@ struct AgentRules {
   std::string audience = "vmferry-coordinator";   // of every token that is shown to us
 };
 
+// Whether a text may be a service account's token for us at all, by its size and by what it says of
+// itself: a JWT that names a service account and our audience. Nothing is believed of it; but
+// whoever can connect could else make us ask the API server about rubbish. PermissionDenied.
+Result<void> check_token_shape(std::string_view token, const std::string& audience);
+
 // Whose a token is.
 struct TokenOwner {
   std::string ns, service_account;

@@ -1,5 +1,10 @@
 #include "coordinator/access/token_review_gate.h"
 
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <array>
 #include <exception>
 #include <utility>
 
@@ -9,13 +14,25 @@
 namespace vmferry::access {
 namespace {
 
-constexpr std::size_t kMaxTokenBytes = 16u << 10;
+constexpr std::size_t kMostRemembered = 8192;
 
 // Whatever keeps us from asking is no fault of the agent's.
 Error could_not_ask(Error error, std::string_view what) {
   const ErrorKind kind =
       error.kind() == ErrorKind::Canceled ? ErrorKind::Canceled : ErrorKind::Unavailable;
   return Error(kind, error.code(), error.message()).with_context(what);
+}
+
+// Tokens are not kept.
+std::string digest_of(const protocol::Hello& hello) {
+  std::string text;
+  for (const std::string* part : {&hello.token, &hello.agent.value, &hello.node}) {
+    text += fmt::format("{}:{}", part->size(), *part);
+  }
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  OPENSSL_cleanse(text.data(), text.size());
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }
 
 }  // namespace
@@ -28,12 +45,15 @@ TokenReviewGate::TokenReviewGate(kube::Reader& reader, kube::Writer& writer,
       events_(events),
       settings_(std::move(settings)),
       clock_(clock),
-      log_(log),
-      thread_([this](std::stop_token stop) { run(stop); }) {}
+      log_(log) {
+  for (int i = 0; i < settings_.threads; ++i) {
+    threads_.emplace_back([this](std::stop_token stop) { run(stop); });
+  }
+}
 
 TokenReviewGate::~TokenReviewGate() {
-  thread_.request_stop();
-  thread_.join();
+  for (std::jthread& thread : threads_) thread.request_stop();
+  threads_.clear();
   for (Question& question : questions_) {
     question.answer(Error(ErrorKind::Canceled, "the coordinator stops"));
   }
@@ -72,9 +92,9 @@ void TokenReviewGate::run(std::stop_token stop) {
 }
 
 Result<AgentPass> TokenReviewGate::judge(const protocol::Hello& hello, std::stop_token stop) {
-  if (hello.token.empty() || hello.token.size() > kMaxTokenBytes) {
-    return coded_error(ErrorKind::PermissionDenied, code::kAgentRefused, "shows no token");
-  }
+  TRY(check_token_shape(hello.token, settings_.rules.audience));
+  const std::string known_as = digest_of(hello);
+  if (const auto known = remembered(known_as)) return *known;
   const kube::Object request(nlohmann::json{
       {"spec", {{"token", hello.token}, {"audiences", {settings_.rules.audience}}}}});
   const auto review = writer_.create(kube::types::kTokenReview, request, {}, stop);
@@ -90,9 +110,37 @@ Result<AgentPass> TokenReviewGate::judge(const protocol::Hello& hello, std::stop
     return who.error();
   }
   const auto life = token_life(hello.token, clock_.wall());
-  return AgentPass{.valid_for = life,
-                   .check_after = std::min(settings_.check_every, life * 9 / 10),
-                   .who = *who};
+  AgentPass pass{.valid_for = life,
+                 .check_after = std::min(settings_.check_every, life * 9 / 10),
+                 .who = *who};
+  remember(known_as, pass);
+  return pass;
+}
+
+std::optional<AgentPass> TokenReviewGate::remembered(const std::string& who) {
+  auto accepted = accepted_.lock();
+  const auto found = accepted->find(who);
+  if (found == accepted->end()) return std::nullopt;
+  const auto age = clock_.steady() - found->second.at;
+  AgentPass pass = found->second.pass;
+  if (age > std::min(settings_.remember, settings_.check_every / 2) || age >= pass.check_after) {
+    accepted->erase(found);
+    return std::nullopt;
+  }
+  pass.valid_for -= age;
+  pass.check_after -= age;
+  return pass;
+}
+
+void TokenReviewGate::remember(const std::string& who, const AgentPass& pass) {
+  auto accepted = accepted_.lock();
+  const SteadyTime now = clock_.steady();
+  if (accepted->size() >= kMostRemembered) {
+    std::erase_if(*accepted,
+                  [&](const auto& item) { return now - item.second.at > settings_.remember; });
+    if (accepted->size() >= kMostRemembered) accepted->clear();
+  }
+  accepted->insert_or_assign(who, Accepted{pass, now});
 }
 
 Result<Evidence> TokenReviewGate::evidence_of(const TokenOwner& owner, std::stop_token stop) {

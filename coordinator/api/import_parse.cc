@@ -3,6 +3,7 @@
 #include "common/catalogue.h"
 #include "coordinator/api/fields.h"
 #include "coordinator/api/import.h"
+#include "coordinator/api/import_salvage.h"
 #include "coordinator/provider/finding_words.h"
 
 namespace vmferry::api {
@@ -59,12 +60,10 @@ Result<std::optional<Mappings>> parse_mappings(const Fields& parent, const char*
   return std::optional<Mappings>(std::move(mappings));
 }
 
-Result<std::optional<SourceSection>> parse_section(const Fields& source, const char* name) {
-  const std::optional<Fields> fields = TRY(source.object(name));
-  if (!fields) return std::optional<SourceSection>();
+// Without its mappings.
+Result<SourceSection> parse_vm(const Fields& fields) {
   SourceSection section;
-  section.mappings = TRY(parse_mappings(*fields, "mappings"));
-  if (const std::optional<Fields> vm = TRY(fields->object("vm"))) {
+  if (const std::optional<Fields> vm = TRY(fields.object("vm"))) {
     section.vm_id = TRY(vm->text_or_empty("id"));
     section.vm_name = TRY(vm->text_or_empty("name"));
     if (const std::optional<Fields> cluster = TRY(vm->object("cluster"))) {
@@ -72,7 +71,25 @@ Result<std::optional<SourceSection>> parse_section(const Fields& source, const c
       section.cluster_name = TRY(cluster->text_or_empty("name"));
     }
   }
+  return section;
+}
+
+Result<std::optional<SourceSection>> parse_section(const Fields& source, const char* name) {
+  const std::optional<Fields> fields = TRY(source.object(name));
+  if (!fields) return std::optional<SourceSection>();
+  SourceSection section = TRY(parse_vm(*fields));
+  section.mappings = TRY(parse_mappings(*fields, "mappings"));
   return std::optional<SourceSection>(std::move(section));
+}
+
+// Nothing: it is absent. Whatever it holds, there is one.
+std::optional<SourceSection> salvage_section(const kube::Object& import, const char* name) {
+  const nlohmann::json::json_pointer path(fmt::format("/spec/source/{}", name));
+  const nlohmann::json& all = import.json();
+  if (!all.contains(path) || all.at(path).is_null()) return std::nullopt;
+  const auto fields = Fields::of(all.at(path), "");
+  const auto section = fields ? parse_vm(*fields) : Result<SourceSection>(SourceSection{});
+  return section ? *section : SourceSection{};
 }
 
 Result<ImportSpec> parse_spec(const Fields& fields) {
@@ -170,6 +187,34 @@ Result<VirtualMachineImport> parse_import(const kube::Object& object) {
   }
   if (const std::optional<Fields> status = TRY(root.object("status"))) {
     import.status = TRY(parse_status(*status));
+  }
+  return import;
+}
+
+VirtualMachineImport salvage_import(const kube::Object& object) {
+  VirtualMachineImport import;
+  import.object = object;
+  import.spec.ovirt = salvage_section(object, "ovirt");
+  import.spec.vmware = salvage_section(object, "vmware");
+  if (!import.spec.ovirt && !import.spec.vmware) import.spec.vmware.emplace();
+  const auto root = Fields::of(object.json(), "");
+  if (!root) return import;
+  if (const auto spec = root->object("spec"); spec && *spec) {
+    if (auto secret = parse_identifier_at(**spec, "providerCredentialsSecret")) {
+      import.spec.credentials_secret = *std::move(secret);
+    }
+  }
+  const auto status = root->object("status");
+  if (!status || !*status) return import;
+  if (auto name = (*status)->text_or_empty("targetVmName")) {
+    import.status.target_vm_name = *std::move(name);
+  }
+  const auto conditions = (*status)->objects("conditions");
+  if (!conditions || !*conditions) return import;
+  for (const Fields& item : **conditions) {
+    if (auto condition = parse_condition(item)) {
+      import.status.conditions.push_back(*std::move(condition));
+    }
   }
   return import;
 }

@@ -4,6 +4,7 @@
 
 #include "coordinator/api/import.h"
 #include "coordinator/kube/optional_types.h"
+#include "coordinator/volumes/cluster/claim_objects.h"
 
 namespace vmferry::cluster {
 namespace {
@@ -17,6 +18,15 @@ constexpr const char* kHolders = "vmferry.io/holder";
 // the time.
 bool is_configuration(const kube::Object& map) {
   return !map.labels().contains("vmferry.io/jobs") && map.name() != "vmferry-coordinator";
+}
+
+std::optional<kube::ObjectKey> owning_import(const kube::Object& object) {
+  for (const kube::OwnerReference& owner : object.owners()) {
+    if (owner.kind == types::kVirtualMachineImport.kind) {
+      return kube::ObjectKey{object.ns(), owner.name};
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -61,9 +71,11 @@ Caches::Caches(kube::Reader& direct, kube::Writer& writer, const Scope& scope, H
               {.ns = scope.own, .label_selector = {}}));
 
   const std::string ours{api::kImportUid};
-  follow(types::kPod, tell_owner(), {.ns = scope.imports, .label_selector = kHolders});
-  follow(types::kPersistentVolumeClaim, tell_owner(),
-         {.ns = scope.imports, .label_selector = ours});
+  keep(follow(types::kPod, tell_owner(), {.ns = scope.imports, .label_selector = kHolders}));
+  keep(follow(types::kPersistentVolumeClaim, tell_claim(),
+              {.ns = scope.imports, .label_selector = ours}));
+  keep(follow(types::kDataVolume, tell_owner(), {.ns = scope.imports, .label_selector = ours}));
+  keep(follow(types::kVolumeAttachment, tell_detached()));
   follow(types::kVirtualMachine, tell_owner(), {.ns = scope.imports, .label_selector = ours});
 }
 
@@ -81,13 +93,42 @@ void Caches::keep(kube::Informer& informer) {
 
 kube::Informer::Handlers Caches::tell_owner() const {
   const auto tell = [this](const kube::Object& object) {
-    for (const kube::OwnerReference& owner : object.owners()) {
-      if (owner.kind == types::kVirtualMachineImport.kind) {
-        handlers_.on_import({object.ns(), owner.name});
-      }
-    }
+    if (const auto import = owning_import(object)) handlers_.on_import(*import);
   };
   return {tell, tell};
+}
+
+// And remembers whose volume it has.
+kube::Informer::Handlers Caches::tell_claim() {
+  const auto note = [this](const kube::Object& claim, bool exists) {
+    const auto import = owning_import(claim);
+    const std::string volume = volumes::volume_of(claim);
+    if (!volume.empty()) {
+      auto known = imports_of_volumes_.lock();
+      if (exists && import) {
+        known->insert_or_assign(volume, *import);
+      } else {
+        known->erase(volume);
+      }
+    }
+    if (import) handlers_.on_import(*import);
+  };
+  return {[note](const kube::Object& claim) { note(claim, true); },
+          [note](const kube::Object& claim) { note(claim, false); }};
+}
+
+kube::Informer::Handlers Caches::tell_detached() const {
+  const auto tell = [this](const kube::Object& attachment) {
+    const std::string volume =
+        attachment.json().value("/spec/source/persistentVolumeName"_json_pointer, std::string());
+    std::optional<kube::ObjectKey> import;
+    {
+      auto known = imports_of_volumes_.lock();
+      if (const auto found = known->find(volume); found != known->end()) import = found->second;
+    }
+    if (import) handlers_.on_import(*import);
+  };
+  return {[](const kube::Object&) {}, tell};
 }
 
 Result<void> Caches::wait_until_synced(std::stop_token stop) const {

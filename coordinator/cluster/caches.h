@@ -1,12 +1,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "common/clock.h"
+#include "common/guarded.h"
 #include "common/log.h"
 #include "coordinator/kube/cached_reader.h"
 #include "coordinator/kube/cached_writer.h"
@@ -19,8 +21,9 @@ namespace vmferry::cluster {
 // networks) are followed from when they appear.
 //
 // Secrets are read one by one when they are needed: whoever may watch them may read them all.
-// Claims, pods and virtual machines are read directly as well, and watched only as far as they are
-// ours, to know when their import has something to do.
+// Of claims, DataVolumes and pods those that are ours are followed and read from here, and they
+// tell when their import has something to do; others are read one by one. So are virtual machines:
+// of those we only hear. Attachments of volumes are followed, all of them: they have no labels.
 class Caches {
  public:
   struct Handlers {
@@ -49,6 +52,8 @@ class Caches {
   // Read through the cache from now on.
   void keep(kube::Informer& informer);
   kube::Informer::Handlers tell_owner() const;
+  kube::Informer::Handlers tell_claim();
+  kube::Informer::Handlers tell_detached() const;
 
   kube::Reader& direct_;
   const Handlers handlers_;
@@ -57,6 +62,7 @@ class Caches {
   kube::CachedReader reader_;
   kube::CachedWriter writer_;
   kube::Informer* imports_ = nullptr;
+  Guarded<std::map<std::string, kube::ObjectKey>> imports_of_volumes_;
   std::vector<std::unique_ptr<kube::Informer>> informers_;  // last: they use what is above
 };
 

@@ -10,6 +10,7 @@
 #include "coordinator/cluster/http_endpoint.h"
 #include "coordinator/cluster/leader.h"
 #include "coordinator/cluster/leader_label.h"
+#include "coordinator/cluster/probes.h"
 #include "coordinator/cluster/server_keys.h"
 
 namespace vmferry::cluster {
@@ -39,20 +40,11 @@ struct Shown {
   Guarded<Leader*> leader{nullptr};
 };
 
-std::optional<std::string> unhealthy(const Leadership& leadership, const Clock& clock,
-                                     SteadyTime started, const ElectionSettings& settings) {
-  const auto silent = clock.steady() - std::max(started, leadership.last_try());
-  // An API server that is away is no reason to be started again; a thread that hangs is.
-  if (silent < 30 * settings.renew) return std::nullopt;
-  return "nobody has looked after the lease for minutes";
-}
-
-std::optional<std::string> unready(const Leadership& leadership, const Clock& clock,
-                                   const ElectionSettings& settings) {
-  if (leadership.lost().stop_requested()) return "not the leader any more";
-  if (leadership.last_look() == SteadyTime{}) return "the lease was not read yet";
-  if (clock.steady() - leadership.last_look() > settings.lease) return "the API server is away";
-  return std::nullopt;
+LeaseLooks looks_of(const Leadership& leadership, SteadyTime started) {
+  return {.started = started,
+          .last_try = leadership.last_try(),
+          .last_look = leadership.last_look(),
+          .lost = leadership.lost().stop_requested()};
 }
 
 }  // namespace
@@ -70,8 +62,12 @@ Result<void> run_on_cluster(ClusterOptions options, const Clock& clock, const Lo
   Shown shown;
   const auto http = TRY(HttpEndpoint::start(
       options.http,
-      {.unhealthy = [&] { return unhealthy(leadership, clock, started, options.election); },
-       .unready = [&] { return unready(leadership, clock, options.election); },
+      {.unhealthy =
+           [&] {
+             return unhealthy(looks_of(leadership, started), clock.steady(), options.election);
+           },
+       .unready =
+           [&] { return unready(looks_of(leadership, started), clock.steady(), options.election); },
        .metrics =
            [&] {
              MetricsInput input;

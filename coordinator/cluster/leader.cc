@@ -10,6 +10,7 @@ namespace {
 constexpr std::chrono::milliseconds kHeartbeat{2000};
 constexpr std::chrono::seconds kSettle{4};  // agents find the Service's new end by then
 constexpr std::chrono::seconds kHousekeeping{5};
+constexpr double kGateRequests = 200;                     // a second: a hundred agents
 constexpr const char* kAudience = "vmferry-coordinator";  // of the tokens that agents show
 
 kube::Writer& first_writer(kube::Cluster& cluster, std::unique_ptr<ExitAtWrite>& exiting) {
@@ -52,6 +53,7 @@ Result<std::unique_ptr<Leader>> Leader::start(const ClusterOptions& options, kub
 
 Result<void> Leader::build(std::stop_token stop) {
   const CurveKeys keys = TRY(ensure_server_keys(cluster_.reader(), writer_, options_.ns, stop));
+  public_key_ = keys.public_key;
   caches_ = std::make_unique<Caches>(
       cluster_.reader(), writer_,
       Caches::Scope{.own = options_.ns, .imports = options_.watch_namespace},
@@ -68,8 +70,12 @@ Result<void> Leader::build(std::stop_token stop) {
   access::TokenReviewGate::Settings rules;
   rules.rules.ns = options_.ns;
   rules.rules.audience = kAudience;
-  gate_ = std::make_unique<access::TokenReviewGate>(cluster_.reader(), cluster_.writer(), events_,
-                                                    std::move(rules), clock_, log_);
+  kube::Cluster::Options apart = options_.access;
+  apart.api.requests_per_second = kGateRequests;
+  apart.api.burst = 2 * kGateRequests;
+  gate_cluster_ = TRY(kube::Cluster::open(apart, clock_, log_));
+  gate_ = std::make_unique<access::TokenReviewGate>(
+      gate_cluster_->reader(), gate_cluster_->writer(), events_, std::move(rules), clock_, log_);
   Fleet::Options fleet;
   fleet.gate = gate_.get();
   fleet.state_directory = options_.state_directory;
@@ -93,8 +99,8 @@ Result<void> Leader::build(std::stop_token stop) {
           : options_.advertise;
   settings.holder.coordinator_key = keys.public_key;
   settings.holder.token_audience = kAudience;
-  volumes_ = std::make_unique<volumes::ClusterVolumes>(caches_->reader(), caches_->writer(),
-                                                       std::move(settings), clock_);
+  volumes_ = std::make_unique<volumes::ClusterVolumes>(
+      caches_->reader(), cluster_.reader(), caches_->writer(), std::move(settings), clock_);
 
   const std::string address = started->address();
   engine_.start(
@@ -153,6 +159,11 @@ void Leader::keep_house(std::stop_token stop) {
   while (clock_.sleep(kHousekeeping, stop)) {
     try {
       settle_orphans();
+      const auto published =
+          publish_key(caches_->reader(), caches_->writer(), options_.ns, public_key_, stop);
+      if (!published && published.error().kind() != ErrorKind::Canceled) {
+        log_.warn("cannot publish the coordinator's key", published.error());
+      }
       const auto pointed = point_service(stop);
       if (!pointed && pointed.error().kind() != ErrorKind::Canceled) {
         log_.warn("cannot label the leader's pod", pointed.error());
@@ -194,9 +205,13 @@ void Leader::fill(MetricsInput& input) {
   input.queue = engine_.queue().size();
   for (const auto& import : caches_->imports().all()) ++input.imports[phase_of(import->json())];
   input.agents = engine_.fleet().agents();
+  input.bytes_moved_by_forgotten = engine_.fleet().bytes_moved_by_forgotten();
   input.transfers = engine_.fleet().transfers();
   input.hellos = engine_.fleet().gate_counts();
   input.outcomes = engine_.outcomes();
+  for (const auto& [status, count] : gate_cluster_->api().answers()) {
+    input.api_answers[status] += count;
+  }
 }
 
 }  // namespace vmferry::cluster

@@ -51,6 +51,9 @@ class Leader {
   std::unique_ptr<ExitAtWrite> exiting_;
   FencedWriter writer_;
   kube::EventRecorder events_;
+  // Who agents are is asked on connections, and within a limit, of their own: neither do hundreds
+  // of agents hold up imports, nor the other way round.
+  std::unique_ptr<kube::Cluster> gate_cluster_;
   std::unique_ptr<access::TokenReviewGate> gate_;
   access::SubjectAccessReviews reviews_{cluster_.writer(), clock_};
   Engine engine_;
@@ -59,6 +62,7 @@ class Leader {
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<ConfigMapJobs> records_;
   bool warned_no_pod_ = false;
+  std::string public_key_;
   std::jthread housekeeping_;
 };
 

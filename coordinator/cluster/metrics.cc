@@ -75,6 +75,39 @@ void tell_outcomes(const imports::Outcomes::Counts& counts, Text& text) {
   }
 }
 
+// Node by node: what an agent would tell by itself, had it a port. Movers are many and short-lived;
+// they are in the sums alone.
+void tell_nodes(const MetricsInput& input, Text& text) {
+  std::map<std::string, const AgentView*> nodes;
+  for (const AgentView& agent : input.agents) {
+    if (agent.node.empty() || agent.node.starts_with(protocol::mover_node(""))) continue;
+    nodes[agent.node] = &agent;
+  }
+  std::map<std::string, double> retries;  // by agent
+  for (const TransferView& transfer : input.transfers) {
+    retries[transfer.agent] += static_cast<double>(transfer.status.retries);
+  }
+  const auto tell = [&](std::string_view name, std::string_view kind, std::string_view help,
+                        const auto& value) {
+    text.family(name, kind, help);
+    for (const auto& [node, agent] : nodes) text.value(value(*agent), "node", node);
+  };
+  tell("vmferry_node_connected", "gauge", "1 where the node's agent is heard",
+       [](const AgentView& agent) { return agent.connected ? 1.0 : 0.0; });
+  tell("vmferry_node_jobs", "gauge", "Disks that the node's agent copies",
+       [](const AgentView& agent) { return static_cast<double>(agent.jobs); });
+  tell("vmferry_node_bytes_per_second", "gauge", "Present rate of the node's agent",
+       [](const AgentView& agent) { return agent.bytes_per_second; });
+  tell("vmferry_node_bytes_moved_total", "counter",
+       "Bytes of disks that the node's agent moved, since this coordinator began to act",
+       [](const AgentView& agent) { return static_cast<double>(agent.bytes_moved); });
+  tell("vmferry_node_request_retries", "gauge",
+       "Reads that running transfers of the node's agent repeated", [&](const AgentView& agent) {
+         const auto found = retries.find(agent.agent.value);
+         return found == retries.end() ? 0.0 : found->second;
+       });
+}
+
 }  // namespace
 
 std::string phase_of(const nlohmann::json& import) {
@@ -97,7 +130,8 @@ std::string metrics_text(const MetricsInput& input) {
   tell_outcomes(input.outcomes, text);
 
   std::map<bool, std::uint64_t> connected{{false, 0}, {true, 0}};
-  double slots = 0, free_slots = 0, rate = 0, moved = 0;
+  double slots = 0, free_slots = 0, rate = 0;
+  auto moved = static_cast<double>(input.bytes_moved_by_forgotten);
   for (const AgentView& agent : input.agents) {
     ++connected[agent.connected];
     slots += agent.connected ? agent.slots : 0;
@@ -144,6 +178,7 @@ std::string metrics_text(const MetricsInput& input) {
               "Reads repeated by running transfers after passing errors");
   text.value(retries);
 
+  tell_nodes(input, text);
   text.family("vmferry_api_requests_total", "counter",
               "Requests to the API server by status; 0: no answer");
   for (const auto& [status, count] : input.api_answers) {

@@ -18,6 +18,7 @@ struct MetricsInput {
   std::map<std::string, std::uint64_t> imports;  // by phase
   imports::Outcomes::Counts outcomes;            // since this coordinator began to act
   std::vector<AgentView> agents;
+  std::uint64_t bytes_moved_by_forgotten = 0;  // by agents that are not among them any more
   std::vector<TransferView> transfers;
   Fleet::GateCounts hellos;
   std::map<int, std::uint64_t> api_answers;  // by HTTP status; 0: none came

@@ -41,8 +41,11 @@ Result<CurveKeys> make_keys(kube::Reader& reader, kube::Writer& writer, const ku
   return keys_of(TRY(reader.get(kSecret, key, stop)));
 }
 
-Result<void> publish(kube::Reader& reader, kube::Writer& writer, const kube::ObjectKey& key,
-                     const std::string& public_key, std::stop_token stop) {
+}  // namespace
+
+Result<void> publish_key(kube::Reader& reader, kube::Writer& writer, const std::string& ns,
+                         const std::string& public_key, std::stop_token stop) {
+  const kube::ObjectKey key{ns, kPublished};
   const json data{{"public-key", public_key}};
   const auto existing = TRY(kube::get_if_exists(reader, kConfigMap, key, stop));
   if (existing && text_at(*existing, "public-key") == public_key) return {};
@@ -57,14 +60,12 @@ Result<void> publish(kube::Reader& reader, kube::Writer& writer, const kube::Obj
   return {};
 }
 
-}  // namespace
-
 Result<CurveKeys> ensure_server_keys(kube::Reader& reader, kube::Writer& writer,
                                      const std::string& ns, std::stop_token stop) {
   const kube::ObjectKey key{ns, kKeySecret};
   const auto secret = TRY(kube::get_if_exists(reader, kSecret, key, stop));
   CurveKeys keys = TRY(secret ? keys_of(*secret) : make_keys(reader, writer, key, stop));
-  TRY(publish(reader, writer, {ns, kPublished}, keys.public_key, stop));
+  TRY(publish_key(reader, writer, ns, keys.public_key, stop));
   return keys;
 }
 

@@ -18,4 +18,9 @@ inline constexpr const char* kPublished = "vmferry-coordinator";       // Config
 Result<CurveKeys> ensure_server_keys(kube::Reader& reader, kube::Writer& writer,
                                      const std::string& ns, std::stop_token stop);
 
+// Mends the ConfigMap where somebody changed or removed it: agents and movers that start later read
+// it. Costs nothing where `reader` has it and it is right.
+Result<void> publish_key(kube::Reader& reader, kube::Writer& writer, const std::string& ns,
+                         const std::string& public_key, std::stop_token stop);
+
 }  // namespace vmferry::cluster

@@ -90,7 +90,7 @@ Result<kube::Object> Store::get(const kube::ResourceType& type, const kube::Obje
 Result<kube::ObjectList> Store::list(const kube::ResourceType& type,
                                      const kube::ListOptions& options, std::stop_token stop) {
   if (stop.stop_requested()) return canceled();
-  const LabelSelector selector = TRY(LabelSelector::parse(options.label_selector));
+  const kube::LabelSelector selector = TRY(kube::LabelSelector::parse(options.label_selector));
   kube::ObjectList list;
   {
     auto connection = impl_->database->reader().lock();
@@ -113,7 +113,7 @@ Result<std::unique_ptr<kube::Watch>> Store::watch(const kube::ResourceType& type
   if (stop.stop_requested()) return canceled();
   StoreWatch::Filter filter{.api = api_of(type),
                             .ns = type.namespaced ? options.ns : "",
-                            .selector = TRY(LabelSelector::parse(options.label_selector))};
+                            .selector = TRY(kube::LabelSelector::parse(options.label_selector))};
   std::int64_t version = 0;
   std::vector<kube::Object> initial;
   if (resource_version.empty() || resource_version == "0") {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "coordinator/embedded/database.h"
-#include "coordinator/embedded/selector.h"
 #include "coordinator/kube/reader.h"
+#include "coordinator/kube/selector.h"
 
 namespace vmferry::embedded {
 
@@ -17,7 +17,7 @@ class StoreWatch final : public kube::Watch {
   struct Filter {
     std::string api;
     std::string ns;  // empty: all
-    LabelSelector selector;
+    kube::LabelSelector selector;
   };
   // Events after `version`. `initial` objects come first, as Added.
   StoreWatch(std::shared_ptr<Database> database, Filter filter, std::int64_t version,

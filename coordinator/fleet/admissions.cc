@@ -78,13 +78,19 @@ bool Admissions::may_hear_us(const std::string& peer, SteadyTime now) const {
   return found != guests_.end() && is_in(found->second, now);
 }
 
-// Those that had a place stay known: the table knows their connections too.
+// Those that had a place stay known for as long as the table knows their connections.
 void Admissions::forget_strangers(SteadyTime now) {
   if (now - swept_ < kForgetAfter) return;
   swept_ = now;
   std::erase_if(guests_, [&](const auto& item) {
     const Guest& guest = item.second;
-    return !guest.place && !guest.asking && now - guest.seen > kForgetAfter;
+    const auto silent = now - guest.seen;
+    if (guest.asking) return false;
+    if (!guest.place) return silent > kForgetAfter;
+    const bool mover = guest.place->node.starts_with(protocol::mover_node(""));
+    const bool gone = mover ? silent > kForgetMover : silent > kForgetAgent;
+    if (gone) --placed_;
+    return gone;
   });
 }
 

@@ -27,6 +27,9 @@ class Admissions {
   static constexpr std::chrono::seconds kRetryAfter{1};    // the gate could not find out
   static constexpr std::chrono::seconds kAskEvery{5};      // for a new hello
   static constexpr std::chrono::seconds kForgetAfter{60};  // who never got in
+  // Who did, and is silent; long after the job table has: JobTable::kForgetMover, kForgetAgent.
+  static constexpr std::chrono::minutes kForgetMover{20};
+  static constexpr std::chrono::hours kForgetAgent{25};
   static constexpr std::size_t kMostWaiting = 256;
   static constexpr std::size_t kMostStrangers = 4096;
 

@@ -64,6 +64,11 @@ std::vector<AgentView> Fleet::agents() const {
       [](const JobTable& table, SteadyTime now) { return table.agents(now); });
 }
 
+std::uint64_t Fleet::bytes_moved_by_forgotten() const {
+  return impl_->loop.read_table(
+      [](const JobTable& table, SteadyTime) { return table.bytes_moved_by_forgotten(); });
+}
+
 Fleet::GateCounts Fleet::gate_counts() const { return impl_->loop.gate_counts(); }
 
 void Fleet::set_agent_limit(std::uint64_t bytes_per_second) {

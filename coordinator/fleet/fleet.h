@@ -135,6 +135,8 @@ class Fleet {
     friend bool operator==(const GateCounts&, const GateCounts&) = default;
   };
   GateCounts gate_counts() const;
+  // By agents that agents() does not list any more.
+  std::uint64_t bytes_moved_by_forgotten() const;
   void set_agent_limit(std::uint64_t bytes_per_second);
 
  private:

@@ -14,6 +14,7 @@ constexpr std::chrono::milliseconds kRepeatCancel{500};
 
 void JobTable::tick(SteadyTime now, Effects& effects) {
   lose_silent_agents(now, effects);
+  forget_gone_agents(now, effects);
   repeat_cancels(now, effects);
   assign_queued(now, effects);
 }
@@ -45,6 +46,21 @@ void JobTable::lose_silent_agents(SteadyTime now, Effects& effects) {
             blame, now, effects);
     }
   }
+}
+
+// Their names may only be forgotten with their last job: it would have a writer that nobody knows.
+void JobTable::forget_gone_agents(SteadyTime now, Effects& effects) {
+  std::erase_if(agents_, [&](const auto& item) {
+    const Agent& agent = item.second;
+    const bool mover = agent.node.starts_with(protocol::mover_node(""));
+    const auto limit =
+        mover ? SteadyTime::duration(kForgetMover) : SteadyTime::duration(kForgetAgent);
+    if (!agent.lost || !agent.jobs.empty() || now - agent.heard <= limit) return false;
+    effects.push_back(TellLog{LogLevel::Info, "agent is forgotten", {{"agent", item.first.value}}});
+    forgotten_bytes_ += agent.bytes_moved;
+    by_peer_.erase(agent.peer);
+    return true;
+  });
 }
 
 void JobTable::repeat_cancels(SteadyTime now, Effects& effects) {

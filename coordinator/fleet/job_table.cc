@@ -250,8 +250,13 @@ void JobTable::drop(const JobId& job, Effects& effects) {
   if (found == jobs_.end()) return;
   dequeue(found->second);
   clear_writer(found->second);
-  protocol::Attempt& floor = floors_[job];
-  floor = std::max(floor, found->second.record.attempt);
+  const auto [floor, is_new] = floors_.try_emplace(job, found->second.record.attempt);
+  floor->second = std::max(floor->second, found->second.record.attempt);
+  if (is_new) floors_by_age_.push_back(job);
+  if (floors_by_age_.size() > kMostFloors) {
+    floors_.erase(floors_by_age_.front());
+    floors_by_age_.pop_front();
+  }
   const std::string import_key = found->second.record.import_key;
   jobs_.erase(found);
   const bool last = std::none_of(jobs_.begin(), jobs_.end(), [&](const auto& other) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -73,6 +74,12 @@ class JobTable {
   // Beyond the lease: an agent's workers stop within two seconds, and it leaves after 2.5.
   static constexpr std::chrono::milliseconds kFenceMargin{3000};
 
+  // Agents that are silent for longer are forgotten: a mover's pod comes but once, a node may come
+  // back. Admissions::kForget... are longer: nobody is known here whom the gate has forgotten.
+  static constexpr std::chrono::minutes kForgetMover{10};
+  static constexpr std::chrono::hours kForgetAgent{24};
+  static constexpr std::size_t kMostFloors = 20'000;
+
   // `records` are those of the time before.
   JobTable(Options options, std::vector<JobRecord> records, SteadyTime now);
 
@@ -88,6 +95,7 @@ class JobTable {
   std::optional<TransferView> transfer(const JobId& job, SteadyTime now) const;
   std::vector<TransferView> transfers(SteadyTime now) const;
   std::vector<AgentView> agents(SteadyTime now) const;
+  std::uint64_t bytes_moved_by_forgotten() const { return forgotten_bytes_; }
 
   // A message of an agent, and the passing of time (call some times a second).
   void handle(const Received& received, SteadyTime now, Effects& effects);
@@ -153,6 +161,7 @@ class JobTable {
 
   // Time (job_schedule.cc).
   void lose_silent_agents(SteadyTime now, Effects& effects);
+  void forget_gone_agents(SteadyTime now, Effects& effects);
   void assign_queued(SteadyTime now, Effects& effects);
   void repeat_cancels(SteadyTime now, Effects& effects);
   void send_assign(Entry& entry, const Agent& agent, SteadyTime now, Effects& effects);
@@ -181,6 +190,8 @@ class JobTable {
   std::map<std::string, std::uint64_t> arrivals_;  // of imports with jobs that have not ended
   std::uint64_t last_arrival_ = 0;
   std::map<JobId, protocol::Attempt> floors_;  // attempts of jobs that are gone: never used again
+  std::deque<JobId> floors_by_age_;            // the oldest first: an import submits none so late
+  std::uint64_t forgotten_bytes_ = 0;
   NamespaceBytes served_;
   SteadyTime next_placement_{};
 };

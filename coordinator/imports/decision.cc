@@ -74,7 +74,8 @@ Result<ImportDecision> decide_import(const DecisionInput& input) {
   append(findings, input.more_findings);
   append(findings, input.mapping_findings);
   append(findings, input.facts.findings);
-  append(findings, check_mappings(vm, input.mappings, input.facts, input.import.object.ns()));
+  append(findings,
+         check_mappings(vm, input.mappings, input.facts, input.import.object.ns(), input.rights));
   append(findings, vm.findings);
   append(findings, check_target(vm, input.mappings, input.facts, input.config));
   append(findings, check_disk_sources(input.import.object, vm, input.facts.local_sources));

@@ -52,9 +52,10 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   return request;
 }
 
-// Opens both ends and queues the transfer. Done: queued; Again: an end is not ready.
+// Opens both ends and queues the transfer. Done: queued; Again: an end is not ready; nobody tells
+// when it is unless `announced`.
 Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
-                         api::DiskStatus& status, std::string& waiting_for) {
+                         api::DiskStatus& status, std::string& waiting_for, bool& announced) {
   const SteadyTime now = pass.parts.clock.steady();
   if (const auto locked = pass.memory.locked.find(disk.id);
       locked != pass.memory.locked.end() && now < locked->second.next_try) {
@@ -84,6 +85,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     waiting_for = "the source to open the disk";
     return StepResult::again(kPoll);
   }
+  announced = true;  // pods, claims and volumes are watched
   const kube::ObjectKey claim{pass.key().ns, planned.claim};
   const auto reached = pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop);
   if (!reached) {
@@ -100,6 +102,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
   if (const StepResult checked = TRY(check_identity(pass, planned, disk, (*opening)->identity));
       checked.kind != StepResult::Kind::Done) {
     waiting_for = "the copy of what the disk was before to end";
+    announced = false;
     return checked;
   }
   status.source_path = (*opening)->description;
@@ -240,7 +243,9 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   if (!has_ended && (!view || is_queued || !opened_here)) {
     // Also after a restart of ours: a running transfer may ask for renewed credentials. And when
     // the fleet has dropped a job, because an agent ran it that it had no record of.
-    const StepResult queued = TRY(queue(pass, planned, *disk, status, waiting_for));
+    bool announced = false;
+    const StepResult queued = TRY(queue(pass, planned, *disk, status, waiting_for, announced));
+    totals.unannounced = totals.unannounced || !announced;
     if (queued.kind == StepResult::Kind::Failed) return queued;
     view = pass.parts.fleet.transfer(pass.job_of(planned));
   }
@@ -257,9 +262,13 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     }
     if (view->state == TransferState::Succeeded) {
       const StepResult same = TRY(check_finished(pass, planned, *disk));
-      if (same.kind != StepResult::Kind::Done) return same;
+      if (same.kind != StepResult::Kind::Done) {
+        totals.unannounced = true;
+        return same;
+      }
       result = TRY(settle(pass, planned, *view, status));
       if (result.kind == StepResult::Kind::Failed) return result;
+      totals.unannounced = totals.unannounced || result.kind == StepResult::Kind::Again;
     }
     if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
   }

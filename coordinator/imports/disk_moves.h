@@ -15,6 +15,9 @@ struct MoveTotals {
   std::uint64_t moved_bytes = 0, to_move_bytes = 0;
   double bytes_per_second = 0;
   std::string waiting_for;  // why the first waiting disk waits
+  // Nobody would tell when it goes on: the source opens a disk, a finished one is let go of. What
+  // agents and the cluster do is told.
+  bool unannounced = false;
 };
 
 // One sentence for the condition: "Copying disks: 1 of 3 done, 1.2 GiB of 3.0 GiB".

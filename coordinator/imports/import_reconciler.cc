@@ -1,6 +1,7 @@
 #include "coordinator/imports/import_reconciler.h"
 
 #include "common/catalogue.h"
+#include "coordinator/api/import_salvage.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
 
@@ -42,6 +43,30 @@ Result<void> forget_error(Pass& pass) {
   return pass.save_status(true);
 }
 
+// Its outcome is written. The conditions may be what cannot be read: the annotation is written
+// before them.
+bool has_ended(const Pass& pass) {
+  return api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr ||
+         (pass.import.status.conditions.empty() &&
+          pass.import.object.annotation(api::kProgress) == "100");
+}
+
+// Of its status only the conditions are written: what else is in it cannot be read.
+Result<void> tell_unreadable(Pass& pass, const Error& why) {
+  pass.log.error("import cannot be read", why);
+  const auto before = pass.import.status.conditions;
+  const std::string text =
+      text_with_remedy(why) + "; once it is corrected the import goes on by itself";
+  pass.set_condition("Valid", "False", "ValidationFailed", text);
+  if (pass.import.status.conditions == before) return {};
+  pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
+  const nlohmann::json status = api::status_to_json(pass.import.status);
+  TRY(pass.parts.writer.patch_status(kube::types::kVirtualMachineImport, pass.key(),
+                                     {{"status", {{"conditions", status.at("conditions")}}}},
+                                     pass.stop));
+  return {};
+}
+
 }  // namespace
 
 std::span<const Step> import_steps() { return kSteps; }
@@ -60,12 +85,13 @@ Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
   if (!object) return kube::Outcome{};
   const auto memory = memory_of(object->uid());
   auto import = api::parse_import(*object);
-  if (!import) {
-    parts_.log.error("import cannot be read", import.error(), {{"import", key.to_string()}});
+  auto ledger = ledger_of(*object);
+  Pass pass(parts_, import ? *std::move(import) : api::salvage_import(*object),
+            ledger ? *ledger : Ledger{}, *memory, stop);
+  if (!import && !object->deleting()) {
+    TRY(tell_unreadable(pass, import.error()));
     return kube::Outcome{};  // a corrected object brings it back
   }
-  auto ledger = ledger_of(*object);
-  Pass pass(parts_, *std::move(import), ledger ? *ledger : Ledger{}, *memory, stop);
   if (!ledger) {
     // Somebody damaged it. What the plan and the owner references know is still undone when the
     // import is deleted; what was opened at the source, only the ledger knew.
@@ -79,9 +105,7 @@ Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
     pass.event(kube::EventSeverity::Warning, "SourceNotRestored", text);
   }
 
-  const bool has_succeeded =
-      api::find_condition(pass.import.status.conditions, "Succeeded") != nullptr;
-  if (has_succeeded) {
+  if (has_ended(pass)) {
     TRY(clean_up_finished(pass));
     memories_.lock()->erase(pass.uid());
     return kube::Outcome{};
@@ -96,6 +120,7 @@ Result<kube::Outcome> ImportReconciler::go_on(Pass& pass) {
     auto result = step.run(pass);
     if (!result) {
       Error error = std::move(result).error();
+      pass.memory.credentials.reset();  // it may be their fault
       if (const auto shown = show_error(pass, error); !shown) {
         // Also when it is the status itself that cannot be written.
         pass.log.warn("an error could not be shown", shown.error());

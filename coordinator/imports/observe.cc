@@ -149,6 +149,17 @@ std::string claimed_name(const api::VirtualMachineImport& import) {
   return name ? *std::move(name) : std::string();
 }
 
+// Seen without reading all of it: a namespace may have thousands, and each is asked about each.
+bool claims_another(const kube::Object& import, const std::string& vm_name) {
+  for (const auto& path :
+       {"/status/targetVmName"_json_pointer, "/spec/targetVmName"_json_pointer}) {
+    if (!import.json().contains(path)) continue;
+    const nlohmann::json& name = import.json().at(path);
+    if (name.is_string() && !name.get_ref<const std::string&>().empty()) return name != vm_name;
+  }
+  return false;
+}
+
 // Of imports that want one name, who has decided comes first, then the older one; so that exactly
 // one gets it, whoever asks first. One that is not applied yet has no age and comes last.
 auto precedence(const api::VirtualMachineImport& import) {
@@ -166,7 +177,7 @@ Result<std::optional<std::string>> import_with_name(kube::Reader& reader,
       kube::types::kVirtualMachineImport, {.ns = import.object.ns(), .label_selector = {}}, stop));
   for (const kube::Object& object : list.items) {
     // By key: imports that are not applied yet have no uid of their own.
-    if (object.key() == import.object.key()) continue;
+    if (claims_another(object, vm_name) || object.key() == import.object.key()) continue;
     const auto other = api::parse_import(object);
     if (!other || claimed_name(*other) != vm_name) continue;
     if (api::find_condition(other->status.conditions, "Succeeded") != nullptr) continue;

@@ -96,7 +96,9 @@ bool Pass::is_own_vm(const kube::Object& vm) const {
   if (vm.controlled_by(uid_)) return true;
   const auto labels = vm.labels();
   const auto maker = labels.find(std::string(api::kImportUid));
-  return vm.owners().empty() && maker != labels.end() && maker->second == uid_;
+  const auto owners = vm.owners();
+  const bool is_free = std::ranges::none_of(owners, &kube::OwnerReference::controller);
+  return is_free && maker != labels.end() && maker->second == uid_;
 }
 
 ObservationScope Pass::scope() const {
@@ -170,8 +172,10 @@ Result<void> Pass::save_status(bool urgent) {
   if (status == written_status_) return {};
   const bool only_counters = without_counters(status) == without_counters(written_status_);
   const SteadyTime now = parts.clock.steady();
-  if (!urgent && only_counters && now - memory.status_written < parts.settings.status_every) {
-    return {};
+  if (!urgent && only_counters) {
+    const std::chrono::nanoseconds base = parts.settings.status_every;
+    const auto every = parts.pace == nullptr ? base : parts.pace->interval(uid_, base, now);
+    if (now - memory.status_written < every) return {};
   }
   import.object = TRY(parts.writer.patch_status(kube::types::kVirtualMachineImport, key_,
                                                 {{ "status",

@@ -19,6 +19,7 @@
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/outcomes.h"
 #include "coordinator/imports/plan.h"
+#include "coordinator/imports/progress_pace.h"
 #include "coordinator/kube/events.h"
 #include "coordinator/kube/reader.h"
 #include "coordinator/kube/writer.h"
@@ -77,6 +78,7 @@ struct ReconcilerParts {
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   Outcomes* outcomes = nullptr;                    // null: nobody counts
   std::shared_ptr<DisksBeingNoted> being_noted = std::make_shared<DisksBeingNoted>();
+  ProgressPace* pace = nullptr;  // null: every import as settings say
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.
@@ -98,6 +100,12 @@ struct ImportMemory {
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
   std::map<std::string, LockedDisk> locked;                 // by source disk id
   std::map<std::string, int> reopened;  // openings that failed, by source disk id
+  int idle_passes = 0;                  // on end, in which all disks waited for what is told
+  int blocked_passes = 0;               // on end, that found something that blocks the import
+  std::int64_t blocked_generation = 0;  // of the import that they found it in
+  // Once the import has begun its secret is read now and then only.
+  std::optional<ProviderCredentials> credentials;
+  SteadyTime credentials_read{};
 };
 
 // How a step ended: done, or come back later, or the import has failed for good.

@@ -22,4 +22,20 @@ Result<ReferenceRights> reference_rights(access::SubjectAccessReviews& reviews,
   return rights;
 }
 
+Result<void> add_network_rights(access::SubjectAccessReviews& reviews, const std::string& import_ns,
+                                const api::Mappings& mappings, ReferenceRights& rights,
+                                std::stop_token stop) {
+  rights.author = access::author_of(import_ns);
+  rights.denied_networks.clear();
+  if (!mappings.networks) return {};
+  for (const api::NetworkMappingItem& item : *mappings.networks) {
+    if (item.type != "multus" || item.target.name.empty()) continue;
+    const kube::ObjectKey key{item.target.ns_or(import_ns), item.target.name};
+    if (key.ns == import_ns) continue;
+    const auto& type = kube::types::kNetworkAttachmentDefinition;
+    if (!TRY(reviews.may_read(import_ns, type, key, stop))) rights.denied_networks.insert(key);
+  }
+  return {};
+}
+
 }  // namespace vmferry::imports

@@ -14,4 +14,9 @@ Result<ReferenceRights> reference_rights(access::SubjectAccessReviews& reviews,
                                          const api::VirtualMachineImport& import,
                                          std::stop_token stop);
 
+// The same of the NetworkAttachmentDefinitions that its mappings, merged, send NICs to.
+Result<void> add_network_rights(access::SubjectAccessReviews& reviews, const std::string& import_ns,
+                                const api::Mappings& mappings, ReferenceRights& rights,
+                                std::stop_token stop);
+
 }  // namespace vmferry::imports

@@ -75,12 +75,24 @@ class Rehearsal {
       rights_ = *std::move(rights);
       return {};
     }
-    if (rights.error().kind() == ErrorKind::Canceled) return rights.error();
-    // Whoever asks may have no right to ask that; the coordinator has. The verdict stays open.
     rights_.secret = rights_.mapping = Right::Granted;
-    seen_.unknown_why =
+    return leave_rights_open(rights.error());
+  }
+
+  Result<void> learn_network_rights() {
+    if (parts_.access == nullptr) return {};
+    const auto asked = add_network_rights(*parts_.access, import_.object.ns(), mappings_.merged,
+                                          rights_, parts_.stop);
+    return asked ? Result<void>() : leave_rights_open(asked.error());
+  }
+
+  // Whoever asks may have no right to ask that; the coordinator has. The verdict stays open.
+  Result<void> leave_rights_open(const Error& error) {
+    if (error.kind() == ErrorKind::Canceled) return error;
+    if (!seen_.unknown_why.empty()) seen_.unknown_why += "; ";
+    seen_.unknown_why +=
         "whether the import's authors may read what it names in other namespaces: " +
-        rights.error().message();
+        error.message();
     return {};
   }
 
@@ -140,6 +152,7 @@ class Rehearsal {
     seen_.findings.insert(seen_.findings.end(), mappings_.findings.begin(),
                           mappings_.findings.end());
     seen_.mappings = mappings_.merged;
+    TRY(learn_network_rights());
     ObservationScope scope = parts_.scope;
     scope.import_namespace = import_.object.ns();
     auto cluster = observe(parts_.reader, scope, parts_.stop);

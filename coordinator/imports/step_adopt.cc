@@ -146,6 +146,12 @@ Result<bool> adopt(Pass& pass, const PlannedDisk& disk, std::string& waiting_for
 
 }  // namespace
 
+Result<void> let_go_of(Pass& pass, const kube::Object& vm) {
+  std::vector<kube::OwnerReference> owners = vm.owners();
+  std::erase_if(owners, [&](const auto& owner) { return owner.uid == pass.uid(); });
+  return set_owners(pass, kube::types::kVirtualMachine, vm, owners);
+}
+
 Result<StepResult> adopt_disks(Pass& pass) {
   if (!pass.memory.plan->data_volumes) return StepResult::done();
   bool all_adopted = true;

@@ -6,12 +6,11 @@
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
+#include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
 
 namespace vmferry::imports {
 namespace {
-
-constexpr std::chrono::seconds kBlockedRetry{5};
 
 // What blocks an import before the rulebook's own checks, and the reason of Valid=False for it: the
 // first failure's (lifecycle.md 3.10).
@@ -76,6 +75,16 @@ void show_plan(Pass& pass) {
   if (pass.import.status.disks.empty()) pass.import.status.disks = initial_disks(plan);
 }
 
+// An import that has been planned was valid; what has made it invalid since, a secret that was away
+// or an object that could not be read, is over when a pass comes as far as here. The name is
+// create_vm's.
+void forget_mended(Pass& pass) {
+  const api::Condition* valid = api::find_condition(pass.import.status.conditions, "Valid");
+  if (valid == nullptr || valid->status != "False") return;
+  if (valid->reason == "DuplicateTargetVMName") return;
+  pass.set_condition("Valid", "True", "ValidationCompleted", "What was wrong has been mended");
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
@@ -93,7 +102,7 @@ Result<StepResult> read_source(Pass& pass) {
       TRY(pass.save_status(true));
       if (final_answer) {
         pass.event(kube::EventSeverity::Warning, "ImportBlocked", text_with_remedy(error));
-        return StepResult::again(kBlockedRetry);
+        return again_when_blocked(pass);
       }
     }
     return error;
@@ -108,6 +117,10 @@ Result<StepResult> validate_import(Pass& pass) {
   EarlyFindings early;
   ObservedMappings mappings = TRY(observe_mappings(pass.parts.reader, pass.import, pass.stop));
   if (mappings.missing) early.fail("ResourceMappingNotFound");
+  if (pass.parts.access != nullptr) {
+    TRY(add_network_rights(*pass.parts.access, pass.key().ns, mappings.merged, pass.rights,
+                           pass.stop));
+  }
   const Observation seen = TRY(observe(pass.parts.reader, pass.scope(), pass.stop));
   TRY(check_target_name(pass, early));
 
@@ -130,8 +143,9 @@ Result<StepResult> validate_import(Pass& pass) {
     pass.event(kube::EventSeverity::Warning, "ImportBlocked",
                blocked_text(fmt::format("{}/{}", pass.key().ns, vm.name), decision.findings));
     TRY(pass.save_status(true));
-    return StepResult::again(kBlockedRetry);
+    return again_when_blocked(pass);
   }
+  pass.memory.blocked_passes = 0;
   pass.decision = std::move(decision);
   return StepResult::done();
 }
@@ -139,6 +153,7 @@ Result<StepResult> validate_import(Pass& pass) {
 Result<StepResult> decide_plan(Pass& pass) {
   if (pass.memory.plan) {
     show_plan(pass);
+    forget_mended(pass);
     return StepResult::done();
   }
   const SourceVm& vm = *pass.memory.vm;
@@ -177,7 +192,7 @@ Result<StepResult> decide_plan(Pass& pass) {
       pass.set_processing("Pending", text);
       pass.event(kube::EventSeverity::Warning, "VMCreationFailed", text);
       TRY(pass.save_status(true));
-      return StepResult::again(kBlockedRetry);
+      return again_when_blocked(pass);
     }
     return StepResult::failed("VMCreationFailed", "VMCreationFailed", accepted.error());
   }

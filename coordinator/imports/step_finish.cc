@@ -98,12 +98,10 @@ Result<StepResult> finish_import(Pass& pass) {
                               make_error(ErrorKind::NotFound, "virtual machine '{}' has vanished",
                                          vm_key(pass).to_string()));
   }
-  // The claims belong to the VM alone, and the VM to nobody: deleting the import touches neither.
+  // The claims belong to the VM alone, and the VM no more to us: deleting the import touches
+  // neither.
   TRY(own_disks(pass, *vm, false));
-  const auto let_go = pass.parts.writer.patch(
-      kube::types::kVirtualMachine, vm_key(pass),
-      {{"metadata", {{"ownerReferences", nlohmann::json::array()}}}}, {}, pass.stop);
-  if (!let_go && let_go.error().kind() != ErrorKind::NotFound) return let_go.error();
+  TRY(let_go_of(pass, *vm));
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");
   const bool started =

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "common/backoff.h"
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "coordinator/imports/disk_moves.h"
@@ -12,6 +13,8 @@ namespace {
 
 constexpr std::chrono::seconds kStopPoll{2};
 constexpr std::chrono::seconds kDiskPoll{1};
+// Where a change is told anyway, in case that it was not: thousands of imports may be waiting.
+constexpr Backoff kIdlePoll{.first = std::chrono::seconds(1), .cap = std::chrono::seconds(15)};
 constexpr std::chrono::seconds kClaimRetry{10};
 
 std::string word_of(PowerState state) { return state == PowerState::Up ? "up" : "down"; }
@@ -267,7 +270,10 @@ Result<StepResult> move_disks(Pass& pass) {
   pass.set_processing(only_waits ? "Pending" : "CopyingDisks", describe(totals));
   TRY(pass.save_status(totals.done == totals.disks));
   if (totals.done == totals.disks) return StepResult::done();
-  return StepResult::again(kDiskPoll);
+  const bool idle = !pass.parts.settings.embedded && totals.active == 0 && !totals.unannounced;
+  pass.memory.idle_passes = idle ? pass.memory.idle_passes + 1 : 0;
+  if (!idle) return StepResult::again(kDiskPoll);
+  return StepResult::again(kIdlePoll.delay(std::min(pass.memory.idle_passes, 10), random_unit()));
 }
 
 }  // namespace vmferry::imports

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <utility>
 
+#include "common/backoff.h"
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/reference_rights.h"
@@ -9,8 +11,12 @@
 namespace vmferry::imports {
 namespace {
 
-constexpr std::chrono::seconds kBlockedRetry{5};  // lifecycle.md 11
+constexpr Backoff kBlockedRetry{
+    .first = std::chrono::seconds(5), .factor = 1.2, .cap = std::chrono::seconds(60)};
+constexpr int kBlockedSoon = 12;
 constexpr std::chrono::seconds kClockRetry{15};
+constexpr std::chrono::seconds kSecretLook{20};
+constexpr int kSecretRest = 30;      // times that, for imports that have waited for long
 constexpr int kConnectionTries = 3;  // a blip must not end a new import
 
 bool in_progress(const Pass& pass) {
@@ -53,6 +59,16 @@ bool is_of_clocks(const Error& error) {
 
 }  // namespace
 
+StepResult again_when_blocked(Pass& pass) {
+  const std::int64_t generation = pass.import.object.generation();
+  if (std::exchange(pass.memory.blocked_generation, generation) != generation) {
+    pass.memory.blocked_passes = 0;  // its author works on it
+  }
+  const int passes = ++pass.memory.blocked_passes;
+  if (passes <= kBlockedSoon) return StepResult::again(kBlockedRetry.first);
+  return StepResult::again(kBlockedRetry.delay(passes - kBlockedSoon, random_unit()));
+}
+
 Result<StepResult> claim_import(Pass& pass) {
   TRY(pass.add_finalizer(api::kCleanupFinalizer));
   if (!in_progress(pass)) TRY(pass.add_finalizer(api::kCancelledFinalizer));
@@ -76,12 +92,22 @@ Result<StepResult> check_spec(Pass& pass) {
   pass.event(kube::EventSeverity::Warning, "ImportBlocked",
              blocked_text(pass.key().to_string(), findings));
   TRY(pass.save_status(true));
-  return StepResult::again(kBlockedRetry);
+  return again_when_blocked(pass);
 }
 
 Result<void> obtain_provider(Pass& pass) {
   if (pass.provider) return {};
-  pass.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
+  ImportMemory& memory = pass.memory;
+  const SteadyTime now = pass.parts.clock.steady();
+  // A new import never meets an old password: its first failure would be its end. In one under way
+  // any error lets the secret be read again, so that thousands that wait need not look at theirs.
+  const auto good_for = kSecretLook * std::clamp(memory.idle_passes, 1, kSecretRest);
+  if (!in_progress(pass) || !memory.credentials || now - memory.credentials_read > good_for) {
+    memory.credentials.reset();
+    memory.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
+    memory.credentials_read = now;
+  }
+  pass.credentials = memory.credentials;
   pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
   return {};
 }

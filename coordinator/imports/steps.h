@@ -22,6 +22,10 @@ Result<StepResult> claim_import(Pass& pass);    // finalizers: nothing of ours i
 Result<StepResult> check_spec(Pass& pass);      // the request alone
 Result<StepResult> connect_source(Pass& pass);  // credentials, connection
 Result<StepResult> load_plan(Pass& pass);       // the decided plan, if there is one
+// After what blocks the import was told. Every five seconds (lifecycle.md 11); but one that nobody
+// has mended for a minute, more and more seldom, up to a minute: what changes on the cluster is
+// told anyway, and hundreds of them would ask source and API server for nothing.
+StepResult again_when_blocked(Pass& pass);
 // step_decide.cc
 Result<StepResult> read_source(Pass& pass);      // source VM and cluster facts
 Result<StepResult> validate_import(Pass& pass);  // findings -> conditions
@@ -34,6 +38,9 @@ Result<StepResult> move_disks(Pass& pass);
 Result<StepResult> adopt_disks(Pass& pass);
 // Who owns claims and DataVolumes beside `vm` once it exists: with `import_too` the import.
 Result<void> own_disks(Pass& pass, const kube::Object& vm, bool import_too);
+// The import is no owner of it any more; others that it has stay. Aborted when it has changed since
+// `vm` was read.
+Result<void> let_go_of(Pass& pass, const kube::Object& vm);
 // step_finish.cc
 Result<StepResult> create_vm(Pass& pass);
 Result<StepResult> start_vm(Pass& pass);

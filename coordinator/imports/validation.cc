@@ -54,9 +54,18 @@ api::Condition condition_from(const std::vector<Finding>& findings, FindingGroup
 
 }  // namespace
 
+std::string how_to_grant(const std::string& author, std::string_view resource,
+                         const std::string& ns, const std::string& name) {
+  return fmt::format(
+      "let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
+      "--resource-name={}, and a role binding of it to that account",
+      author, ns, name, resource, name);
+}
+
 std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& mappings,
-                                    const ClusterFacts& facts, const std::string& import_ns) {
-  std::vector<Finding> findings = check_networks(vm, mappings, facts, import_ns);
+                                    const ClusterFacts& facts, const std::string& import_ns,
+                                    const ReferenceRights& rights) {
+  std::vector<Finding> findings = check_networks(vm, mappings, facts, import_ns, rights);
   std::ranges::move(check_storage(vm, mappings, facts), std::back_inserter(findings));
   return findings;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct ReferenceRights {
   std::string author = {};  // whose right it would be
   Right secret = Right::Unknown;
   Right mapping = Right::Unknown;
+  std::set<kube::ObjectKey> denied_networks = {};  // NetworkAttachmentDefinitions
 };
 
 // What is wrong with the request alone: no source or two, no id or name, bad targetVmName, mapping
@@ -34,7 +36,8 @@ Finding unreadable_resource_mapping(const Error& error);
 
 // Network and storage mapping against source and cluster (validation.md 4-6), in rule order.
 std::vector<Finding> check_mappings(const SourceVm& vm, const api::Mappings& mappings,
-                                    const ClusterFacts& facts, const std::string& import_ns);
+                                    const ClusterFacts& facts, const std::string& import_ns,
+                                    const ReferenceRights& rights = {});
 
 // Source and mapping against what the cluster can do: modes that the storage class's profile does
 // not offer (validation.md 5), live migration (DECISION-V2).

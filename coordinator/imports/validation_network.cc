@@ -44,6 +44,7 @@ std::string known_attachments(const ClusterFacts& facts, const std::string& ns) 
 
 // Each target once, whoever needs it.
 void check_targets(const SourceVm& vm, const std::vector<Mapped>& mapped, const ClusterFacts& facts,
+                   const std::string& import_ns, const ReferenceRights& rights,
                    rules::Findings& findings) {
   std::vector<NetworkChoice> seen;
   for (const auto& [nic, choice] : mapped) {
@@ -56,6 +57,12 @@ void check_targets(const SourceVm& vm, const std::vector<Mapped>& mapped, const 
       if (!choice.target_ns || choice.target_ns->empty()) continue;
       findings.add_of(vm.provider, "network.type/namespace", "vmware.network.type/namespace",
                       nic->name, *choice.target_ns);
+    } else if (choice.multus && rights.denied_networks.contains(choice.attachment)) {
+      // Whether it exists is not for them to know.
+      findings.add_of(vm.provider, "network.target.namespace", "vmware.network.target.namespace",
+                      choice.attachment.to_string(), nic->name, import_ns,
+                      how_to_grant(rights.author, "network-attachment-definitions.k8s.cni.cncf.io",
+                                   choice.attachment.ns, choice.attachment.name));
     } else if (choice.multus) {
       if (facts.network_attachments.contains(choice.attachment)) continue;
       findings.add_of(vm.provider, "network.target", "vmware.network.target",
@@ -111,7 +118,8 @@ std::vector<const SourceNic*> imported_nics(const SourceVm& vm) {
 }
 
 std::vector<Finding> check_networks(const SourceVm& vm, const api::Mappings& mappings,
-                                    const ClusterFacts& facts, const std::string& import_ns) {
+                                    const ClusterFacts& facts, const std::string& import_ns,
+                                    const ReferenceRights& rights) {
   const bool ovirt = vm.provider == ProviderKind::Ovirt;
   std::vector<Finding> findings;
   if (ovirt && mappings.networks) {
@@ -130,9 +138,10 @@ std::vector<Finding> check_networks(const SourceVm& vm, const api::Mappings& map
   }
   rules::Findings more;
   check_pod_count(vm, mappings, mapped, more);
-  check_targets(vm, mapped, facts, more);
+  check_targets(vm, mapped, facts, import_ns, rights, more);
   for (const Mapped& one : mapped) {
-    if (one.nic->sriov) check_sriov(vm, one, facts, more);
+    const bool denied = one.choice.multus && rights.denied_networks.contains(one.choice.attachment);
+    if (one.nic->sriov && !denied) check_sriov(vm, one, facts, more);
   }
   std::ranges::move(more.take(), std::back_inserter(findings));
   return findings;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/imports/mapping.h"
@@ -10,7 +11,8 @@
 namespace vmferry::imports {
 
 std::vector<Finding> check_networks(const SourceVm& vm, const api::Mappings& mappings,
-                                    const ClusterFacts& facts, const std::string& import_ns);
+                                    const ClusterFacts& facts, const std::string& import_ns,
+                                    const ReferenceRights& rights);
 std::vector<Finding> check_storage(const SourceVm& vm, const api::Mappings& mappings,
                                    const ClusterFacts& facts);
 
@@ -24,6 +26,9 @@ std::vector<Finding> unmapped_ovirt(const SourceVm& vm, const api::Mappings& map
 std::vector<Finding> unmapped_vmware(const SourceVm& vm, const api::Mappings& mappings,
                                      const std::string& import_ns);
 
+// What the other namespace's owner may do about a reference to something of his.
+std::string how_to_grant(const std::string& author, std::string_view resource,
+                         const std::string& ns, const std::string& name);
 // "name (id)", or the one of the two that there is.
 std::string named(const std::string& name, const std::string& id);
 // "network/profile", as oVirt's network mappings name their sources (ADM-8).

@@ -131,15 +131,6 @@ void check_section(const api::SourceSection& section, ProviderKind provider, Fin
   if (section.mappings) check_items(*section.mappings, provider, findings);
 }
 
-// What the other namespace's owner may do about a reference to something of his.
-std::string grant(const std::string& author, std::string_view resource, const std::string& ns,
-                  const std::string& name) {
-  return fmt::format(
-      "let {} read it: kubectl -n {} create role import-{} --verb=get --resource={} "
-      "--resource-name={}, and a role binding of it to that account",
-      author, ns, name, resource, name);
-}
-
 // ADM-3, ADM-4.
 void check_names(const api::VirtualMachineImport& import, const ReferenceRights& rights,
                  Findings& findings) {
@@ -157,7 +148,7 @@ void check_names(const api::VirtualMachineImport& import, const ReferenceRights&
       findings.add("request.secret.namespace", key, import.object.ns());
     } else if (rights.secret == Right::Denied) {
       findings.add("request.secret.namespace/denied", key, import.object.ns(),
-                   grant(rights.author, "secrets", *secret.ns, secret.name));
+                   how_to_grant(rights.author, "secrets", *secret.ns, secret.name));
     }
   }
 }
@@ -184,8 +175,8 @@ void check_resource_mapping_reference(const api::VirtualMachineImport& import,
     const std::string key = *reference->ns + "/" + reference->name;
     if (rights.mapping == Right::Denied) {
       findings.add("request.resource_mapping.namespace/denied", key, import.object.ns(),
-                   grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns,
-                         reference->name));
+                   how_to_grant(rights.author, "resourcemappings.v2v.kubevirt.io", *reference->ns,
+                                reference->name));
     } else {
       findings.add("request.resource_mapping.namespace", key);
     }

@@ -15,7 +15,6 @@ Informer* CachedReader::informer_of(const ResourceType& type, const std::string&
   if (found == informers_.end()) return nullptr;
   if (found->second->coverage() == Informer::Coverage::Unknown) return nullptr;
   const ListOptions& scope = found->second->scope();
-  if (!scope.label_selector.empty()) return nullptr;
   return scope.ns.empty() || scope.ns == ns ? found->second : nullptr;
 }
 
@@ -34,17 +33,26 @@ Result<Object> CachedReader::get(const ResourceType& type, const ObjectKey& key,
   }
   const std::shared_ptr<const Object> object = informer->find(key);
   if (object) return *object;
+  if (!informer->selector().empty()) {
+    // It may be there without the label, or be so new that its event is still on its way.
+    Result<Object> other = direct_.get(type, key, stop);
+    if (other) informer->note(*other);
+    return other;
+  }
   return make_error(ErrorKind::NotFound, "{} '{}' does not exist", type.kind, key.to_string());
 }
 
 Result<ObjectList> CachedReader::list(const ResourceType& type, const ListOptions& options,
                                       std::stop_token stop) {
-  const Informer* informer =
-      options.label_selector.empty() ? informer_of(type, options.ns) : nullptr;
-  if (informer == nullptr || informer->has_doubts()) return direct_.list(type, options, stop);
+  const Informer* informer = informer_of(type, options.ns);
+  if (informer == nullptr || informer->has_doubts(options.ns)) {
+    return direct_.list(type, options, stop);
+  }
+  const LabelSelector selector = TRY(LabelSelector::parse(options.label_selector));
+  if (!selector.is_within(informer->selector())) return direct_.list(type, options, stop);
   if (informer->coverage() == Informer::Coverage::NotServed) return not_served(type);
   ObjectList list;  // without a version: nobody can watch from a cache
-  for (const auto& object : informer->all(options.ns)) list.items.push_back(*object);
+  for (const auto& object : informer->all(options.ns, selector)) list.items.push_back(*object);
   return list;
 }
 

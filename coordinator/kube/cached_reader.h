@@ -10,15 +10,15 @@ namespace vmferry::kube {
 // once their informer has seen a whole list or knows that the kind is not served. Everything else,
 // every watch, and objects that a write of ours left in doubt, go to `direct`. What it gives is a
 // moment old, but never older than what was written through a CachedWriter of the same informers.
+// Of informers that follow a part only (a namespace, a label), an object that they do not know, and
+// a list that goes beyond their part, is asked for at the server.
 // Thread-safe after the last add(). Both outlive it.
 class CachedReader final : public Reader {
  public:
   explicit CachedReader(Reader& direct) : direct_(direct) {}
-  // Of informers with a scope, only what lies inside the scope is answered from the cache.
   void add(Informer& informer) { informers_[informer.type()] = &informer; }
 
   Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
-  // With a label selector the server is asked.
   Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
                           std::stop_token stop) override;
   Result<std::unique_ptr<Watch>> watch(const ResourceType& type, const ListOptions& options,

@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "common/backoff.h"
+#include "common/check.h"
 
 namespace vmferry::kube {
 namespace {
@@ -24,6 +25,13 @@ bool is_older(const Object& object, const Object& than) {
   return version != 0 && version < version_of(than);
 }
 
+// Selectors of scopes are ours.
+LabelSelector parsed(const std::string& text) {
+  auto selector = LabelSelector::parse(text);
+  VMFERRY_CHECK(selector.ok());
+  return *std::move(selector);
+}
+
 }  // namespace
 
 Informer::Informer(Reader& reader, const ResourceType& type, Handlers handlers, const Clock& clock,
@@ -34,6 +42,8 @@ Informer::Informer(Reader& reader, const ResourceType& type, Handlers handlers, 
       clock_(clock),
       log_(log.with({{"kind", type.kind}})),
       scope_(std::move(scope)),
+      selector_(parsed(scope_.label_selector)),
+      index_label_(selector_.only_key().value_or("")),
       thread_([this](std::stop_token stop) { run(stop); }) {}
 
 void Informer::run(std::stop_token stop) {
@@ -73,16 +83,74 @@ std::shared_ptr<const Object> Informer::find(const ObjectKey& key) const {
 std::vector<std::shared_ptr<const Object>> Informer::all(const std::string& ns) const {
   std::vector<std::shared_ptr<const Object>> result;
   auto cache = cache_.lock();
-  for (const auto& [key, object] : cache->objects) {
-    if (ns.empty() || key.ns == ns) result.push_back(object);
+  for (auto one = cache->objects.lower_bound({ns, ""}); one != cache->objects.end(); ++one) {
+    if (!ns.empty() && one->first.ns != ns) break;
+    result.push_back(one->second);
   }
   return result;
+}
+
+std::vector<std::shared_ptr<const Object>> Informer::all(const std::string& ns,
+                                                         const LabelSelector& selector) const {
+  std::vector<std::shared_ptr<const Object>> result;
+  const auto value = index_label_.empty() ? std::nullopt : selector.value_of(index_label_);
+  if (!value) {
+    result = all(ns);
+  } else {
+    auto cache = cache_.lock();
+    const auto found = cache->by_label.find(*value);
+    if (found == cache->by_label.end()) return result;
+    for (const ObjectKey& key : found->second) {
+      if (ns.empty() || key.ns == ns) result.push_back(cache->objects.at(key));
+    }
+  }
+  std::erase_if(result, [&](const auto& object) { return !selector.matches(object->labels()); });
+  return result;
+}
+
+bool Informer::has_doubts(const std::string& ns) const {
+  auto cache = cache_.lock();
+  if (ns.empty()) return !cache->doubtful.empty();
+  const auto first = cache->doubtful.lower_bound({ns, ""});
+  return first != cache->doubtful.end() && first->ns == ns;
+}
+
+std::string Informer::label_value(const Object& object) const {
+  const auto labels = object.labels();
+  const auto found = labels.find(index_label_);
+  return found == labels.end() ? "" : found->second;
+}
+
+void Informer::keep(Cache& cache, const std::shared_ptr<const Object>& object) const {
+  const ObjectKey key = object->key();
+  remove(cache, key);  // its label may have changed
+  cache.objects.insert_or_assign(key, object);
+  if (!index_label_.empty()) cache.by_label[label_value(*object)].insert(key);
+}
+
+void Informer::remove(Cache& cache, const ObjectKey& key) const {
+  const auto found = cache.objects.find(key);
+  if (found == cache.objects.end()) return;
+  if (!index_label_.empty()) {
+    const auto same = cache.by_label.find(label_value(*found->second));
+    same->second.erase(key);
+    if (same->second.empty()) cache.by_label.erase(same);
+  }
+  cache.objects.erase(found);
+}
+
+void Informer::index(Cache& cache) const {
+  cache.by_label.clear();
+  if (index_label_.empty()) return;
+  for (const auto& [key, object] : cache.objects) cache.by_label[label_value(*object)].insert(key);
 }
 
 void Informer::note(const Object& object) {
   auto cache = cache_.lock();
   const ObjectKey key = object.key();
   cache->doubtful.erase(key);
+  // Not of our scope (any more): the watch says so, too.
+  if (!selector_.matches(object.labels())) return;
   const std::uint64_t version = version_of(object);
   // An event of that or a later moment has come already.
   if (version == 0 || version <= cache->seen_version) return;
@@ -90,7 +158,7 @@ void Informer::note(const Object& object) {
   if (found != cache->objects.end() && is_older(object, *found->second)) return;
   const auto noted = std::make_shared<const Object>(object);
   cache->noted.insert_or_assign(key, noted);
-  cache->objects.insert_or_assign(key, noted);
+  keep(*cache, noted);
 }
 
 void Informer::put(Object object) {
@@ -100,7 +168,7 @@ void Informer::put(Object object) {
     cache->seen_version = std::max(cache->seen_version, version_of(*seen));
     const auto found = cache->objects.find(seen->key());
     if (found != cache->objects.end() && is_older(*seen, *found->second)) return;
-    cache->objects.insert_or_assign(seen->key(), seen);
+    keep(*cache, seen);
   }
   handlers_.on_object(*seen);
 }
@@ -112,7 +180,7 @@ void Informer::drop(const Object& object) {
     const auto found = cache->objects.find(object.key());
     // Made again since, by ourselves.
     if (found != cache->objects.end() && is_older(object, *found->second)) return;
-    cache->objects.erase(object.key());
+    remove(*cache, object.key());
     cache->noted.erase(object.key());
     cache->doubtful.erase(object.key());
   }
@@ -122,13 +190,13 @@ void Informer::drop(const Object& object) {
 // The cache becomes the list, but for what we wrote since it was asked for; what is no longer there
 // has been deleted while nobody watched.
 void Informer::replace_all(ObjectList now) {
-  std::map<ObjectKey, std::shared_ptr<const Object>> objects;
+  Objects objects;
   for (Object& object : now.items) {
     ObjectKey key = object.key();
     objects.insert_or_assign(std::move(key), std::make_shared<const Object>(std::move(object)));
   }
-  std::map<ObjectKey, std::shared_ptr<const Object>> before;
-  std::map<ObjectKey, std::shared_ptr<const Object>> seen;
+  Objects before;
+  Objects seen;
   {
     auto cache = cache_.lock();
     const std::uint64_t version = version_number(now.resource_version);
@@ -141,6 +209,7 @@ void Informer::replace_all(ObjectList now) {
     }
     seen = objects;
     before = std::exchange(cache->objects, std::move(objects));
+    index(*cache);
     cache->coverage = Coverage::Synced;
     cache->seen_version = version;
     cache->noted.clear();
@@ -155,10 +224,11 @@ void Informer::replace_all(ObjectList now) {
 }
 
 void Informer::forget_all() {
-  std::map<ObjectKey, std::shared_ptr<const Object>> before;
+  Objects before;
   {
     auto cache = cache_.lock();
     before = std::exchange(cache->objects, {});
+    cache->by_label.clear();
     cache->coverage = Coverage::NotServed;
   }
   if (!handlers_.on_deleted) return;

@@ -13,6 +13,7 @@
 #include "common/guarded.h"
 #include "common/log.h"
 #include "coordinator/kube/reader.h"
+#include "coordinator/kube/selector.h"
 
 namespace vmferry::kube {
 
@@ -52,18 +53,24 @@ class Informer {
   void doubt(const ObjectKey& key) { cache_.lock()->doubtful.insert(key); }
   void settle(const ObjectKey& key) { cache_.lock()->doubtful.erase(key); }
   bool is_doubtful(const ObjectKey& key) const { return cache_.lock()->doubtful.contains(key); }
-  bool has_doubts() const { return !cache_.lock()->doubtful.empty(); }
+  bool has_doubts(const std::string& ns = "") const;  // about any of a namespace (empty: of all)
   // The object as last seen; null when there is none.
   std::shared_ptr<const Object> find(const ObjectKey& key) const;
   // All of a namespace (empty: of all).
   std::vector<std::shared_ptr<const Object>> all(const std::string& ns = "") const;
+  // Those that match as well; quick where the scope is one label and `selector` asks for its value.
+  std::vector<std::shared_ptr<const Object>> all(const std::string& ns,
+                                                 const LabelSelector& selector) const;
+  const LabelSelector& selector() const { return selector_; }
 
  private:
+  using Objects = std::map<ObjectKey, std::shared_ptr<const Object>>;
   struct Cache {
-    std::map<ObjectKey, std::shared_ptr<const Object>> objects;
+    Objects objects;
+    std::map<std::string, std::set<ObjectKey>> by_label;  // by the value of the scope's label
     Coverage coverage = Coverage::Unknown;
     std::uint64_t seen_version = 0;  // of the newest list or event: all before it is known
-    std::map<ObjectKey, std::shared_ptr<const Object>> noted;  // since the last list was asked for
+    Objects noted;                   // since the last list was asked for
     std::set<ObjectKey> doubtful;
   };
   void run(std::stop_token stop);
@@ -72,6 +79,10 @@ class Informer {
   void forget_all();
   void put(Object object);
   void drop(const Object& object);
+  void keep(Cache& cache, const std::shared_ptr<const Object>& object) const;
+  void remove(Cache& cache, const ObjectKey& key) const;
+  void index(Cache& cache) const;
+  std::string label_value(const Object& object) const;
 
   Reader& reader_;
   const ResourceType& type_;
@@ -79,6 +90,8 @@ class Informer {
   const Clock& clock_;
   Logger log_;
   ListOptions scope_;
+  LabelSelector selector_;   // of the scope
+  std::string index_label_;  // empty: no index
   Guarded<Cache> cache_;
   std::jthread thread_;  // last: stops before what it uses goes away
 };

@@ -1,13 +1,16 @@
 #include "coordinator/kube/workqueue.h"
 
-#include <algorithm>
-
 namespace vmferry::kube {
 
 void WorkQueue::add_at(const std::string& key, SteadyTime when) {
   const std::lock_guard lock(mutex_);
   const auto [entry, is_new] = due_.try_emplace(key, when);
-  if (!is_new) entry->second = std::min(entry->second, when);
+  if (!is_new && entry->second <= when) return;
+  if (!active_.contains(key)) {
+    if (!is_new) order_.erase({entry->second, key});
+    order_.emplace(when, key);
+  }
+  entry->second = when;
   ++version_;
   changed_.notify_all();
 }
@@ -35,20 +38,17 @@ void WorkQueue::forget(const std::string& key) {
 std::optional<std::string> WorkQueue::get(std::stop_token stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    auto earliest = due_.end();
-    for (auto entry = due_.begin(); entry != due_.end(); ++entry) {
-      if (active_.contains(entry->first)) continue;
-      if (earliest == due_.end() || entry->second < earliest->second) earliest = entry;
-    }
-    if (earliest != due_.end() && earliest->second <= std::chrono::steady_clock::now()) {
-      std::string key = earliest->first;
-      due_.erase(earliest);
+    const auto earliest = order_.begin();
+    if (earliest != order_.end() && earliest->first <= std::chrono::steady_clock::now()) {
+      std::string key = earliest->second;
+      order_.erase(earliest);
+      due_.erase(key);
       active_.insert(key);
       return key;
     }
     // Copied, because the entry may be gone while we wait.
     const std::optional<SteadyTime> until =
-        earliest == due_.end() ? std::nullopt : std::optional(earliest->second);
+        earliest == order_.end() ? std::nullopt : std::optional(earliest->first);
     const auto is_changed = [this, seen = version_] { return version_ != seen; };
     if (until) {
       changed_.wait_until(lock, stop, *until, is_changed);
@@ -62,6 +62,8 @@ std::optional<std::string> WorkQueue::get(std::stop_token stop) {
 void WorkQueue::done(const std::string& key) {
   const std::lock_guard lock(mutex_);
   active_.erase(key);
+  // Added during its work.
+  if (const auto again = due_.find(key); again != due_.end()) order_.emplace(again->second, key);
   ++version_;
   changed_.notify_all();
 }

@@ -9,6 +9,7 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 
 #include "common/backoff.h"
 #include "common/clock.h"
@@ -16,7 +17,8 @@
 namespace vmferry::kube {
 
 // Keys that want work. A key is handed out to one worker at a time and at most once however often
-// it was added meanwhile; added during its work it comes again afterwards. Thread-safe.
+// it was added meanwhile; added during its work it comes again afterwards. Every call costs O(log
+// n). Thread-safe.
 class WorkQueue {
  public:
   explicit WorkQueue(Backoff backoff) : backoff_(backoff) {}
@@ -39,7 +41,8 @@ class WorkQueue {
 
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::map<std::string, SteadyTime> due_;  // when each waiting key may be handed out
+  std::map<std::string, SteadyTime> due_;               // when each waiting key may be handed out
+  std::set<std::pair<SteadyTime, std::string>> order_;  // of them, those that nobody works on
   std::set<std::string> active_;
   std::map<std::string, int> failures_;
   std::uint64_t version_ = 0;  // counts changes, for waiters

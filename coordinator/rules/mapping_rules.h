@@ -43,6 +43,12 @@ inline constexpr Rule kNetworkRules[] = {
      "the NetworkAttachmentDefinition does not exist",
      "NetworkAttachmentDefinition '{attachment}' for NIC '{nic}' does not exist",
      "create it, or correct target.name and target.namespace of the mapping; {known}"},
+    {"network.target.namespace", "", kOvirt, kMapping, kBlock, kFixed,
+     "on a cluster: the NetworkAttachmentDefinition is in another namespace than the "
+     "import, and the namespace's authors may not read it there",
+     "NetworkAttachmentDefinition '{attachment}' for NIC '{nic}' is in another namespace than the "
+     "import, whose authors may not read it",
+     "map the NIC to one in namespace '{namespace}', or {grant}"},
     {"network.config", "", kOvirt, kMapping, kBlock, kFixed,
      "spec.config of the NetworkAttachmentDefinition for an SR-IOV NIC is no JSON object",
      "spec.config of NetworkAttachmentDefinition '{attachment}' for the SR-IOV NIC '{nic}' is no "
@@ -72,6 +78,11 @@ inline constexpr Rule kNetworkRules[] = {
     {"vmware.network.target", "", kVmware, kSource, kBlock, kOverridable, "as network.target",
      "NetworkAttachmentDefinition '{attachment}' for NIC '{nic}' does not exist",
      "create it, or correct target.name and target.namespace of the mapping; {known}"},
+    {"vmware.network.target.namespace", "", kVmware, kSource, kBlock, kFixed,
+     "as network.target.namespace",
+     "NetworkAttachmentDefinition '{attachment}' for NIC '{nic}' is in another namespace than the "
+     "import, whose authors may not read it",
+     "map the NIC to one in namespace '{namespace}', or {grant}"},
     {"vmware.network.config", "", kVmware, kSource, kBlock, kFixed, "as network.config",
      "spec.config of NetworkAttachmentDefinition '{attachment}' for the SR-IOV NIC '{nic}' is no "
      "JSON object",

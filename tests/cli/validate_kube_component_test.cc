@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "cli/commands.h"
@@ -72,8 +73,9 @@ spec:
   // What it prints; the exit code in code_.
   std::string validate(std::vector<std::string> words, const std::vector<std::string>& more = {}) {
     words.insert(words.begin(), {"vmferry", "validate"});
-    words.insert(words.end(), {"-o", "json", "-n", ns_, "--home", directory_->path() + "/home",
-                               "--kubeconfig", bed_->kubeconfig()});
+    words.insert(words.end(),
+                 {"-o", "json", "-n", ns_, "--home", directory_->path() + "/home", "--kubeconfig",
+                  kubeconfig_.empty() ? bed_->kubeconfig() : kubeconfig_});
     words.insert(words.end(), more.begin(), more.end());
     std::vector<const char*> arguments;
     for (const std::string& word : words) arguments.push_back(word.c_str());
@@ -87,10 +89,80 @@ spec:
     EXPECT_NE(out.str(), "") << err.str();
     return out.str();
   }
+  // An import whose secret, mapping and network are in namespace `other`; the network's mapping is
+  // the import's own.
+  json judge_references(const std::string& other,
+                        const std::string& url = "https://127.0.0.1:9/sdk",
+                        const std::string& more_of_secret = "") {
+    std::ofstream(directory_->path() + "/refs.yaml") << fmt::format(
+        R"(apiVersion: v1
+kind: Secret
+metadata: {{name: source, namespace: {0}}}
+stringData:
+  vmware: |
+    apiUrl: {1}
+    username: {3}
+    password: '{4}'
+{2}---
+apiVersion: v2v.kubevirt.io/v1beta1
+kind: ResourceMapping
+metadata: {{name: map, namespace: {0}}}
+spec:
+  vmware:
+    storageMappings: [{{source: {{name: LocalDS_0}}, target: {{name: none}}}}]
+---
+apiVersion: v2v.kubevirt.io/v1beta1
+kind: VirtualMachineImport
+metadata: {{name: web}}
+spec:
+  providerCredentialsSecret: {{name: source, namespace: {0}}}
+  resourceMapping: {{name: map, namespace: {0}}}
+  source:
+    vmware:
+      vm: {{name: web}}
+      mappings:
+        networkMappings:
+          - {{source: {{name: VM Network}}, target: {{name: lan, namespace: {0}}}, type: multus}}
+)",
+        other, url, more_of_secret, user_, password_);
+    const json answer =
+        json::parse(validate({"-f", directory_->path() + "/refs.yaml"}), nullptr, false);
+    EXPECT_TRUE(answer.is_object());
+    return answer.is_object() ? answer["items"][0] : json();
+  }
+  // Of one import's answer, whose level is that, with their text and remedy.
+  static std::map<std::string, std::string> findings(const json& item, const char* level) {
+    std::map<std::string, std::string> found;
+    for (const json& finding : item["findings"]) {
+      if (finding["level"] != level) continue;
+      found[finding["rule"]] =
+          finding["text"].get<std::string>() + "; " + finding.value("remedy", "");
+    }
+    return found;
+  }
+  void grant(const std::string& other, const std::string& group, const std::string& resource,
+             const std::string& name) {
+    const std::string rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/" + other;
+    bed_->request("POST", rbac + "/roles",
+                  {{"metadata", {{"name", name}}},
+                   {"rules",
+                    {{{"apiGroups", {group}},
+                      {"resources", {resource}},
+                      {"resourceNames", {name}},
+                      {"verbs", {"get"}}}}}});
+    bed_->request(
+        "POST", rbac + "/rolebindings",
+        {{"metadata", {{"name", name}}},
+         {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", "Role"}, {"name", name}}},
+         {"subjects",
+          {{{"kind", "ServiceAccount"}, {"name", "vmferry-import"}, {"namespace", ns_}}}}});
+  }
   json list(const std::string& path) const { return bed_->request("GET", path).at("items"); }
 
   KubeBed* bed_ = nullptr;
   std::string ns_;
+  std::string user_ = "user", password_ = "pass";
+  std::string kubeconfig_;  // empty: the administrator's
   std::unique_ptr<PrivateDirectory> directory_;
   int code_ = -1;
 };
@@ -118,6 +190,106 @@ TEST_F(ValidateClusterTest, JudgesByTheClustersObjectsAndLeavesItAsItIs) {
     EXPECT_EQ(bed_->request("GET", kind).at("items").size(), 0u) << kind;
   }
   EXPECT_FALSE(std::filesystem::exists(directory_->path() + "/home"));
+}
+
+// The answer is about the namespace's authors: that an administrator may read it all counts for
+// nothing.
+TEST_F(ValidateClusterTest, ReferencesElsewhereAreForWhoMayReadThem) {
+  const std::string other = bed_->make_namespace("other");
+  const auto denied = findings(judge_references(other), "block");
+  EXPECT_EQ(code_, kFailed);
+  ASSERT_TRUE(denied.contains("request.secret.namespace"));
+  EXPECT_THAT(denied.at("request.secret.namespace"),
+              ::testing::AllOf(::testing::HasSubstr(other + "/source"),
+                               ::testing::HasSubstr("system:serviceaccount:" + ns_),
+                               ::testing::HasSubstr("--resource=secrets")));
+  ASSERT_TRUE(denied.contains("request.resource_mapping.namespace"));
+  EXPECT_THAT(denied.at("request.resource_mapping.namespace"),
+              ::testing::HasSubstr("--resource=resourcemappings.v2v.kubevirt.io"));
+
+  grant(other, "", "secrets", "source");
+  const auto one_left = findings(judge_references(other), "block");
+  EXPECT_FALSE(one_left.contains("request.secret.namespace"));
+  EXPECT_TRUE(one_left.contains("request.resource_mapping.namespace"));
+  grant(other, "v2v.kubevirt.io", "resourcemappings", "map");
+  const json granted = judge_references(other);
+  EXPECT_THAT(findings(granted, "block"), ::testing::IsEmpty());
+  EXPECT_TRUE(findings(granted, "log").contains("request.resource_mapping.namespace"));
+  EXPECT_EQ(code_, kTimedOut) << "but the source does not answer";
+}
+
+// The coordinator will find out; whoever asks here may not, and no verdict is made up.
+TEST_F(ValidateClusterTest, WhoMayNotAskAboutRightsGetsNoVerdict) {
+  const std::string other = bed_->make_namespace("other");
+  bed_->request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                {{"metadata", {{"name", "reader-" + ns_}}},
+                 {"rules",
+                  {{{"apiGroups", {"*"}}, {"resources", {"*"}}, {"verbs", {"get", "list"}}},
+                   {{"apiGroups", {"*"}},
+                    {"resources",
+                     {"virtualmachineimports", "secrets", "resourcemappings", "virtualmachines"}},
+                    {"verbs", {"create", "patch"}}}}}});
+  bed_->request(
+      "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+      {{"metadata", {{"name", "reader-" + ns_}}},
+       {"roleRef",
+        {{"apiGroup", "rbac.authorization.k8s.io"},
+         {"kind", "ClusterRole"},
+         {"name", "reader-" + ns_}}},
+       {"subjects", {{{"kind", "ServiceAccount"}, {"name", "default"}, {"namespace", ns_}}}}});
+  kubeconfig_ = directory_->path() + "/reader.kubeconfig";
+  std::ofstream(directory_->path() + "/ca.pem") << bed_->ca_pem();
+  std::ofstream(kubeconfig_) << fmt::format(
+      R"(apiVersion: v1
+kind: Config
+current-context: reader
+clusters: [{{name: bed, cluster: {{server: "{}", certificate-authority: "{}/ca.pem"}}}}]
+users: [{{name: reader, user: {{token: "{}"}}}}]
+contexts: [{{name: reader, context: {{cluster: bed, user: reader}}}}]
+)",
+      bed_->url(), directory_->path(), bed_->token(ns_, "default"));
+  const json answer = judge_references(other);
+  EXPECT_EQ(code_, kTimedOut);
+  EXPECT_EQ(answer["verdict"], "could not tell");
+  EXPECT_THAT(answer.dump(), ::testing::HasSubstr("whether the import's authors may read"));
+  const auto blocks = findings(answer, "block");
+  EXPECT_FALSE(blocks.contains("request.secret.namespace"));
+  EXPECT_FALSE(blocks.contains("request.resource_mapping.namespace"));
+  for (const char* kind : {"clusterroles/", "clusterrolebindings/"}) {
+    bed_->request("DELETE",
+                  std::string("/apis/rbac.authorization.k8s.io/v1/") + kind + "reader-" + ns_);
+  }
+}
+
+TEST_F(ValidateClusterTest, ANetworkElsewhereIsForWhoMayReadItsDefinition) {
+  if (const std::string why = testing::VcsimBed::missing(); !why.empty()) GTEST_SKIP() << why;
+  testing::VcsimBed::Options options;
+  options.inventory = json::parse(R"({"datacenter": "DC0", "datastore": "LocalDS_0", "vms": [
+      {"name": "web", "guest_id": "rhel8_64Guest", "power": "off",
+       "disks": [{"size_bytes": 4194304}], "nics": [{"network": "VM Network"}]}]})");
+  const auto vcenter = testing::VcsimBed::start(options);
+  ASSERT_NE(vcenter, nullptr);
+  user_ = vcenter->user();
+  password_ = vcenter->password();
+  const std::string other = bed_->make_namespace("other");
+  grant(other, "", "secrets", "source");
+  grant(other, "v2v.kubevirt.io", "resourcemappings", "map");
+  const auto judge = [&] {
+    return findings(
+        judge_references(other, vcenter->url(), "    thumbprint: " + vcenter->sha1() + "\n"),
+        "block");
+  };
+  const auto denied = judge();
+  ASSERT_TRUE(denied.contains("vmware.network.target.namespace")) << json(denied).dump(1);
+  EXPECT_FALSE(denied.contains("vmware.network.target")) << "whether it exists is not told";
+  EXPECT_THAT(
+      denied.at("vmware.network.target.namespace"),
+      ::testing::AllOf(::testing::HasSubstr(other + "/lan"),
+                       ::testing::HasSubstr("network-attachment-definitions.k8s.cni.cncf.io")));
+  grant(other, "k8s.cni.cncf.io", "network-attachment-definitions", "lan");
+  const auto granted = judge();
+  EXPECT_FALSE(granted.contains("vmware.network.target.namespace"));
+  EXPECT_TRUE(granted.contains("vmware.network.target")) << "there is none";
 }
 
 TEST_F(ValidateClusterTest, TellsWhatAVmOfAVcenterWouldBecomeAndMakesNothing) {

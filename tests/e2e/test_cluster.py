@@ -100,6 +100,42 @@ def test_a_standby_takes_over_from_a_killed_leader_and_the_copy_goes_on(world, t
     assert agent.child.poll() is None
 
 
+def test_a_takeover_with_the_times_that_users_get(world, tmp_path):
+    images = [small_image(tmp_path / "big.raw", 100, 7)]
+    vcenter = world.vcenter(vmware_vm("web", images))
+    world.ferry.times = ()
+    first = world.ferry.coordinator("coordinator-a")
+    agent = world.ferry.agent(limit="3M")
+    second = world.ferry.coordinator("coordinator-b")
+    world.start_import(vcenter, "web")
+    world.ferry.wait_for(lambda: world.ferry.moved("web") > 6 * MIB, 60, "6 MiB")
+    first.kill()
+    killed = time.monotonic()
+    world.ferry.wait_for(lambda: metric(second, "vmferry_leader") == 1, 60, "the takeover")
+    world.ferry.wait_for(lambda: world.service.endpoint() == second.port, 30, "the Service's new end")
+    took = time.monotonic() - killed
+    print(f"the takeover took {took:.1f} s")
+    assert took < 40, "15 s of the lease, a look, and the caches"
+    moved = world.ferry.moved("web")
+    world.ferry.wait_for(lambda: world.ferry.moved("web") > moved, 60, "progress under the new leader")
+    world.ferry.wait_succeeded("web")
+    found = world.ferry.check_end("web", images)
+    assert found["status"]["disks"][0]["attempt"] == 1, "the agent's own lease outlives the takeover"
+    assert agent.child.poll() is None
+
+
+def test_the_published_key_is_mended(world):
+    world.ferry.coordinator()
+    key = world.ferry.public_key()
+    path = f"/api/v1/namespaces/{OURS}/configmaps/vmferry-coordinator"
+    world.bed.must("PATCH", path, {"data": {"public-key": "somebody's"}}, content_type="application/merge-patch+json")
+    world.ferry.wait_for(lambda: world.ferry.published() == key, 60, "the key after an edit")
+    uid = world.bed.must("GET", path)["metadata"]["uid"]
+    world.bed.must("DELETE", path)
+    world.ferry.wait_for(lambda: world.ferry.published() == key, 60, "the key after a removal")
+    assert world.bed.must("GET", path)["metadata"]["uid"] != uid
+
+
 def test_a_frozen_leader_never_acts_again(world, tmp_path):
     images = [small_image(tmp_path / "big.raw", 40, 4)]
     vcenter = world.vcenter(vmware_vm("web", images))

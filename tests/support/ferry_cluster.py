@@ -19,7 +19,7 @@ from peers import Process, compare_image, free_port
 
 OURS = "vmferry"
 IMPORTS = "/apis/v2v.kubevirt.io/v1beta1"
-FAST = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5")
+FAST = ("--lease-seconds", "6", "--renew-seconds", "4", "--retry-seconds", "0.5", "--lease-ms", "20000")
 PATHS = {"Secret": "/api/v1/namespaces/{}/secrets", "ConfigMap": "/api/v1/namespaces/{}/configmaps",
          "VirtualMachineImport": IMPORTS + "/namespaces/{}/virtualmachineimports",
          "ResourceMapping": IMPORTS + "/namespaces/{}/resourcemappings",
@@ -54,7 +54,7 @@ class Coordinator:
         words = [program("vmferry-coordinator"), "--cluster", "--kubeconfig", self.ferry.kubeconfig, "--namespace",
                  self.ferry.ns, "--identity", self.name, "--bind", f"tcp://127.0.0.1:{self.port}", "--http",
                  f"127.0.0.1:{self.http}", "--state", self.state, "--agent-image", "vmferry:test", "--advertise",
-                 self.ferry.service.address, "--lease-ms", "20000", *FAST, *self.options]
+                 self.ferry.service.address, *self.ferry.times, *self.options]
         self.process = Process(words, self.log, env=self.environment)
         return self
 
@@ -87,6 +87,7 @@ class FerryCluster:
         """kubeconfig: whom coordinators act as; else the administrator."""
         self.directory, self.bed, self.node, self.service, self.ns = pathlib.Path(directory), bed, node, service, ns
         self.kubeconfig = kubeconfig or bed.kubeconfig
+        self.times = FAST  # (): those that users get
         self.directory.mkdir(parents=True, exist_ok=True)
         self.coordinators, self.agents = {}, {}
 

@@ -30,10 +30,7 @@ Result<Access> find_access(const Cluster::Options& options, const Clock& clock, 
 
 Cluster::Cluster(Access access, const ApiClient::Options& options, const Clock& clock,
                  const Logger& log)
-    : ns_(access.ns),
-      api_(std::move(access), options, clock, log),
-      client_(api_, log),
-      discovery_(api_) {}
+    : ns_(access.ns), api_(std::move(access), options, clock, log), client_(api_, log) {}
 
 Result<std::unique_ptr<Cluster>> Cluster::open(const Options& options, const Clock& clock,
                                                const Logger& log) {

@@ -6,7 +6,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "coordinator/kube/rest/api_client.h"
-#include "coordinator/kube/rest/discovery.h"
 #include "coordinator/kube/rest/rest_client.h"
 
 namespace vmferry::kube {
@@ -29,7 +28,7 @@ class Cluster {
 
   Reader& reader() { return client_; }
   Writer& writer() { return client_; }
-  Discovery& discovery() { return discovery_; }
+  Discovery& discovery() { return client_.discovery(); }
   ApiClient& api() { return api_; }  // for what is not an object: tokens, versions
   RestClient& client() { return client_; }
   const std::string& ns() const { return ns_; }  // ours, or the context's
@@ -38,7 +37,6 @@ class Cluster {
   std::string ns_;
   ApiClient api_;
   RestClient client_;
-  Discovery discovery_;
 };
 
 }  // namespace vmferry::kube

@@ -88,6 +88,10 @@ Result<void> Discovery::require(const ResourceType& type, std::stop_token stop) 
     return coded_error(ErrorKind::NotFound, code::kApiMissing, "the cluster does not serve {} ({})",
                        type.plural, type.api_version);
   }
+  if (std::ranges::find(others, type.version()) != others.end()) {
+    return coded_error(ErrorKind::NotFound, code::kApiMissing,
+                       "the cluster serves {} and no {} in it", type.api_version, type.plural);
+  }
   return coded_error(ErrorKind::NotFound, code::kApiMissing,
                      "the cluster does not serve {} in version {}; of {} it has {}", type.plural,
                      type.version(), type.group(), fmt::join(others, ", "));

@@ -14,9 +14,10 @@
 
 namespace vmferry::kube {
 
-// Which kinds an API server serves now. CDI, KubeVirt, templates and the like may be installed or
-// removed while we run, so answers are remembered for a short time only: the presence of a kind for
-// five minutes, its absence for fifteen seconds. Thread-safe.
+// Which kinds an API server serves now, for whoever was refused one (rest_client.h). CDI, KubeVirt,
+// templates and the like may be installed or removed while we run, so answers are remembered for a
+// short time only: the presence of a kind for five minutes, its absence for fifteen seconds.
+// Thread-safe.
 class Discovery {
  public:
   explicit Discovery(ApiClient& api) : api_(api) {}

@@ -1,5 +1,6 @@
 #include "coordinator/kube/rest/rest_client.h"
 
+#include "common/catalogue.h"
 #include "coordinator/kube/rest/paths.h"
 #include "coordinator/kube/rest/watch.h"
 
@@ -138,7 +139,17 @@ Result<Object> RestClient::create(const ResourceType& type, const Object& object
   request.path = collection_path(type, object.ns()) +
                  query({{"fieldManager", kFieldManager}, {"dryRun", options.dry_run ? "All" : ""}});
   request.body = text(body);
-  return object_of(type, TRY(api_.call(request, stop)));
+  Result<json> made = api_.call(request, stop);
+  if (!made) return explained(std::move(made).error(), type, stop);
+  return object_of(type, *std::move(made));
+}
+
+// "The server could not find the requested resource" does not say which, nor what it has instead.
+Error RestClient::explained(Error error, const ResourceType& type, std::stop_token stop) {
+  if (error.code() != code::kApiMissing) return error;
+  discovery_.forget();
+  const auto served = discovery_.require(type, stop);
+  return served || served.error().code() != code::kApiMissing ? error : served.error();
 }
 
 Result<Object> RestClient::send_patch(const ResourceType& type, const ObjectKey& key,
@@ -151,7 +162,9 @@ Result<Object> RestClient::send_patch(const ResourceType& type, const ObjectKey&
   request.path = path;
   request.content_type = "application/merge-patch+json";
   request.body = text(body);
-  return object_of(type, TRY(api_.call(request, stop)));
+  Result<json> patched = api_.call(request, stop);
+  if (!patched) return explained(std::move(patched).error(), type, stop);
+  return object_of(type, *std::move(patched));
 }
 
 Result<Object> RestClient::patch(const ResourceType& type, const ObjectKey& key,

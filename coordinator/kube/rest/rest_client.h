@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "coordinator/kube/reader.h"
 #include "coordinator/kube/rest/api_client.h"
+#include "coordinator/kube/rest/discovery.h"
 #include "coordinator/kube/writer.h"
 
 namespace vmferry::kube {
@@ -18,7 +19,9 @@ class RestClient final : public Reader, public Writer {
   // `timeout`: of every request but listings and watches.
   RestClient(ApiClient& api, const Logger& log,
              std::chrono::milliseconds timeout = std::chrono::seconds(30))
-      : api_(api), log_(log), timeout_(timeout) {}
+      : api_(api), log_(log), timeout_(timeout), discovery_(api) {}
+
+  Discovery& discovery() { return discovery_; }
 
   Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
   Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
@@ -27,6 +30,7 @@ class RestClient final : public Reader, public Writer {
                                        const std::string& resource_version,
                                        std::stop_token stop) override;
 
+  // Of a kind that is not served, or not in this version: VMF-K8S-API-MISSING says what is.
   // Of a review kind (types::kTokenReview and the like) the answer has its status.
   Result<Object> create(const ResourceType& type, const Object& object, const WriteOptions& options,
                         std::stop_token stop) override;
@@ -44,11 +48,13 @@ class RestClient final : public Reader, public Writer {
  private:
   Result<Object> send_patch(const ResourceType& type, const ObjectKey& key, const std::string& path,
                             const nlohmann::json& body, std::stop_token stop);
+  Error explained(Error error, const ResourceType& type, std::stop_token stop);
 
   ApiClient& api_;
   Logger log_;
   const std::chrono::milliseconds timeout_;
   int page_size_ = 500;
+  Discovery discovery_;
 };
 
 }  // namespace vmferry::kube

@@ -38,8 +38,15 @@ class ClusterVolumes final : public Volumes {
     MoverUse mover_use = MoverUse::WhereNeeded;
   };
 
-  ClusterVolumes(kube::Reader& reader, kube::Writer& writer, Settings settings, const Clock& clock)
-      : reader_(reader), writer_(writer), settings_(std::move(settings)), clock_(clock) {}
+  // `reader` may be a moment behind, and is asked again and again while something is waited for;
+  // `server` knows what is, and is asked before anything is done that must not be done too early.
+  ClusterVolumes(kube::Reader& reader, kube::Reader& server, kube::Writer& writer,
+                 Settings settings, const Clock& clock)
+      : reader_(reader),
+        server_(server),
+        writer_(writer),
+        settings_(std::move(settings)),
+        clock_(clock) {}
 
   Result<void> ensure_claim(const ClaimSpec& spec, std::stop_token stop) override;
   // DataLoss ends the disk: the claim is lost or being removed. What a person can mend is waited
@@ -67,11 +74,14 @@ class ClusterVolumes final : public Volumes {
   Result<std::optional<ReachableVolume>> reach(const kube::Object& claim, const kube::Object& pod,
                                                const HolderState& state, std::string& waiting_for,
                                                std::stop_token stop);
-  // The node that a volume is still attached to; empty: none.
-  Result<std::string> attached_node(const std::string& volume, std::stop_token stop);
+  // A volume of these claims that is still attached to a node, for people; empty: none is.
+  Result<std::string> still_attached(const std::vector<kube::Object>& claims, std::stop_token stop);
+  // Of a claim that is bound; nothing: its volume is not there (yet).
+  Result<std::optional<bool>> has_host_path(const kube::Object& claim, std::stop_token stop);
   Result<void> mark_released(const kube::Object& claim, bool released, std::stop_token stop);
 
   kube::Reader& reader_;
+  kube::Reader& server_;
   kube::Writer& writer_;
   const Settings settings_;
   const Clock& clock_;
@@ -81,6 +91,7 @@ class ClusterVolumes final : public Volumes {
     std::string text;
   };
   Guarded<std::map<kube::ObjectKey, Refusal>> refused_;
+  Guarded<std::map<std::string, bool>> host_paths_;  // by the claim's uid: a volume never changes
 };
 
 }  // namespace vmferry::volumes

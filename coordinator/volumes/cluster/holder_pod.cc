@@ -115,7 +115,7 @@ json owner_json(const kube::OwnerReference& owner) {
           {"name", owner.name},
           {"uid", owner.uid},
           {"controller", true},
-          {"blockOwnerDeletion", true}};
+          {"blockOwnerDeletion", owner.block_owner_deletion}};
 }
 
 std::string text_at(const json& object, const char* pointer) {

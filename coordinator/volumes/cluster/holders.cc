@@ -18,6 +18,7 @@ using kube::types::kVolumeAttachment;
 using nlohmann::json;
 
 constexpr std::chrono::seconds kRefusedRetry{10};
+constexpr std::size_t kMostRemembered = 20'000;
 constexpr const char* kHolderPrefix = "vmferry-hold-";
 
 std::string import_uid(const kube::Object& claim) {
@@ -91,9 +92,8 @@ Result<bool> ClusterVolumes::needs_mover(const Group& group, std::stop_token sto
   const kube::ObjectList classes = TRY(reader_.list(kStorageClass, {}, stop));
   for (const kube::Object& claim : group.claims) {
     if (settings_.mover_use == MoverUse::BlockDevices && is_block_claim(claim)) return true;
-    if (const std::string volume = volume_of(claim); !volume.empty()) {
-      const auto object = TRY(kube::get_if_exists(reader_, kPersistentVolume, {"", volume}, stop));
-      if (object && is_host_path(*object)) return true;
+    if (!volume_of(claim).empty()) {
+      if (TRY(has_host_path(claim, stop)) == true) return true;
       continue;
     }
     // Not bound yet: what the class is known to make saves a second pod.
@@ -106,28 +106,47 @@ Result<bool> ClusterVolumes::needs_mover(const Group& group, std::stop_token sto
   return false;
 }
 
-Result<std::string> ClusterVolumes::attached_node(const std::string& volume, std::stop_token stop) {
-  if (volume.empty()) return std::string();
-  const kube::ObjectList all = TRY(reader_.list(kVolumeAttachment, {}, stop));
-  for (const kube::Object& item : all.items) {
-    const json& spec = item.json().contains("spec") ? item.json().at("spec") : item.json();
-    if (spec.value("/source/persistentVolumeName"_json_pointer, std::string()) == volume) {
-      return spec.value("nodeName", std::string("?"));
+Result<std::string> ClusterVolumes::still_attached(const std::vector<kube::Object>& claims,
+                                                   std::stop_token stop) {
+  const auto ask = [&](kube::Reader& reader) -> Result<std::string> {
+    const kube::ObjectList all = TRY(reader.list(kVolumeAttachment, {}, stop));
+    for (const kube::Object& item : all.items) {
+      const json& spec = item.json().contains("spec") ? item.json().at("spec") : item.json();
+      const std::string volume =
+          spec.value("/source/persistentVolumeName"_json_pointer, std::string());
+      if (volume.empty() || std::ranges::find(claims, volume, volume_of) == claims.end()) continue;
+      return fmt::format("volume '{}' to be detached from node '{}'", volume,
+                         spec.value("nodeName", std::string("?")));
+    }
+    return std::string();
+  };
+  if (std::ranges::all_of(claims, [](const auto& claim) { return volume_of(claim).empty(); })) {
+    return std::string();
+  }
+  std::string attached = TRY(ask(reader_));
+  if (!attached.empty()) return attached;
+  return ask(server_);
+}
+
+Result<std::optional<bool>> ClusterVolumes::has_host_path(const kube::Object& claim,
+                                                          std::stop_token stop) {
+  {
+    auto known = host_paths_.lock();
+    if (const auto found = known->find(claim.uid()); found != known->end()) {
+      return std::optional(found->second);
     }
   }
-  return std::string();
+  const auto volume =
+      TRY(kube::get_if_exists(reader_, kPersistentVolume, {"", volume_of(claim)}, stop));
+  if (!volume) return std::optional<bool>();
+  auto known = host_paths_.lock();
+  if (known->size() >= kMostRemembered) known->clear();  // asked for again
+  known->insert_or_assign(claim.uid(), is_host_path(*volume));
+  return std::optional(is_host_path(*volume));
 }
 
 Result<void> ClusterVolumes::make_holder(const Group& group, std::string& waiting_for,
                                          std::stop_token stop) {
-  for (const kube::Object& claim : group.claims) {
-    const std::string volume = volume_of(claim);
-    const std::string node = TRY(attached_node(volume, stop));
-    if (!node.empty()) {
-      waiting_for = fmt::format("volume '{}' to be detached from node '{}'", volume, node);
-      return {};
-    }
-  }
   {
     auto refused = refused_.lock();
     if (const auto last = refused->find(group.holder);
@@ -135,6 +154,11 @@ Result<void> ClusterVolumes::make_holder(const Group& group, std::string& waitin
       waiting_for = last->second.text;
       return {};
     }
+  }
+  // Asked at the server, last: nothing may be attached when the next writer is let in.
+  if (std::string attached = TRY(still_attached(group.claims, stop)); !attached.empty()) {
+    waiting_for = std::move(attached);
+    return {};
   }
   const kube::Object& first = group.claims.front();
   const HolderSpec spec{.key = group.holder,
@@ -200,12 +224,12 @@ Result<std::optional<ReachableVolume>> ClusterVolumes::reach(const kube::Object&
     reachable.nodes = {protocol::mover_node(pod.uid())};
     return std::optional(std::move(reachable));
   }
-  const auto persistent = TRY(kube::get_if_exists(reader_, kPersistentVolume, {"", volume}, stop));
-  if (!persistent) {
+  const std::optional<bool> host_path = TRY(has_host_path(claim, stop));
+  if (!host_path) {
     waiting_for = fmt::format("volume '{}' to appear", volume);
     return std::optional<ReachableVolume>();
   }
-  if (is_host_path(*persistent)) {
+  if (*host_path) {
     // Bound only now, and of a kind that only the pod itself can reach: a mover takes its place.
     TRY(remove_holder(pod, stop));
     waiting_for = fmt::format("holder pod '{}' to make way for a mover, volume '{}' being hostPath",
@@ -272,10 +296,7 @@ Result<bool> ClusterVolumes::release(const kube::ObjectKey& key, std::stop_token
     TRY(remove_holder(*pod, stop));
     return false;
   }
-  for (const kube::Object& item : group.claims) {
-    if (!TRY(attached_node(volume_of(item), stop)).empty()) return false;
-  }
-  return true;
+  return TRY(still_attached(group.claims, stop)).empty();
 }
 
 }  // namespace vmferry::volumes

@@ -2,6 +2,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include <atomic>
+#include <cstdio>
 #include <filesystem>
 
 #include "common/catalogue.h"
@@ -88,7 +90,8 @@ class TokenReviewGateTest : public kube::KubeTest {
   }
   // Answers its uid.
   std::string pod(const std::string& ns, const std::string& name, const std::string& as,
-                  const json& owner = nullptr, const json& labels = json::object()) {
+                  const json& owner = nullptr, const json& labels = json::object(),
+                  const std::string& node = "node-1") {
     json metadata{{"name", name}, {"labels", labels}};
     if (!owner.is_null()) metadata["ownerReferences"] = json::array({owner});
     return bed_
@@ -96,7 +99,7 @@ class TokenReviewGateTest : public kube::KubeTest {
                   {{"metadata", metadata},
                    {"spec",
                     {{"serviceAccountName", as},
-                     {"nodeName", "node-1"},
+                     {"nodeName", node},
                      {"containers", {{{"name", "c"}, {"image", "i"}}}}}}})["metadata"]["uid"]
         .get<std::string>();
   }
@@ -205,13 +208,13 @@ TEST_F(TokenReviewGateTest, RefusesWhatIsNotOurAgent) {
   const std::string good = pod_token(ns_, "vmferry-agent", "agent-x", uid);
   const std::string signer = bed_->folder() + "/pki/accounts.key";
   expect_refused(ask("node-1", "node-1", ""), "shows no token");
-  expect_refused(ask("node-1", "node-1", "garbage"), "does not accept its token");
+  expect_refused(ask("node-1", "node-1", "garbage"), "no service account token");
   expect_refused(ask("node-1", "node-1", good.substr(0, good.size() - 4) + "AAAA"),
                  "does not accept");
   expect_refused(ask("node-1", "node-1", expired(good, signer)), "does not accept its token");
   expect_refused(
       ask("node-1", "node-1", pod_token(ns_, "vmferry-agent", "agent-x", uid, "https://other")),
-      "does not accept");
+      "not for audience");
   expect_refused(ask("node-1", "node-1", bed_->token(ns_, "vmferry-agent", {kAudience})),
                  "bound to no pod");
   expect_refused(ask("node-2", "node-2", good), "runs on 'node-1'");
@@ -261,6 +264,130 @@ TEST_F(TokenReviewGateTest, NotBeingAllowedToAskIsNoFaultOfTheAgents) {
   ASSERT_FALSE((*answer.lock())->ok());
   EXPECT_EQ((*answer.lock())->error().kind(), ErrorKind::Unavailable);
   EXPECT_EQ((*answer.lock())->error().code(), code::kForbidden);
+}
+
+// Agents of many nodes at once, on a client of the gate's own, whose answers are counted.
+class GateCrowdTest : public TokenReviewGateTest {
+ protected:
+  struct Crowd {
+    std::atomic<int> admitted{0}, refused{0}, other{0};
+    int answered() const { return admitted + refused + other; }
+  };
+  void SetUp() override {
+    TokenReviewGateTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    kube::Cluster::Options options;
+    options.kubeconfig = bed_->kubeconfig();
+    options.api.requests_per_second = 200;
+    options.api.burst = 400;
+    apart_ = *kube::Cluster::open(options, clock_, Logger());
+    gate_.emplace(apart_->reader(), apart_->writer(), *recorder_, settings(), clock_, Logger());
+  }
+  void TearDown() override {
+    gate_.reset();
+    TokenReviewGateTest::TearDown();
+  }
+  void say(const std::string& node, const std::string& token, Crowd& crowd) {
+    protocol::Hello hello;
+    hello.agent = AgentId{node};
+    hello.node = node;
+    hello.token = token;
+    gate_->check(hello, "key", [&crowd](Result<AgentPass> pass) {
+      const bool refused = !pass && pass.error().kind() == ErrorKind::PermissionDenied;
+      ++(pass ? crowd.admitted : refused ? crowd.refused : crowd.other);
+    });
+  }
+  std::uint64_t requests() const {
+    std::uint64_t sum = 0;
+    for (const auto& [status, count] : apart_->api().answers()) sum += count;
+    return sum;
+  }
+  std::unique_ptr<kube::Cluster> apart_;
+  std::optional<TokenReviewGate> gate_;
+};
+
+TEST_F(GateCrowdTest, HundredsOfAgentsAreInAfterTwoRequestsEachAndNoneWhenTheyComeBack) {
+  constexpr int kAgents = 200;
+  std::vector<std::string> tokens;
+  for (int i = 0; i < kAgents; ++i) {
+    const std::string name = fmt::format("agent-{}", i);
+    const std::string uid = pod(ns_, name, "vmferry-agent", our_set(), json::object(), name);
+    tokens.push_back(pod_token(ns_, "vmferry-agent", name, uid));
+  }
+  Crowd first;
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < kAgents; ++i) say(fmt::format("agent-{}", i), tokens[i], first);
+  ASSERT_TRUE(kube::eventually([&] { return first.answered() == kAgents; }));
+  std::printf("%d agents are in after %.2f s and %d requests\n", kAgents,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(),
+              static_cast<int>(requests()));
+  EXPECT_EQ(first.admitted, kAgents);
+  EXPECT_EQ(requests(), 2U * kAgents);
+
+  Crowd again;
+  for (int i = 0; i < kAgents; ++i) say(fmt::format("agent-{}", i), tokens[i], again);
+  ASSERT_TRUE(kube::eventually([&] { return again.answered() == kAgents; }));
+  EXPECT_EQ(again.admitted, kAgents);
+  EXPECT_EQ(requests(), 2U * kAgents) << "remembered";
+
+  Crowd liars;  // with the token of another agent, which is remembered for that one alone
+  for (int i = 0; i < 10; ++i) say(fmt::format("agent-{}", i + 1), tokens[i], liars);
+  ASSERT_TRUE(kube::eventually([&] { return liars.answered() == 10; }));
+  EXPECT_EQ(liars.refused, 10);
+}
+
+TEST_F(GateCrowdTest, WhatIsNoTokenForUsCostsNoRequest) {
+  const std::string uid = pod(ns_, "agent-x", "vmferry-agent", our_set());
+  const std::string good = pod_token(ns_, "vmferry-agent", "agent-x", uid);
+  const std::string header = base64url(R"({"alg":"RS256"})");
+  const auto made = [&](const json& claims) {
+    return header + "." + base64url(claims.dump()) + ".c2ln";
+  };
+  const std::vector<std::string> junk{
+      "",
+      "garbage",
+      "a.b",
+      "a.b.c",
+      "a.b.c.d",
+      good + ".x",
+      std::string(100'000, 'a'),
+      good + std::string(20'000, 'A'),
+      made(json::object()),
+      made({{"sub", "system:serviceaccount:n:s"}}),
+      made({{"sub", "system:serviceaccount:n:s"}, {"aud", {"https://kubernetes.default.svc"}}}),
+      made({{"sub", "somebody"}, {"aud", {kAudience}}}),
+      made(json::array()),
+      std::string("\0\0.\0.\0", 6),
+      pod_token(ns_, "vmferry-agent", "agent-x", uid, "https://other"),
+  };
+  Crowd crowd;
+  for (int i = 0; i < 200; ++i) {
+    for (const std::string& token : junk) say("node-1", token, crowd);
+  }
+  const int said = 200 * static_cast<int>(junk.size());
+  ASSERT_TRUE(kube::eventually([&] { return crowd.answered() == said; }));
+  EXPECT_EQ(crowd.refused, said);
+  EXPECT_EQ(requests(), 0U);
+}
+
+TEST_F(GateCrowdTest, AnAcceptedHelloIsRememberedForAShortTimeOnly) {
+  FakeClock clock;
+  gate_.reset();
+  gate_.emplace(apart_->reader(), apart_->writer(), *recorder_, settings(), clock, Logger());
+  const std::string uid = pod(ns_, "agent-x", "vmferry-agent", our_set());
+  const std::string token = pod_token(ns_, "vmferry-agent", "agent-x", uid);
+  const auto admitted = [&] {
+    Crowd crowd;
+    say("node-1", token, crowd);
+    EXPECT_TRUE(kube::eventually([&] { return crowd.answered() == 1; }));
+    return crowd.admitted == 1;
+  };
+  EXPECT_TRUE(admitted());
+  bed_->request("DELETE", "/api/v1/namespaces/" + ns_ + "/pods/agent-x",
+                {{"gracePeriodSeconds", 0}});
+  EXPECT_TRUE(admitted()) << "within the time";
+  clock.advance(31s);
+  EXPECT_FALSE(admitted()) << "and not afterwards";
 }
 
 // The whole way: a fleet with the gate, agents that speak the protocol.

@@ -47,6 +47,39 @@ TEST(MetricsTest, EveryFamilyIsTold) {
   }
 }
 
+TEST(MetricsTest, EachNodeIsToldByItselfAndMoversOnlyInTheSums) {
+  MetricsInput input;
+  AgentView one, two, mover;
+  one.agent = AgentId{"node-1"};
+  one.node = "node-1";
+  one.connected = true;
+  one.jobs = 2;
+  one.bytes_per_second = 5000;
+  one.bytes_moved = 700;
+  two.node = "node-2";
+  mover.node = "mover:u";
+  mover.connected = true;
+  mover.bytes_moved = 50;
+  input.agents = {one, two, mover};
+  input.bytes_moved_by_forgotten = 8;
+  TransferView running;
+  running.agent = "node-1";
+  running.status.retries = 3;
+  input.transfers = {running, running};
+  const std::string text = metrics_text(input);
+  for (const char* line :
+       {"vmferry_node_connected{node=\"node-1\"} 1", "vmferry_node_connected{node=\"node-2\"} 0",
+        "vmferry_node_jobs{node=\"node-1\"} 2",
+        "vmferry_node_bytes_per_second{node=\"node-1\"} 5000",
+        "# TYPE vmferry_node_bytes_moved_total counter",
+        "vmferry_node_bytes_moved_total{node=\"node-1\"} 700",
+        "vmferry_node_request_retries{node=\"node-1\"} 6",
+        "vmferry_node_request_retries{node=\"node-2\"} 0", "vmferry_bytes_moved_total 758"}) {
+    EXPECT_TRUE(has_line(text, line)) << line << " in\n" << text;
+  }
+  EXPECT_EQ(text.find("mover:"), std::string::npos);
+}
+
 TEST(MetricsTest, ImportsThatEndedAreCountedUnderTheNamesThatPeopleKnow) {
   imports::Outcomes outcomes;
   outcomes.record(imports::ImportOutcome::Successful, std::chrono::seconds(60));

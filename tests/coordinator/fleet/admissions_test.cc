@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/fleet/job_table.h"
+
 namespace vmferry {
 namespace {
 
@@ -50,6 +52,34 @@ TEST_F(AdmissionsTest, AStrangerIsHeardOnlyAfterTheGateHasLetItIn) {
 TEST_F(AdmissionsTest, SomebodyOfATimeBeforeIsAskedToSayHello) {
   EXPECT_TRUE(judge(heartbeat("p")).hear) << "the table does not know it and says so";
   EXPECT_FALSE(admissions_.may_hear_us("p", now_)) << "nothing else leaves";
+}
+
+// They are kept as long as the job table knows their connection, or they would be heard unasked.
+TEST_F(AdmissionsTest, WhoHadAPlaceIsForgottenAfterTheJobTableHasForgottenIt) {
+  static_assert(Admissions::kForgetMover > JobTable::kForgetMover);
+  static_assert(Admissions::kForgetAgent > JobTable::kForgetAgent);
+  judge(hello("m", "mover", "mover:1"));
+  ASSERT_TRUE(let_in("m").hello);
+  enter("n");
+  now_ += JobTable::kForgetMover + 1min;
+  judge(heartbeat("x"));
+  EXPECT_FALSE(judge(heartbeat("m")).hear && !admissions_.may_hear_us("m", now_));
+  now_ += Admissions::kForgetMover + 2min;
+  judge(heartbeat("x"));
+  EXPECT_TRUE(judge(heartbeat("m")).hear) << "as of a stranger, whom the table tells to say hello";
+  EXPECT_FALSE(admissions_.may_hear_us("m", now_));
+  now_ += 2h;
+  EXPECT_FALSE(judge(heartbeat("n")).hear) << "known, and its place has run out";
+}
+
+TEST_F(AdmissionsTest, ThousandsOfMoversComeAndGo) {
+  for (int i = 0; i < 10'000; ++i) {
+    const std::string peer = std::to_string(i);
+    ASSERT_TRUE(judge(hello(peer, "mover-" + peer, "mover:" + peer)).ask) << i;
+    ASSERT_TRUE(let_in(peer).hello);
+    now_ += 30s;
+  }
+  EXPECT_TRUE(judge(hello("stranger")).ask);
 }
 
 TEST_F(AdmissionsTest, ARefusedOneMeetsSilenceForAWhile) {

@@ -193,6 +193,62 @@ TEST_F(JobTableTest, ReportsOfOlderAttemptsAreIgnored) {
   EXPECT_EQ(view().status.moved_bytes, 50u << 20);
 }
 
+// A cluster sees a mover for each disk, and none of them twice.
+TEST_F(JobTableTest, MoversThatAreGoneAreForgottenAndNodesMuchLater) {
+  const auto names = [&] {
+    std::string text;
+    for (const AgentView& agent : table->agents(now)) text += agent.agent.value + " ";
+    return text;
+  };
+  const auto enter = [&](const std::string& agent, const std::string& node) {
+    protocol::Hello message;
+    message.agent = AgentId{agent};
+    message.incarnation = "1";
+    message.node = node;
+    message.slots = 1;
+    say(agent, message);
+  };
+  for (int i = 0; i < 3; ++i) enter("m" + std::to_string(i), "mover:" + std::to_string(i));
+  enter("node", "node");
+  tick(JobTable::kForgetMover - 1s);
+  EXPECT_EQ(names(), "m0 m1 m2 node ");
+  EXPECT_NE(beat("m1"), "welcome") << "it is known still";
+  tick(2s);
+  EXPECT_EQ(names(), "m1 node ") << "who has spoken meanwhile, and the node";
+  EXPECT_EQ(beat("m0"), "welcome") << "asked to say hello, as a stranger is";
+  tick(JobTable::kForgetAgent);
+  tick();
+  EXPECT_EQ(names(), "");
+}
+
+TEST_F(JobTableTest, AnAgentWithAJobIsNotForgottenAndItsBytesCountAfterwards) {
+  submit();
+  tick(2s);
+  protocol::Hello message;
+  message.agent = AgentId{"m"};
+  message.incarnation = "1";
+  message.node = "mover:1";
+  message.slots = 4;
+  say("m", message);
+  ASSERT_EQ(tick(1s), "save assign1>m-peer");
+  protocol::JobStatus status;
+  status.job = kJob;
+  status.attempt = 1;
+  status.phase = protocol::JobPhase::Copying;
+  status.to_move_bytes = 1000;
+  status.moved_bytes = 700;
+  beat("m", {status});
+  const auto moved = [&] {
+    std::uint64_t bytes = table->bytes_moved_by_forgotten();
+    for (const AgentView& agent : table->agents(now)) bytes += agent.bytes_moved;
+    return bytes;
+  };
+  EXPECT_EQ(moved(), 700U);
+  for (int i = 0; i < 30; ++i) tick(30s);
+  EXPECT_TRUE(table->agents(now).empty()) << "its job was taken from it long before";
+  EXPECT_EQ(moved(), 700U);
+}
+
 TEST_F(JobTableTest, CountersNeverFall) {
   run_on_a();
   beat("a", {status(1, 100)});

@@ -102,14 +102,18 @@ class ClusterBench : public kube::KubeTest {
     options.keys = keys_;
     options.heartbeat_every = std::chrono::milliseconds(100);
     options.settle = std::chrono::milliseconds(100);
+    adjust(options);
     auto fleet = Fleet::start(std::move(options), clock_, log_);
     ASSERT_TRUE(fleet.ok()) << to_string(fleet.error());
     fleet_ = *std::move(fleet);
-    agent_.emplace(test::FakeAgent::Options{.address = fleet_->address(),
-                                            .server_key = keys_.public_key,
-                                            .id = "node-1",
-                                            .node = "node-1"});
+    agent_.emplace(agent_options());
     start_reconciler(*cluster_);
+  }
+  test::FakeAgent::Options agent_options() const {
+    return {.address = fleet_->address(),
+            .server_key = keys_.public_key,
+            .id = "node-1",
+            .node = "node-1"};
   }
   void TearDown() override {
     reconciler_.reset();
@@ -122,12 +126,14 @@ class ClusterBench : public kube::KubeTest {
     KubeTest::TearDown();
   }
 
+  virtual void adjust(Fleet::Options&) {}
+
   // Also in a test's middle: as a coordinator that was started anew, or with other rights.
   void start_reconciler(kube::Cluster& with) {
     reconciler_.reset();
     volumes::ClusterVolumes::Settings settings;
     settings.holder.image = "vmferry:test";
-    volumes_.emplace(with.reader(), with.writer(), settings, clock_);
+    volumes_.emplace(with.reader(), with.reader(), with.writer(), settings, clock_);
     access_.emplace(with.writer(), clock_);
     events_.emplace(with.reader(), with.writer(), clock_, log_);
     reconciler_.emplace(ReconcilerParts{.reader = with.reader(),

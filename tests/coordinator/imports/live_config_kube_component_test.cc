@@ -150,7 +150,8 @@ class LiveApisTest : public LiveConfigTest {
 TEST_F(LiveApisTest, WithoutKubeVirtAnImportWaitsForIt) {
   uninstall("virtualmachines.kubevirt.io");
   create_import();
-  ASSERT_TRUE(comes_to("Processing", {"True/Pending", "[VMF-K8S-API-MISSING]", "KubeVirt"}));
+  ASSERT_TRUE(comes_to("Processing",
+                       {"True/Pending", "[VMF-K8S-API-MISSING]", "KubeVirt", "virtualmachines"}));
   EXPECT_EQ(count("persistentvolumeclaims"), 0U);
   EXPECT_EQ(condition("Succeeded"), "");
   bed_->apply(testing::source_dir() + "/tests/data/crds/kubevirt.yaml");
@@ -165,8 +166,8 @@ TEST_F(LiveApisTest, AKubeVirtOfAnotherVersionIsWaitedFor) {
   for (json& version : crd["spec"]["versions"]) version["name"] = "v1alpha3";
   bed_->request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
   create_import();
-  ASSERT_TRUE(
-      comes_to("Processing", {"True/Pending", "[VMF-K8S-API-MISSING]", "install or upgrade"}));
+  ASSERT_TRUE(comes_to("Processing", {"True/Pending", "[VMF-K8S-API-MISSING]", "install or upgrade",
+                                      "virtualmachines", "v1"}));
   uninstall("virtualmachines.kubevirt.io");
   bed_->apply(testing::source_dir() + "/tests/data/crds/kubevirt.yaml");
   EXPECT_TRUE(succeeds());

@@ -76,6 +76,42 @@ TEST_F(ReferencesTest, Adm5AResourceMappingElsewhereIsForWhoMayReadIt) {
   EXPECT_TRUE(succeeds());
 }
 
+TEST_F(ReferencesTest, ANetworkElsewhereIsForWhoMayReadItsDefinition) {
+  bed_->request("POST",
+                "/apis/k8s.cni.cncf.io/v1/namespaces/" + other_ + "/network-attachment-definitions",
+                {{"apiVersion", "k8s.cni.cncf.io/v1"},
+                 {"kind", "NetworkAttachmentDefinition"},
+                 {"metadata", {{"name", "lan"}}},
+                 {"spec", {{"config", R"({"cniVersion": "0.3.1", "type": "bridge"})"}}}});
+  const json networks{
+      {{"source", {{"id", "network-7"}}}, {"target", names("lan")}, {"type", "multus"}}};
+  create_import({{"source", {{"vmware", {{"mappings", {{"networkMappings", networks}}}}}}}});
+  ASSERT_TRUE(comes_to("MappingRulesVerified",
+                       {"False/", other_ + "/lan", "may not read it", "vmferry-import",
+                        "--resource=network-attachment-definitions.k8s.cni.cncf.io"}));
+  EXPECT_EQ(condition("Succeeded"), "") << "not the end";
+  grant("k8s.cni.cncf.io", "network-attachment-definitions", "lan");
+  EXPECT_TRUE(succeeds());
+}
+
+TEST_F(ReferencesTest, ANetworkThatAMappingElsewhereNamesIsReviewedToo) {
+  json own = import_spec()["source"]["vmware"]["mappings"];
+  own["networkMappings"] = {
+      {{"source", {{"id", "network-7"}}}, {"target", names("none-of-it")}, {"type", "multus"}}};
+  bed_->request("POST", "/apis/v2v.kubevirt.io/v1beta1/namespaces/" + ns_ + "/resourcemappings",
+                {{"apiVersion", "v2v.kubevirt.io/v1beta1"},
+                 {"kind", "ResourceMapping"},
+                 {"metadata", {{"name", "common"}}},
+                 {"spec", {{"vmware", own}}}});
+  create_import({{"resourceMapping", {{"name", "common"}}},
+                 {"source", {{"vmware", {{"mappings", nullptr}}}}}});
+  ASSERT_TRUE(comes_to("MappingRulesVerified", {"False/", other_ + "/none-of-it", "may not read"}));
+  // Whether it exists is told only to who may know.
+  EXPECT_THAT(condition("MappingRulesVerified"), ::testing::Not(HasSubstr("does not exist")));
+  grant("k8s.cni.cncf.io", "network-attachment-definitions", "none-of-it");
+  EXPECT_TRUE(comes_to("MappingRulesVerified", {"False/", "does not exist"}));
+}
+
 TEST_F(ReferencesTest, OnesOwnNamespaceNeedsNoReview) {
   create_import({{"providerCredentialsSecret", {{"name", "vcenter"}, {"namespace", ns_}}}});
   EXPECT_TRUE(succeeds());

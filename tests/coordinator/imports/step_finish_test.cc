@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/coordinator/imports/finish_fixture.h"
+#include "tests/coordinator/imports/spoiled_store.h"
 
 namespace vmferry::imports {
 namespace {
@@ -133,6 +134,58 @@ TEST_F(StepFinishTest, AVmThatRunsEndsTheImportAndBelongsToNobody_Lc92And93) {
     EXPECT_EQ(condition("Succeeded"), "True/VirtualMachineRunning");
     EXPECT_TRUE(find("web", kVirtualMachine)->owners().empty());
   }
+}
+
+// Somebody adds an owner of his own between our reading of an object and our writing of its owners.
+TEST_F(StepFinishTest, OwnersThatSomebodyAddsMeanwhileAreNotLost) {
+  json claim{{"apiVersion", "v1"},
+             {"kind", "PersistentVolumeClaim"},
+             {"metadata",
+              {{"name", "web-boot"},
+               {"namespace", "n"},
+               {"ownerReferences", vm_of(import_).json()["metadata"]["ownerReferences"]}}}};
+  make(kube::types::kPersistentVolumeClaim, kube::Object(claim));
+  make(kVirtualMachine, vm_of(import_));
+  PlannedDisk disk;
+  disk.claim = "web-boot";
+  plan_.disks = {disk};
+
+  const std::string backup = make(kube::types::kConfigMap, config_map("backup")).uid();
+  const json other{
+      {"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "backup"}, {"uid", backup}};
+  for (const kube::ResourceType* type : {&kube::types::kPersistentVolumeClaim, &kVirtualMachine}) {
+    SCOPED_TRACE(type->kind);
+    const std::string name = type == &kVirtualMachine ? "web" : "web-boot";
+    bool added = false;
+    spoiled_.spoil = [&](std::string_view verb, const kube::ResourceType& asked,
+                         const std::string&) -> std::optional<Error> {
+      if (verb != "patch" || asked != *type || std::exchange(added, true)) return std::nullopt;
+      json owners = find(name, *type)->json()["metadata"]["ownerReferences"];
+      owners.push_back(other);
+      EXPECT_TRUE(
+          store_->patch(*type, {"n", name}, {{"metadata", {{"ownerReferences", owners}}}}, {}, {}));
+      return std::nullopt;
+    };
+    const auto first = run(finish_import);
+    ASSERT_TRUE(added);
+    ASSERT_FALSE(first) << "what was read is not what is there";
+    EXPECT_EQ(first.error().kind(), ErrorKind::Aborted);
+  }
+  spoiled_.spoil = nullptr;
+  ASSERT_EQ(ends(finish_import), StepResult::Kind::Done);
+  const std::string vm_uid = find("web", kVirtualMachine)->uid();
+  const auto of_claim = find("web-boot", kube::types::kPersistentVolumeClaim)->owners();
+  ASSERT_EQ(of_claim.size(), 2U);
+  EXPECT_EQ(of_claim[0].uid, vm_uid);
+  EXPECT_EQ(of_claim[1].uid, backup);
+  const auto of_vm = find("web", kVirtualMachine)->owners();
+  ASSERT_EQ(of_vm.size(), 1U);
+  EXPECT_EQ(of_vm[0].uid, backup);
+  // A crash before Succeeded was written: it is ours still, with that owner beside us.
+  ASSERT_TRUE(store_->patch(
+      kVirtualMachine, {"n", "web"},
+      {{"metadata", {{"labels", {{std::string(api::kImportUid), import_.uid()}}}}}}, {}, {}));
+  EXPECT_EQ(ends(create_vm), StepResult::Kind::Done);
 }
 
 TEST_F(StepFinishTest, AVmThatVanishesBeforeTheEndFailsTheImport_Lc108) {

@@ -72,6 +72,28 @@ struct NetworkCase {
   const char* nad_config = R"({"type":"sriov"})";
 };
 
+// Whether one exists that the authors may not read is told to nobody, nor what else is there.
+TEST(CheckMappingsTest, ANetworkThatTheAuthorsMayNotReadBlocksWhetherItExistsOrNot) {
+  const ReferenceRights rights{.author = "system:serviceaccount:ns:vmferry-import",
+                               .denied_networks = {{"other", "nad"}, {"other", "missing"}}};
+  for (const char* name : {"nad", "missing"}) {
+    for (const bool sriov : {false, true}) {
+      SCOPED_TRACE(name);
+      SourceVm vm{.provider = ProviderKind::Ovirt};
+      vm.nics = {nic(kId, kName, sriov)};
+      const auto findings = check_mappings(vm, {{{net(kId, {}, "multus", name, "other")}}, {}, {}},
+                                           facts_with(R"({"type":"bridge"})"), "ns", rights);
+      ASSERT_EQ(rules_of(findings), "network.target.namespace");
+      EXPECT_EQ(findings[0].level, FindingLevel::Block);
+      EXPECT_NE(findings[0].text.find(std::string("other/") + name), std::string::npos);
+      EXPECT_EQ(findings[0].text.find("has:"), std::string::npos);
+      EXPECT_NE(findings[0].remedy.find("namespace 'ns'"), std::string::npos);
+      EXPECT_NE(findings[0].remedy.find("let system:serviceaccount:ns:vmferry-import read it"),
+                std::string::npos);
+    }
+  }
+}
+
 TEST(CheckMappingsTest, ChecksNetworksOfOvirt) {
   const std::vector<SourceNic> one = {nic(kId, kName)};
   const std::vector<SourceNic> passthrough = {nic(kId, kName, true)};

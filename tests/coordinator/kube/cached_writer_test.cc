@@ -215,5 +215,115 @@ TEST_F(CachedWriterTest, AKindThatIsNotServedHasNoObjectsAndCostsNoRequest) {
   EXPECT_EQ(deleted, 1) << "what was there is gone";
 }
 
+// An informer that follows the objects with one label only, as the caches do for claims and pods.
+class PartialCacheTest : public testing::Test {
+ protected:
+  static Object labelled(const std::string& name, int version, const std::string& owner) {
+    Object object = SlowServer::object(name, version, "v" + std::to_string(version));
+    if (!owner.empty()) object.json()["metadata"]["labels"] = {{"owner", owner}};
+    return object;
+  }
+  void SetUp() override {
+    server.set_list({labelled("a", 3, "one"), labelled("b", 4, "one"), labelled("c", 5, "two")}, 5);
+    informer = std::make_unique<Informer>(
+        server, kConfigMap, Informer::Handlers{[](const Object&) {}, nullptr}, clock, Logger(),
+        ListOptions{.ns = "", .label_selector = "owner"});
+    reader.add(*informer);
+    writer.add(*informer);
+    eventually([&] { return informer->synced(); });
+    server.lists = 0;
+  }
+  void TearDown() override { informer.reset(); }
+  void eventually(const std::function<bool()>& done) {
+    const SteadyTime until = clock.steady() + std::chrono::seconds(20);
+    while (!done()) {
+      ASSERT_LT(clock.steady(), until);
+      clock.sleep(std::chrono::milliseconds(2), {});
+    }
+  }
+  std::string names(const std::string& selector, const std::string& ns = "n") {
+    const auto list = reader.list(kConfigMap, {.ns = ns, .label_selector = selector}, {});
+    std::string text;
+    if (!list) return std::string(to_string(list.error().kind()));
+    for (const Object& object : list->items) text += object.name();
+    return text;
+  }
+
+  SystemClock clock;
+  SlowServer server;
+  CachedReader reader{server};
+  CachedWriter writer{server};
+  std::unique_ptr<Informer> informer;
+};
+
+TEST_F(PartialCacheTest, WhatItKnowsCostsNoRequest) {
+  EXPECT_TRUE(reader.get(kConfigMap, {"n", "a"}, {}));
+  EXPECT_EQ(names("owner=one"), "ab");
+  EXPECT_EQ(names("owner=one", ""), "ab");
+  EXPECT_EQ(names("owner=two"), "c");
+  EXPECT_EQ(names("owner=three"), "");
+  EXPECT_EQ(names("owner"), "abc");
+  EXPECT_EQ(names("owner=one", "elsewhere"), "");
+  EXPECT_EQ(server.gets, 0);
+  EXPECT_EQ(server.lists, 0);
+}
+
+TEST_F(PartialCacheTest, WhatItDoesNotKnowIsAskedFor) {
+  server.stored = labelled("foreign", 2, "");
+  const auto foreign = reader.get(kConfigMap, {"n", "foreign"}, {});
+  ASSERT_TRUE(foreign) << "it has no label of ours, and exists";
+  EXPECT_EQ(server.gets, 1);
+  names("");
+  names("other=x");
+  names("!owner");
+  EXPECT_EQ(server.lists, 3) << "lists that go beyond what it follows";
+  EXPECT_EQ(names("owner"), "abc") << "what has no label was not taken in";
+}
+
+TEST_F(PartialCacheTest, OwnWritesAreSeenAtOnceUnderTheirLabel) {
+  server.answers = labelled("d", 9, "two");
+  ASSERT_TRUE(writer.create(kConfigMap, server.answers, {}, {}));
+  EXPECT_EQ(names("owner=two"), "cd");
+  server.answers = labelled("d", 10, "one");
+  ASSERT_TRUE(writer.patch(kConfigMap, {"n", "d"}, json::object(), {}, {}));
+  EXPECT_EQ(names("owner=two"), "c");
+  EXPECT_EQ(names("owner=one"), "abd");
+  server.tell(EventType::Deleted, labelled("d", 11, "one"));
+  eventually([&] { return names("owner=one") == "ab"; });
+  server.tell(EventType::Modified, labelled("a", 12, "two"));
+  eventually([&] { return names("owner=one") == "b"; });
+  EXPECT_EQ(names("owner=two"), "ac");
+  EXPECT_EQ(server.lists, 0);
+}
+
+TEST_F(PartialCacheTest, ANewListReplacesTheIndexToo) {
+  server.set_list({labelled("e", 20, "one")}, 20);
+  server.end_watch();
+  eventually([&] { return names("owner=one") == "e"; });
+  EXPECT_EQ(names("owner=two"), "");
+}
+
+TEST_F(PartialCacheTest, ADoubtAboutOneNamespaceDoesNotTouchTheOthers) {
+  ASSERT_TRUE(writer.remove(kConfigMap, {"n", "a"}, Propagation::Background, {}, {}));
+  names("owner=one", "elsewhere");
+  EXPECT_EQ(server.lists, 0);
+  names("owner=one");
+  EXPECT_EQ(server.lists, 1);
+}
+
+TEST(LabelSelectorTest, KnowsWhatLiesWithinAnother) {
+  const auto within = [](const char* selector, const char* wider) {
+    return LabelSelector::parse(selector)->is_within(*LabelSelector::parse(wider));
+  };
+  EXPECT_TRUE(within("a=b", ""));
+  EXPECT_TRUE(within("a=b", "a"));
+  EXPECT_TRUE(within("a=b,c", "c"));
+  EXPECT_TRUE(within("!a", "!a"));
+  EXPECT_FALSE(within("", "a"));
+  EXPECT_FALSE(within("a", "a=b"));
+  EXPECT_FALSE(within("a!=b", "a"));
+  EXPECT_FALSE(within("a=b", "a=c"));
+}
+
 }  // namespace
 }  // namespace vmferry::kube

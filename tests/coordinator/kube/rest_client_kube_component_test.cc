@@ -193,6 +193,22 @@ TEST_F(RestClientTest, DiscoversWhatAppearsLater) {
   const ResourceType newer{"later.example.org/v2", "Later", "laters", true};
   EXPECT_THAT(cluster_->discovery().require(newer, {}).error().message(), HasSubstr("it has v1"));
   EXPECT_THAT(*cluster_->discovery().server_version({}), HasSubstr("v1."));
+
+  // Who writes is told as much.
+  const Object object(json{{"metadata", {{"name", "x"}, {"namespace", ns_}}}});
+  for (const auto& refused :
+       {cluster_->writer().create(newer, object, {}, {}),
+        cluster_->writer().patch(newer, object.key(), json::object(), {}, {})}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind(), ErrorKind::NotFound);
+    EXPECT_EQ(refused.error().code(), code::kApiMissing);
+    EXPECT_THAT(refused.error().message(),
+                HasSubstr("does not serve laters in version v2; of later.example.org it has v1"));
+  }
+  const ResourceType unknown{"nobody.example.org/v1", "Nobody", "nobodies", true};
+  EXPECT_THAT(cluster_->writer().create(unknown, object, {}, {}).error().message(),
+              HasSubstr("does not serve nobodies (nobody.example.org/v1)"));
+  ASSERT_TRUE(cluster_->writer().create(later, object, {}, {}));
 }
 
 // A server that has just started knows no history: when the watch's place lies before its first

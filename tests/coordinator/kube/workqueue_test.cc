@@ -41,6 +41,38 @@ TEST(WorkQueueTest, TheEarliestOfSeveralDelaysCounts) {
   EXPECT_EQ(queue.get({}), "a");
 }
 
+TEST(WorkQueueTest, KeysComeInTheOrderOfTheirTimes) {
+  WorkQueue queue(quick());
+  for (int i = 0; i < 100; ++i) {  // scattered, with an earlier time for every third afterwards
+    queue.add_after(std::to_string(i), std::chrono::milliseconds(20 + i * 37 % 100));
+  }
+  for (int i = 0; i < 100; i += 3) queue.add(std::to_string(i));
+  std::string last;
+  for (int i = 0; i < 100; ++i) {
+    const std::string key = *queue.get({});
+    const int number = std::stoi(key);
+    EXPECT_EQ(number % 3 == 0, i < 34) << key;
+    EXPECT_TRUE(i <= 34 || std::stoi(last) * 37 % 100 < number * 37 % 100) << last << " " << key;
+    last = key;
+    queue.done(key);
+  }
+  EXPECT_EQ(queue.size(), 0u);
+}
+
+TEST(WorkQueueTest, OfDelaysGivenDuringTheWorkTheEarliestCounts) {
+  WorkQueue queue(quick());
+  queue.add("a");
+  ASSERT_EQ(queue.get({}), "a");
+  queue.add_after("a", std::chrono::hours(1));
+  queue.add_after("a", std::chrono::milliseconds(1));
+  queue.add("b");
+  EXPECT_EQ(queue.get({}), "b");
+  queue.done("a");
+  queue.done("b");
+  EXPECT_EQ(queue.get({}), "a");
+  EXPECT_EQ(queue.size(), 1u);
+}
+
 TEST(WorkQueueTest, GetEndsWhenStopped) {
   WorkQueue queue(quick());
   std::stop_source stop;

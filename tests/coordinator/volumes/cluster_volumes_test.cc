@@ -29,7 +29,7 @@ class ClusterVolumesTest : public FakeCluster {
     settings.holder.coordinator_key = "KEY";
     settings.holder.node_selector = {{"kubevirt.io/schedulable", "true"}};
     settings.mover_use = movers;
-    volumes_ = std::make_unique<ClusterVolumes>(*store_, writer_, settings, clock_);
+    volumes_ = std::make_unique<ClusterVolumes>(*store_, *store_, writer_, settings, clock_);
   }
   ClaimSpec spec(const std::string& name, const std::string& storage_class = "") const {
     ClaimSpec spec;
@@ -172,6 +172,22 @@ TEST_F(ClusterVolumesTest, AHolderIsRestrictedAndNeverNamesItsNode) {
   EXPECT_EQ(container["volumeMounts"][0]["mountPath"], "/target/a");
   const auto object = find("vmferry-hold-a", kPod);
   EXPECT_TRUE(object->controlled_by(owner_.uid())) << "collected with the import";
+}
+
+// Who may make pods may not always block the deletion of claims: that needs a right of its own.
+TEST_F(ClusterVolumesTest, AHolderWhoseImportIsGoneBelongsToItsClaimAndDoesNotBlockIt) {
+  ASSERT_TRUE(volumes_->ensure_claim(spec("a"), {}));
+  EXPECT_FALSE(reach("a"));
+  EXPECT_TRUE(find("vmferry-hold-a", kPod)->owners()[0].block_owner_deletion) << "of the import";
+  ASSERT_TRUE(volumes_->ensure_claim(spec("b"), {}));
+  change(kPersistentVolumeClaim, "b",
+         {{"metadata", {{"ownerReferences", nlohmann::json::array()}}}});
+  EXPECT_FALSE(reach("b"));
+  const auto owners = find("vmferry-hold-b", kPod)->owners();
+  ASSERT_EQ(owners.size(), 1U);
+  EXPECT_EQ(owners[0].kind, "PersistentVolumeClaim");
+  EXPECT_EQ(owners[0].uid, find("b", kPersistentVolumeClaim)->uid());
+  EXPECT_FALSE(owners[0].block_owner_deletion);
 }
 
 TEST_F(ClusterVolumesTest, DisksThatAreNotBoundToAPlaceGetAHolderEach) {

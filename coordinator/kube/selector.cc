@@ -1,8 +1,8 @@
-#include "coordinator/embedded/selector.h"
+#include "coordinator/kube/selector.h"
 
 #include <algorithm>
 
-namespace vmferry::embedded {
+namespace vmferry::kube {
 namespace {
 
 std::string_view trim(std::string_view text) {
@@ -62,4 +62,27 @@ bool LabelSelector::matches(const std::map<std::string, std::string>& labels) co
   });
 }
 
-}  // namespace vmferry::embedded
+bool LabelSelector::is_within(const LabelSelector& wider) const {
+  return std::ranges::all_of(wider.parts_, [this](const Part& wanted) {
+    return std::ranges::any_of(parts_, [&](const Part& part) {
+      const bool has_label = wanted.test == Test::Exists && part.test == Test::Equals;
+      return part == wanted || (has_label && part.key == wanted.key);
+    });
+  });
+}
+
+std::optional<std::string> LabelSelector::only_key() const {
+  if (parts_.size() != 1 || parts_[0].test == Test::Absent || parts_[0].test == Test::Differs) {
+    return std::nullopt;
+  }
+  return parts_[0].key;
+}
+
+std::optional<std::string> LabelSelector::value_of(std::string_view key) const {
+  for (const Part& part : parts_) {
+    if (part.test == Test::Equals && part.key == key) return part.value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmferry::kube
