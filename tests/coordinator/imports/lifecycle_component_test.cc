@@ -412,34 +412,5 @@ TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsLeftToItAlsoWhereTheEngineWou
   for (int i = 0; i < 4; ++i) EXPECT_EQ(transfers[i]["alive"], i >= 2) << transfers[i];
 }
 
-// Between the look at the others' ledgers and the entry in its own, another import's pass runs.
-TEST_F(LifecycleTest, OfTwoImportsThatOpenADiskAtOnceOneIsFirst) {
-  begin();
-  make_import();
-  make_import({{"targetVmName", "second"}}, {}, "second");
-  bool inside = false;
-  spoiled_->spoil = [&](std::string_view verb, const kube::ResourceType& type,
-                        const std::string& name) -> std::optional<Error> {
-    if (verb == "patch" && type.kind == "VirtualMachineImport" && name == "web" && !inside) {
-      inside = true;
-      clock_.advance(std::chrono::seconds(5));
-      static_cast<void>(pass("second"));
-      inside = false;
-    }
-    return std::nullopt;
-  };
-  const auto openings = [&](const std::string& name) { return ledger_of(*object(name))->openings; };
-  ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 2; }));
-  for (int i = 0; i < 5; ++i) {
-    clock_.advance(std::chrono::seconds(5));
-    static_cast<void>(pass());
-    static_cast<void>(pass("second"));
-  }
-  const auto ours = openings("web"), theirs = openings("second");
-  EXPECT_EQ(ours.size() + theirs.size(), 2u);
-  for (const auto& [disk, handle] : ours) EXPECT_FALSE(theirs.contains(disk)) << disk;
-  EXPECT_EQ(bed_->state()["transfers"].size(), 2u);
-}
-
 }  // namespace
 }  // namespace vmferry::imports
