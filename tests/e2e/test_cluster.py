@@ -306,6 +306,13 @@ def test_kinds_that_are_installed_later_are_found(world, tmp_path):
     world.bed.must("POST", "/apis/storage.k8s.io/v1/storageclasses", {
         "metadata": {"name": "late"}, "provisioner": "stand-in.vmferry.io", "volumeBindingMode": "Immediate"})
     world.bed.namespace("late")
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/late"  # its owner lets imports of "default" use the network
+    world.bed.must("POST", rbac + "/roles", {"metadata": {"name": "net"}, "rules": [
+        {"apiGroups": ["k8s.cni.cncf.io"], "resources": ["network-attachment-definitions"], "resourceNames": ["net"],
+         "verbs": ["get"]}]})
+    world.bed.must("POST", rbac + "/rolebindings", {
+        "metadata": {"name": "net"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "net"},
+        "subjects": [{"kind": "ServiceAccount", "name": "vmferry-import", "namespace": "default"}]})
     world.bed.must("POST", "/apis/k8s.cni.cncf.io/v1/namespaces/late/network-attachment-definitions", {
         "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "net"},
         "spec": {"config": "{}"}})
