@@ -67,7 +67,8 @@ std::string vddk_note(const VddkAgents& agents) {
     return fmt::format("{} of {} agents can read disks through VDDK", agents.with, agents.all);
   }
   return fmt::format(
-      "{} of {} agents' pods were given VDDK; an agent whose nbdkit does not load it reads disks in "
+      "{} of {} agents' pods were given VDDK; an agent whose nbdkit does not load it reads disks "
+      "in "
       "other ways, as its log tells",
       agents.with, agents.all);
 }
