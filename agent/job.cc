@@ -101,9 +101,13 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   const protocol::Attempt attempt = assign_.attempt;
   Mailbox<JobEvent>& events = *environment_.events;
 
-  // A journal that cannot be read is no reason to fail: the target is started over instead.
+  // A journal that cannot be read is no reason to fail: what it says is durable is copied again.
+  // Its epoch stands all the same, so that no older journal of this node is believed.
   Result<std::optional<ResumeState>> resume = resume_state();
-  if (!resume) environment_.log.warn("journal from the coordinator is unusable", resume.error());
+  if (!resume) {
+    environment_.log.warn("journal from the coordinator is unusable", resume.error());
+    resume = std::optional(ResumeState{assign_.epoch, assign_.identity, {}});
+  }
   journal_.clear();
 
   // The agent of a node could open more there than whoever wrote the import.
@@ -145,8 +149,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.size_bytes = source->size_bytes();
   sink_options.fence = &fence_;
   const TargetOpen target = TRY(open_target(
-      sink_options, std::move(identity), environment_.journal_path,
-      resume ? *std::move(resume) : std::optional<ResumeState>(),
+      sink_options, std::move(identity), environment_.journal_path, *std::move(resume),
       [&events, job, attempt](const std::vector<DurableChunk>& chunks) {
         events.put(JobDurable{job, attempt, chunks});
       },

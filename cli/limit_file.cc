@@ -24,7 +24,9 @@ std::string_view trimmed(std::string_view text) {
 Result<std::uint64_t> LimitFile::read(const std::string& path) {
   const std::string text = TRY(read_file(path, kMaxBytes));
   const std::string_view rate = trimmed(text);
-  if (rate.empty() || rate == "off") return std::uint64_t{0};
+  if (rate == "off") return std::uint64_t{0};
+  // A shell empties a file before it writes into it.
+  if (rate.empty()) return make_error(ErrorKind::InvalidArgument, "limit file '{}' is empty", path);
   Result<std::uint64_t> bytes = parse_size(rate);
   if (!bytes) return std::move(bytes).error().with_context("limit file '" + path + "'");
   return bytes;

@@ -8,7 +8,7 @@
 
 namespace vmferry::cli {
 
-// Follows a file that holds a rate ("200M"; "0", "off" or nothing at all: no limit) and keeps
+// Follows a file that holds a rate ("200M"; "0" or "off": no limit) and keeps
 // `throttle` at it, so that a running copy is made slower or faster from outside. A change takes
 // effect within a second. A rate that cannot be read changes nothing and is told once, on stderr.
 class LimitFile {

@@ -8,6 +8,7 @@
 #include "transfer/chunks.h"
 #include "transfer/digest.h"
 #include "transfer/journal_file.h"
+#include "transfer/resume_check.h"
 
 namespace vmferry {
 namespace {
@@ -189,6 +190,13 @@ JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
   return identity;
 }
 
+// Files carry a mark. Of a block device it is often known only how large it is.
+bool is_block_device(const DiskSink& sink) {
+  return std::ranges::any_of(sink.identity(), [](const auto& pair) {
+    return pair.first == "kind" && pair.second == "block";
+  });
+}
+
 Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
   JournalIdentity was = before;  // as far as it is about the source
   was.job = now.job;
@@ -231,6 +239,12 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     if (sink) {
       trust = decide(completed(identity, **sink), local, remote);
       open.sink = *std::move(sink);
+      if (trust.resume && is_block_device(*open.sink)) {
+        const HashAlgorithm hash = TRY(hash_algorithm_from_string(identity.hash));
+        if (!TRY(holds_what_is_recorded(*open.sink, trust.chunks, hash, identity.size_bytes))) {
+          trust = distrust("the device does not hold what the journal says it holds");
+        }
+      }
     } else if (sink.error().kind() == ErrorKind::NotFound ||
                sink.error().kind() == ErrorKind::DataLoss) {
       target_is_gone = sink.error().kind() == ErrorKind::NotFound;

@@ -3,6 +3,14 @@
 #include <utility>
 
 namespace vmferry {
+namespace {
+
+bool is_of(const Received& asked, const protocol::Hello& hello) {
+  const auto& before = std::get<protocol::Hello>(asked.message);
+  return before.agent == hello.agent && before.node == hello.node && before.token == hello.token;
+}
+
+}  // namespace
 
 Admissions::Verdict Admissions::judge(const Received& received, SteadyTime now) {
   forget_strangers(now);
@@ -20,7 +28,9 @@ Admissions::Verdict Admissions::judge(const Received& received, SteadyTime now) 
   // One connection is one process: another name or node on it has to be proven by itself.
   const bool same = in && guest.place->agent == hello->agent && guest.place->node == hello->node;
   if (guest.asking) {
-    if (!same && !guest.was_heard) guest.held = received;  // the newest tells more
+    // The newest tells more, of whom the gate was asked about: a true name must not carry a false
+    // one in.
+    if (!same && !guest.was_heard && is_of(*guest.held, *hello)) guest.held = received;
     return {.hear = same};
   }
   if (now < guest.not_before) return {.hear = same};

@@ -224,6 +224,9 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
   if (status.phase == "Done") {
+    // Its end is written. That nothing of it is open any more may not be: whoever died in between
+    // had let go of it before.
+    if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
     count(status, *disk, totals);
     return StepResult::done();
   }

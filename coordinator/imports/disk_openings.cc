@@ -53,6 +53,9 @@ Result<void> check_nobody_else_reads(Pass& pass, const SourceDisk& disk) {
     if (other.uid() == pass.uid()) continue;
     const auto ledger = ledger_of(other);
     if (!ledger || !ledger->openings.contains(disk.id)) continue;
+    // One that has ended reads nothing, whatever it could not write down any more.
+    const auto import = api::parse_import(other);
+    if (import && api::find_condition(import->status.conditions, "Succeeded") != nullptr) continue;
     return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
                        "disk '{}' is being read for import '{}'", disk.name,
                        other.key().to_string());
@@ -71,10 +74,13 @@ Result<void> note_intent(Pass& pass, const SourceDisk& disk) {
     return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
                        "disk '{}' is being opened for another import", disk.name);
   }
-  Result<void> noted = check_nobody_else_reads(pass, disk);
-  if (noted) noted = write();
-  pass.parts.being_noted->lock()->erase(disk.id);
-  return noted;
+  struct Noting {
+    DisksBeingNoted& disks;
+    const std::string& id;
+    ~Noting() { disks.lock()->erase(id); }
+  } const noting{*pass.parts.being_noted, disk.id};
+  TRY(check_nobody_else_reads(pass, disk));
+  return write();
 }
 
 // The first part that both name and that differs. The ways of reading a disk know more or less of

@@ -35,7 +35,7 @@ struct ReconcilerSettings {
   std::string template_directory = {};           // templates shipped as files; empty: none
   bool vddk = false;                             // read VMware disks through nbdkit's vddk plugin
   std::chrono::seconds stop_limit{300};          // for the source to shut down, then it is told
-  std::chrono::seconds undo_limit{300};          // for a source that cannot be cleaned up
+  std::chrono::seconds undo_limit{1800};         // after deletion, for a source that is away
   std::chrono::seconds locked_limit{900};        // for a disk locked by somebody else
   std::chrono::milliseconds status_every{2000};  // at most one progress write in that time
 };

@@ -102,6 +102,12 @@ Result<StepResult> finish_import(Pass& pass) {
   // neither.
   TRY(own_disks(pass, *vm, false));
   TRY(let_go_of(pass, *vm));
+  // Every disk was let go of before it was Done; whoever died before writing that down left entries
+  // that would keep the disks from other imports.
+  if (!pass.ledger.openings.empty()) {
+    pass.ledger.openings.clear();
+    TRY(pass.save_ledger());
+  }
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");
   const bool started =

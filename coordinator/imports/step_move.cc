@@ -164,6 +164,16 @@ Result<StepResult> reread_stopped(Pass& pass) {
   return StepResult::done();
 }
 
+// It is done. Whoever starts the machine again before its disks are read gets a request of its own,
+// with all its time.
+Result<void> forget_shutdown(Pass& pass) {
+  pass.memory.stop_asked = false;
+  if (pass.ledger.stop_requested_at.empty() && pass.ledger.power_cut_at.empty()) return {};
+  pass.ledger.stop_requested_at.clear();
+  pass.ledger.power_cut_at.clear();
+  return pass.save_ledger();
+}
+
 }  // namespace
 
 Result<StepResult> stop_source(Pass& pass) {
@@ -188,7 +198,10 @@ Result<StepResult> stop_source(Pass& pass) {
     }
     TRY(pass.annotate(api::kInitialState, word_of(power)));
   }
-  if (power == PowerState::Down) return reread_stopped(pass);
+  if (power == PowerState::Down) {
+    TRY(forget_shutdown(pass));
+    return reread_stopped(pass);
+  }
   if (power == PowerState::Up && !all_disks_are(pass, "Pending")) {
     if (all_disks_are(pass, "Done")) return StepResult::done();  // too late to harm the copies
     // No digest would tell: what is read from a running machine's disk fits no moment of it.

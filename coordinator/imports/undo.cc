@@ -117,10 +117,12 @@ std::optional<ImportPlan> plan_of_ledger(const Pass& pass) {
   return plan;
 }
 
-// The source may be gone for ever; it must not hold the import for ever.
+// The source may be gone for ever; it must not hold an import for ever that somebody deletes. One
+// that has failed waits for its source as long as it takes: a vCenter that is away for a night of
+// maintenance must not leave its virtual machines off.
 bool is_given_up(const Pass& pass) {
-  const auto since = parse_rfc3339(pass.ledger.undo_started_at);
-  return since && pass.parts.clock.wall() - *since > pass.parts.settings.undo_limit;
+  const auto deleted = parse_rfc3339(pass.import.object.deletion_timestamp());
+  return deleted && pass.parts.clock.wall() - *deleted > pass.parts.settings.undo_limit;
 }
 
 }  // namespace
@@ -142,6 +144,7 @@ Result<bool> undo(Pass& pass) {
   if (!stop_transfers(pass)) return false;
 
   auto source_clean = clean_source(pass);
+  if (!source_clean) pass.memory.credentials.reset();  // it may be their fault
   if (!source_clean || !*source_clean) {
     if (!is_given_up(pass)) return source_clean;
     const std::string why = source_clean ? "it is still busy" : source_clean.error().message();
@@ -151,6 +154,7 @@ Result<bool> undo(Pass& pass) {
                            "and its disks' transfers by hand",
                            why));
     pass.ledger.openings.clear();
+    TRY(pass.save_ledger());
     TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
   }
 

@@ -209,9 +209,11 @@ std::string Object::creation_timestamp() const {
   return text(member(metadata(json_), "creationTimestamp"));
 }
 
-bool Object::deleting() const {
-  return !text(member(metadata(json_), "deletionTimestamp")).empty();
+std::string Object::deletion_timestamp() const {
+  return text(member(metadata(json_), "deletionTimestamp"));
 }
+
+bool Object::deleting() const { return !deletion_timestamp().empty(); }
 
 std::map<std::string, std::string> Object::labels() const {
   return text_map(member(metadata(json_), "labels"));

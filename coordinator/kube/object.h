@@ -70,7 +70,8 @@ class Object {
   std::string resource_version() const;
   std::int64_t generation() const;
   std::string creation_timestamp() const;
-  bool deleting() const;  // deletionTimestamp is set
+  std::string deletion_timestamp() const;  // empty: nobody has deleted it
+  bool deleting() const;
   std::map<std::string, std::string> labels() const;
   std::map<std::string, std::string> annotations() const;
   std::optional<std::string> annotation(std::string_view name) const;

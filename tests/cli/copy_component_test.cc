@@ -186,6 +186,25 @@ TEST_F(CopyComponentTest, CopiesToABlockDeviceAndToNull) {
   EXPECT_TRUE(testing::read_whole(loop->device(), disk_.size()) == disk_);
 }
 
+// A device has no mark of what was written to it, and a journal may be given for another one.
+TEST_F(CopyComponentTest, AJournalIsNotBelievedOfADeviceThatHoldsSomethingElse) {
+  const auto loop = testing::LoopDevice::create(8u << 20);
+  if (loop == nullptr) GTEST_SKIP() << "needs a loop device (root)";
+  const std::vector<std::string> words{disk_path_,    loop->device(),
+                                       "--journal",   workspace_.path("device.journal"),
+                                       "--no-verify", "--json"};
+  ASSERT_EQ(run_copy(workspace_, words).exit_code, 0);
+  const CopyOutcome again = run_copy(workspace_, words);
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(again.figures().value("resumed_bytes", 0u), disk_.size());
+  loop->fill(std::byte{0xee}, 8u << 20);
+  const CopyOutcome other = run_copy(workspace_, words);
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("does not hold what the journal says"));
+  EXPECT_EQ(other.figures().value("resumed_bytes", 1u), 0u);
+  EXPECT_TRUE(testing::read_whole(loop->device(), disk_.size()) == disk_);
+}
+
 TEST_F(CopyComponentTest, JsonIsOneLineOfTheFigures) {
   const CopyOutcome outcome =
       run_copy(workspace_, {disk_path_, target_, "--json", "--progress", "--workers", "2"});
@@ -267,7 +286,9 @@ TEST_F(CopyComponentTest, LimitHolds) {
 TEST_F(CopyComponentTest, TheLimitChangesWithItsFileWhileTheCopyRuns) {
   const std::string rate = workspace_.write("rate", std::string("16K\n"));
   CopyProgram copy(workspace_, {disk_path_, target_, "--limit-file", rate, "--progress"});
-  copy.wait_until_it_says("KiB/s");
+  copy.wait_until_it_says("Copying");
+  workspace_.write("rate", std::string(""));  // as a shell leaves it for a moment
+  copy.wait_until_it_says("is empty");
   workspace_.write("rate", std::string("fast"));
   copy.wait_until_it_says("the limit stays as it is");
   workspace_.write("rate", std::string("off"));

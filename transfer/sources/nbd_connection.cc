@@ -28,6 +28,34 @@ short poll_events(unsigned direction) {
   return events;
 }
 
+// What a server has sent of one read: chunks in any order, mostly one. libnbd takes a read for
+// complete when the server says so, whatever came before.
+class ReadParts {
+ public:
+  void add(std::uint64_t offset, std::uint64_t length) {
+    if (rest_.empty() && offset == end_) {
+      end_ += length;
+    } else if (rest_.size() < kMost) {
+      rest_.push_back({offset, length});
+    }
+  }
+  void begin_at(std::uint64_t offset) { end_ = offset; }
+  bool reach(std::uint64_t end) {
+    std::ranges::sort(rest_, {}, &ByteRange::offset);
+    for (const ByteRange& part : rest_) {
+      if (part.offset > end_) return false;
+      end_ = std::max(end_, part.end());
+    }
+    return end_ >= end;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 65536;  // a request has a few MiB
+
+  std::uint64_t end_ = 0;  // everything before it is there
+  std::vector<ByteRange> rest_;
+};
+
 }  // namespace
 
 // Lives on its caller's stack: libnbd forgets it when it is completed, and after give_up() nobody
@@ -38,7 +66,9 @@ struct NbdConnection::Request {
   std::uint64_t length = 0;
   std::byte* buffer = nullptr;             // a read, or
   std::vector<Extent>* extents = nullptr;  // a question for extents
+  ReadParts parts{};                       // of a read
   bool done = false;
+  bool is_incomplete = false;
   int error_number = 0;
   std::condition_variable_any changed;
 };
@@ -74,6 +104,7 @@ NbdOutcome NbdConnection::pread(std::uint64_t offset, std::span<std::byte> into,
   request.offset = offset;
   request.length = into.size();
   request.buffer = into.data();
+  request.parts.begin_at(offset);
   return run(request, stop);
 }
 
@@ -134,15 +165,17 @@ NbdOutcome NbdConnection::run(Request& request, const std::stop_token& stop) {
     std::erase(waiting_, &request);
     return *lost_;
   }
-  return {NbdOutcome::Kind::Refused, request.error_number, std::strerror(request.error_number)};
+  return {NbdOutcome::Kind::Refused, request.error_number,
+          request.is_incomplete ? "the server left a part out of its answer"
+                                : std::strerror(request.error_number)};
 }
 
 void NbdConnection::submit(Request& request) {
   const nbd_completion_callback completion{&NbdConnection::on_completion, &request, nullptr};
   const std::int64_t cookie =
       request.buffer != nullptr
-          ? nbd_aio_pread(handle_.get(), request.buffer, request.length, request.offset, completion,
-                          0)
+          ? nbd_aio_pread_structured(handle_.get(), request.buffer, request.length, request.offset,
+                                     {&NbdConnection::on_chunk, &request, nullptr}, completion, 0)
           : nbd_aio_block_status(handle_.get(), request.length, request.offset,
                                  {&NbdConnection::on_extents, &request, nullptr}, completion, 0);
   if (cookie != -1 && completed_.empty()) return;  // sent, or waiting for room in the socket
@@ -249,8 +282,22 @@ int NbdConnection::poll_timeout_ms() const {
 int NbdConnection::on_completion(void* request, int* error) {
   auto* mine = static_cast<Request*>(request);
   if (mine->error_number == 0) mine->error_number = *error;
+  if (mine->error_number == 0 && mine->buffer != nullptr &&
+      !mine->parts.reach(mine->offset + mine->length)) {
+    mine->is_incomplete = true;
+    mine->error_number = EIO;
+  }
   mine->owner->completed_.push_back(mine);
   return 1;  // libnbd forgets the command
+}
+
+// Holes are zeros in the buffer by now.
+int NbdConnection::on_chunk(void* request, const void* /*data*/, std::size_t count,
+                            std::uint64_t offset, unsigned status, int* /*error*/) {
+  if (status == LIBNBD_READ_DATA || status == LIBNBD_READ_HOLE) {
+    static_cast<Request*>(request)->parts.add(offset, count);
+  }
+  return 0;
 }
 
 int NbdConnection::on_extents(void* request, const char* context, std::uint64_t offset,

@@ -45,7 +45,8 @@ class NbdConnection {
   NbdConnection(const NbdConnection&) = delete;
   NbdConnection& operator=(const NbdConnection&) = delete;
 
-  // Fills `into`, whose memory is not touched any more when this returns.
+  // Fills `into`, whose memory is not touched any more when this returns. Refused with EIO also when
+  // the server says that it has answered and has left a part out.
   NbdOutcome pread(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
   // Appends the server's extents, unclipped, starting at range.offset.
   NbdOutcome block_status(ByteRange range, std::vector<Extent>& extents, std::stop_token stop);
@@ -69,6 +70,8 @@ class NbdConnection {
   int poll_timeout_ms() const;
 
   static int on_completion(void* request, int* error);
+  static int on_chunk(void* request, const void* data, std::size_t count, std::uint64_t offset,
+                      unsigned status, int* error);
   static int on_extents(void* request, const char* context, std::uint64_t offset,
                         std::uint32_t* entries, std::size_t count, int* error);
 

@@ -16,6 +16,7 @@ constexpr int kTries = 3;
 constexpr std::chrono::milliseconds kPause{250};
 constexpr std::chrono::milliseconds kLogoutTimeout{10'000};
 constexpr std::chrono::milliseconds kLoginGrace{3'000};
+constexpr std::chrono::minutes kRefusedFor{10};
 constexpr std::size_t kIdleClients = 8;
 constexpr std::string_view kHighestVersion = "6.7";  // all that we use exists since 6.5
 constexpr std::string_view kOldestVersion = "6.5";
@@ -279,11 +280,13 @@ Result<std::shared_ptr<const Session>> Client::log_in(std::stop_token stop) {
                       ? fault_error(fault, "Login", options_.origin)
                       : coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
                                     "{} refused user '{}' or its password (InvalidLogin); correct "
-                                    "the credentials secret, they are not tried again as they are",
+                                    "the credentials secret; as they are they are tried again "
+                                    "every ten minutes only",
                                     options_.origin, options_.username);
     if (error.kind() == ErrorKind::PermissionDenied) {
       const std::scoped_lock lock(mutex_);
       state_.refused = error;
+      state_.refused_at = clock_.steady();
     }
     return error;
   }
@@ -303,7 +306,7 @@ Result<std::shared_ptr<const Session>> Client::session(std::stop_token stop) {
     return Error(ErrorKind::Canceled, "stopped while waiting for a login");
   }
   if (state_.session) return state_.session;
-  if (state_.refused) return *state_.refused;
+  if (state_.refused && clock_.steady() - state_.refused_at < kRefusedFor) return *state_.refused;
   state_.logging_in = true;
   lock.unlock();
 
@@ -311,7 +314,10 @@ Result<std::shared_ptr<const Session>> Client::session(std::stop_token stop) {
 
   lock.lock();
   state_.logging_in = false;
-  if (made) state_.session = *made;
+  if (made) {
+    state_.session = *made;
+    state_.refused.reset();
+  }
   changed_.notify_all();
   return made;
 }

@@ -64,7 +64,8 @@ class Exchange;
 
 // One account's session at one vCenter or ESXi host. Logs in when first needed, keeps the session
 // alive, logs in again once when the server has forgotten it. A refused password is remembered and
-// never sent again: a few wrong ones lock the account. Thread-safe.
+// sent again every ten minutes only: a few wrong ones lock the account, and an account that was
+// locked for a while heals by itself. Thread-safe.
 class Client {
  public:
   Client(ClientOptions options, Logger log);
@@ -94,6 +95,7 @@ class Client {
   struct State {
     std::shared_ptr<const Session> session;
     std::optional<Error> refused;  // the server's answer to our password
+    SteadyTime refused_at{};
     bool logging_in = false;
   };
 

@@ -49,6 +49,19 @@ TEST_F(AdmissionsTest, AStrangerIsHeardOnlyAfterTheGateHasLetItIn) {
   EXPECT_EQ(admissions_.counts().admitted, 1U);
 }
 
+// A mover's own token lets the mover in; with a second hello it would become a node's agent.
+TEST_F(AdmissionsTest, WhoSaysAnotherNameWhileTheGateThinksGetsInByTheNameThatWasAskedAbout) {
+  ASSERT_TRUE(judge(hello("p", "mover", "mover:1")).ask);
+  EXPECT_FALSE(judge(hello("p", "node-1", "node-1")).hear);
+  EXPECT_FALSE(judge(hello("p", "mover", "node-1")).hear);
+  const auto admitted = let_in("p");
+  ASSERT_TRUE(admitted.hello);
+  const auto& heard = std::get<protocol::Hello>(admitted.hello->message);
+  EXPECT_EQ(heard.agent, AgentId{"mover"});
+  EXPECT_EQ(heard.node, "mover:1");
+  EXPECT_FALSE(judge(hello("p", "node-1", "node-1")).hear) << "has to be proven by itself";
+}
+
 TEST_F(AdmissionsTest, SomebodyOfATimeBeforeIsAskedToSayHello) {
   EXPECT_TRUE(judge(heartbeat("p")).hear) << "the table does not know it and says so";
   EXPECT_FALSE(admissions_.may_hear_us("p", now_)) << "nothing else leaves";

@@ -8,6 +8,7 @@
 
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbd.h"
 
@@ -85,6 +86,38 @@ TEST_F(NbdSourceComponentTest, Ns1ServerWithoutStructuredRepliesIsAllData) {
   EXPECT_FALSE((*source)->hints().has_extents);
   EXPECT_EQ(*all_extents(**source), (std::vector<Extent>{{{0, 3u << 20}, Allocation::Data}}));
   EXPECT_TRUE(*read_all(**source) == disk);
+}
+
+// libnbd takes a read for done when the server says so: the rest of the buffer is from the read
+// before, and would be hashed, written and verified.
+TEST_F(NbdSourceComponentTest, AnAnswerThatLeavesAPartOutIsNoAnswer) {
+  const Bytes disk = patterned(2u << 20);
+  const std::string image = workspace_.write("disk.img", disk);
+  const struct {
+    const char* mode;
+    bool is_whole;
+  } cases[] = {{"ok", true},     {"shuffled", true}, {"short", false},
+               {"empty", false}, {"twice", false},   {"gap", false}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.mode);
+    const std::string socket = workspace_.path(std::string(c.mode) + ".sock");
+    const testing::Peer server({"/usr/bin/python3",
+                                testing::source_dir() + "/tests/support/lying_nbd_server.py",
+                                "--socket", socket, "--file", image, "--mode", c.mode});
+    ASSERT_TRUE(testing::wait_for_file(socket)) << server.stderr_text();
+    auto source = open("nbd+unix:///?socket=" + socket);
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    Bytes into(disk.size(), std::byte{0xEE});
+    const Result<void> read = (*source)->read(0, into, {});
+    EXPECT_EQ(read.ok(), c.is_whole);
+    if (read.ok()) {
+      EXPECT_TRUE(into == disk);
+    } else {
+      EXPECT_EQ(read.error().code(), code::kSourceRead);
+      EXPECT_NE(read.error().message().find("left a part out"), std::string::npos)
+          << read.error().message();
+    }
+  }
 }
 
 TEST_F(NbdSourceComponentTest, Ns2ExtentsOneAtATimeAndBeyondTheRangeMakeACompleteMap) {
