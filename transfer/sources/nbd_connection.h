@@ -45,8 +45,8 @@ class NbdConnection {
   NbdConnection(const NbdConnection&) = delete;
   NbdConnection& operator=(const NbdConnection&) = delete;
 
-  // Fills `into`, whose memory is not touched any more when this returns. Refused with EIO also when
-  // the server says that it has answered and has left a part out.
+  // Fills `into`, whose memory is not touched any more when this returns. Refused with EIO also
+  // when the server says that it has answered and has left a part out.
   NbdOutcome pread(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
   // Appends the server's extents, unclipped, starting at range.offset.
   NbdOutcome block_status(ByteRange range, std::vector<Extent>& extents, std::stop_token stop);
