@@ -63,5 +63,48 @@ TEST_F(UndoTest, ASourceThatStaysDownIsAskedToStartEveryHalfMinute) {
   EXPECT_THAT(events(), Contains(StartsWith("SourceRestored: ")));
 }
 
+// What an import holds when its engine stays away: deleted, it is let go at last; failed, never.
+TEST_F(UndoTest, OfASourceThatStaysAwayOnlyADeletedImportIsLetGo) {
+  begin({{"status", "up"}});
+  make_import();
+  ASSERT_TRUE(reaches("CopyingDisks"));
+  const json away = {
+      {"path_regex", "."}, {"method", ""}, {"times", 0}, {"status", 503}, {"body", ""}};
+  bed_->post("/fault", away);
+  ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
+                             kube::Propagation::Background, {}, {}));
+  for (int minute = 0; minute < 29; ++minute) {
+    clock_.advance(std::chrono::minutes(1));
+    (void)pass();
+  }
+  ASSERT_TRUE(object());
+  EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
+  clock_.advance(std::chrono::minutes(2));
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  EXPECT_THAT(events(), Contains(StartsWith("SourceNotRestored: Gave up")));
+}
+
+TEST_F(UndoTest, AFailedImportWaitsForItsSourceAsLongAsItTakes) {
+  begin({{"status", "up"}});
+  make_import();
+  bed_->post(
+      "/fault",
+      {{"path_regex", "/start$"}, {"method", "POST"}, {"times", 0}, {"status", 503}, {"body", ""}});
+  spoiled_->refuse("create", "PersistentVolumeClaim",
+                   make_error(ErrorKind::InvalidArgument, "claims are forbidden here"));
+  ASSERT_TRUE(pass_until([&] { return bed_->requests("POST", "/start") > 0; }));
+  for (int hour = 0; hour < 8; ++hour) {
+    clock_.advance(std::chrono::hours(1));
+    (void)pass();
+  }
+  EXPECT_EQ(condition("Succeeded"), "");
+  EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
+  bed_->post("/clear-faults", json::object());
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
+  EXPECT_EQ(condition("Succeeded"), "False/DataVolumeCreationFailed");
+  EXPECT_THAT(events(), Contains(StartsWith("SourceRestored: ")));
+  EXPECT_THAT(events(), Not(Contains(StartsWith("SourceNotRestored: "))));
+}
+
 }  // namespace
 }  // namespace vmferry::imports
