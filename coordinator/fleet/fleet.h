@@ -132,6 +132,9 @@ class Fleet {
     std::uint64_t admitted = 0, refused = 0;
     std::uint64_t unanswered = 0;  // it could not be found out
     std::uint64_t waiting = 0;     // now
+  // Whether agents() can be believed to list all that run: agents say hello some moments after our
+  // start.
+  bool settled() const;
     friend bool operator==(const GateCounts&, const GateCounts&) = default;
   };
   GateCounts gate_counts() const;

@@ -68,6 +68,7 @@ void JobTable::submit(const TransferRequest& request, Effects& effects) {
   placement.size_bytes = request.size_bytes;
   placement.needs_vddk = request.source.kind == SourceKind::NbdkitVddk;
   const auto [arrival, first] = arrivals_.try_emplace(request.import_key, last_arrival_ + 1);
+  placement.disk = request.disk;
   if (first) ++last_arrival_;
   placement.arrival = arrival->second;
   enqueue(entry);
@@ -188,7 +189,7 @@ TransferView JobTable::view(const Entry& entry, SteadyTime now,
   if (now < entry.not_before) {
     view.waiting_for = "next attempt in " + seconds(entry.not_before - now) +
                        (entry.last_error.empty() ? "" : ": " + entry.last_error);
-  } else if (now - started_ < options_.settle) {
+  } else if (!settled(now)) {
     view.waiting_for = "agents to report what they run";
   } else {
     view.waiting_for = why_waiting(entry.placement, agents, running, options_.limits);

@@ -95,6 +95,7 @@ class JobTable {
   std::optional<TransferView> transfer(const JobId& job, SteadyTime now) const;
   std::vector<TransferView> transfers(SteadyTime now) const;
   std::vector<AgentView> agents(SteadyTime now) const;
+  bool settled(SteadyTime now) const { return now - started_ >= options_.settle; }
   std::uint64_t bytes_moved_by_forgotten() const { return forgotten_bytes_; }
 
   // A message of an agent, and the passing of time (call some times a second).

@@ -7,6 +7,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/error.h"
+
 namespace vmferry {
 namespace {
 
@@ -204,24 +206,25 @@ std::vector<Assignment> place(const std::vector<const PlacementJob*>& queue,
 std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgent>& agents,
                         const std::vector<PlacementRunning>& running,
                         const PlacementLimits& limits) {
-  if (agents.empty()) return "no agent is connected";
-  if (job.needs_vddk &&
-      std::none_of(agents.begin(), agents.end(), [](const auto& agent) { return agent.vddk; })) {
-    return "no agent has VDDK";
-  }
-  bool reachable = false;
-  bool free = false;
+  bool reachable = false, free = false;
   for (const PlacementAgent& agent : agents) {
-    if (job.needs_vddk && !agent.vddk) continue;
     const bool here = job.nodes.empty() ||
                       std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
-    reachable = reachable || here;
-    free = free || (here && agent.free_slots > 0 && !job.blocked.contains(agent.id));
+    if (!here || (job.needs_vddk && !agent.vddk)) continue;
+    reachable = true;
+    free = free || (agent.free_slots > 0 && !job.blocked.contains(agent.id));
   }
   if (!reachable) {
-    std::string names;
-    for (const std::string& node : job.nodes) names += (names.empty() ? "" : ", ") + node;
-    return "no agent on a node that reaches the target (" + names + ")";
+    std::string where;
+    for (const std::string& node : job.nodes) where += (where.empty() ? "" : ", ") + node;
+    if (!where.empty()) where = " on a node that reaches the target (" + where + ")";
+    if (job.needs_vddk) {
+      return fmt::format(
+          "an agent with VDDK{}: disk '{}' is read by VDDK and no agent there has it; start one "
+          "with --vddk-libdir",
+          where, job.disk);
+    }
+    return agents.empty() ? "no agent is connected" : "no agent" + where;
   }
   Usage usage(limits);
   for (const PlacementRunning& other : running) usage.add(other);

@@ -18,6 +18,7 @@ struct PlacementJob {
   std::string import_key;
   std::string ns;
   std::string datastore;  // empty: none
+  std::string disk;       // its name, for people
   std::string provider;
   std::string source_host;
   std::vector<std::string> nodes;  // that reach the target; empty: any

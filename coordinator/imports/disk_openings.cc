@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/catalogue.h"
-#include "coordinator/imports/disk_overrides.h"
+#include "coordinator/imports/disk_ways.h"
 
 namespace vmferry::imports {
 namespace {
@@ -107,23 +107,34 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 
 }  // namespace
 
-bool has_vddk(const Pass& pass) {
-  return std::ranges::any_of(pass.parts.fleet.agents(),
-                             [](const AgentView& agent) { return agent.connected && agent.vddk; });
+bool way_is_open(Pass& pass, const SourceDisk& disk) {
+  if (pass.provider_kind() != ProviderKind::Vmware) return false;
+  const auto wish = disk_override(pass.import.object, disk);
+  return wish && !wish->endpoint && !way_of(pass, disk, wish->way);
 }
 
 Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   auto& openings = pass.memory.openings;
-  if (const auto known = openings.find(disk.id); known != openings.end()) return &known->second;
-  const DiskOverride chosen = TRY(disk_override(pass.import.object, disk));
-  if (chosen.endpoint) return &(openings[disk.id] = from_override(chosen, disk));
-
+  const auto known = openings.find(disk.id);
+  const DiskOverride wish = TRY(disk_override(pass.import.object, disk));
+  if (wish.endpoint) {
+    if (known != openings.end()) return &known->second;
+    return &(openings[disk.id] = from_override(wish, disk));
+  }
   SourceDisk wanted = disk;
-  wanted.way = chosen.way;
-  if (pass.parts.settings.vddk && wanted.way == DiskWay::Automatic) wanted.way = DiskWay::Vddk;
-  // A disk that was asked to be read by VDDK waits for an agent that has it, when the one that had
-  // it has gone since; the others go by what the agents have now.
-  wanted.vddk = wanted.way == DiskWay::Vddk || has_vddk(pass);
+  std::string why;
+  if (pass.provider_kind() == ProviderKind::Vmware) {
+    std::optional<WayChoice> choice = way_of(pass, disk, wish.way);
+    if (!choice) return static_cast<OpenedDisk*>(nullptr);
+    wanted.way = choice->way;
+    why = std::move(choice->why);
+  }
+  if (known != openings.end()) {
+    if (known->second.disk.way == wanted.way) return &known->second;
+    openings.erase(known);  // it is asked for otherwise since
+  }
+  // With the intent, unless that was written down without the way, by an earlier version.
+  if (!why.empty() && pass.ledger.openings.contains(disk.id)) TRY(pass.save_ledger());
   DiskOpening opening;
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) {
@@ -143,7 +154,8 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   made.endpoint = *std::move(opening.endpoint);
   made.description = describe(made.endpoint);
   made.source_host = std::move(opening.source_host);
-  if (!opening.why.empty()) made.description += "; " + opening.why;
+  if (why.empty()) why = std::move(opening.why);
+  if (!why.empty()) made.description += "; " + why;
   made.disk = std::move(wanted);
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
   pass.memory.reopened.erase(disk.id);

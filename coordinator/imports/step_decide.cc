@@ -2,7 +2,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/imports/decision.h"
-#include "coordinator/imports/disk_openings.h"
+#include "coordinator/imports/disk_ways.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
@@ -11,6 +11,8 @@
 
 namespace vmferry::imports {
 namespace {
+
+constexpr std::chrono::milliseconds kAgentsPoll{500};
 
 // What blocks an import before the rulebook's own checks, and the reason of Valid=False for it: the
 // first failure's (lifecycle.md 3.10).
@@ -133,6 +135,9 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .mapping_findings = std::move(mappings.findings),
                                                .more_findings = std::move(early.findings),
                                                .rights = pass.rights}));
+  if (decision.blocked() && vm.provider == ProviderKind::Vmware && !pass.parts.fleet.settled()) {
+    return StepResult::again(kAgentsPoll);  // that an agent has VDDK may be about to be told
+  }
   pass.report_findings(decision.findings);
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;

@@ -46,6 +46,13 @@ struct DiskOpening {
   std::string source_host{};             // that serves its bytes, where known: has a budget
 };
 
+// How a disk is read, and why; for people.
+struct WayChoice {
+  DiskWay way = DiskWay::Automatic;
+  std::string why;
+  friend bool operator==(const WayChoice&, const WayChoice&) = default;
+};
+
 // A source of VMs. Every call is bounded in time (at most about two minutes against a peer that
 // hangs, seconds otherwise) and none waits for a remote state to change: the reconciler comes back.
 // Thread-safe; one instance per endpoint and user is shared by all imports of it and keeps its
@@ -76,8 +83,15 @@ class Provider {
   // is still locked by a transfer.
   virtual Result<void> start(const std::string& native_id, std::stop_token stop) = 0;
 
-  // Makes one disk of a stopped VM readable. The caller has written its intent into the ledger; an
-  // unfinished opening of ours for the same disk, from before a crash, is adopted
+  // Chooses how a disk of a stopped VM is read, by what it is and whether an agent has VDDK
+  // (`vddk`). The caller keeps the choice and has the disk opened in that way from then on.
+  // Unavailable with VMF-SRC-VDDK-AGENT: only VDDK can read it; InvalidArgument with
+  // VMF-SRC-DISK-UNSUPPORTED: nothing can.
+  virtual Result<WayChoice> choose_way(const SourceVm& vm, const SourceDisk& disk, bool vddk,
+                                       std::stop_token stop);
+  // Makes one disk of a stopped VM readable, in the way that `disk` names. The caller has written
+  // its intent into the ledger; an unfinished opening of ours for the same disk, from before a
+  // crash, is adopted
   // (`owner` is the import's UID and marks what is ours where the source can hold a mark).
   virtual Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
                                         const std::string& owner, std::stop_token stop) = 0;

@@ -164,7 +164,11 @@ TEST(PlacementTest, ADiskForVddkGoesToAnAgentThatHasIt) {
   const PlacementAgent with{AgentId{"B"}, "n", 1, true};
   NamespaceBytes served;
   EXPECT_TRUE(place({&job}, {without}, {}, {}, served).empty());
-  EXPECT_EQ(why_waiting(job, {without}, {}, {}), "no agent has VDDK");
+  job.disk = "Hard disk 1";
+  EXPECT_EQ(why_waiting(job, {without}, {}, {}),
+            "an agent with VDDK: disk 'Hard disk 1' is read by VDDK and no agent there has it; "
+            "start one with --vddk-libdir");
+  EXPECT_EQ(why_waiting(job, {}, {}, {}), why_waiting(job, {without}, {}, {}));
   const std::vector<Assignment> assigned = place({&job}, {without, with}, {}, {}, served);
   ASSERT_EQ(assigned.size(), 1u);
   EXPECT_EQ(assigned[0].agent.value, "B");

@@ -270,7 +270,12 @@ TEST_F(ExportLeaseTest, Vsrc51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
   EXPECT_EQ(independent->endpoint->kind, SourceKind::HttpRange);
 
   SourceDisk encrypted = of("2");
-  encrypted.vddk = true;
+  EXPECT_EQ(vmware_->choose_way(odd, encrypted, true, {})->way, DiskWay::Vddk);
+  const auto unread = vmware_->choose_way(odd, encrypted, false, {});
+  ASSERT_FALSE(unread.ok());
+  EXPECT_EQ(unread.error().code(), code::kVddkAgent);
+  EXPECT_TRUE(is_retryable(unread.error().kind())) << "an agent with VDDK may come";
+  encrypted.way = DiskWay::Vddk;
   const auto by_vddk = vmware_->open_disk(odd, encrypted, "import-1", {});
   ASSERT_OK(by_vddk);
   EXPECT_EQ(by_vddk->endpoint->kind, SourceKind::NbdkitVddk);
