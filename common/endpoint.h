@@ -52,6 +52,7 @@ struct DiskEndpoint {
     std::string thumbprint;
     std::string vm_moref;
     std::string snapshot_moref;
+    int port = 443;  // of its API, which VDDK logs in at
     std::string file;  // "[datastore] dir/disk.vmdk"
     std::string transports = "nbdssl:nbd";
     friend bool operator==(const Vddk&, const Vddk&) = default;

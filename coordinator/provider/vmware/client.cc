@@ -93,6 +93,7 @@ Result<ClientOptions> client_options(const ProviderCredentials& credentials) {
   options.origin = url->origin();
   options.host = url->host;
   std::string path = url->path_and_query.substr(0, url->path_and_query.find_first_of("?#"));
+  if (url->port != 0) options.port = url->port;
   while (path.ends_with('/')) path.pop_back();
   options.sdk_path = path.empty() ? "/sdk" : path;
   options.username = url->user.empty() ? credentials.username : url->user;

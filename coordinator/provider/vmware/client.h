@@ -50,6 +50,7 @@ struct ClientOptions {
   std::string origin;  // "https://host:443"
   std::string host;
   std::string sdk_path;  // "/sdk"
+  int port = 443;
   std::string username;
   SecretString password;
   TlsTrust trust;

@@ -233,6 +233,7 @@ DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& se
 DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
                            const Device& disk, const FlatFile& file) {
   DiskEndpoint endpoint = endpoint_with(account, session, vm, disk, file.content_id);
+  endpoint.vddk.port = account.port;
   endpoint.kind = SourceKind::HttpRange;
   endpoint.url = file.url;
   endpoint.size_bytes = file.size_bytes;

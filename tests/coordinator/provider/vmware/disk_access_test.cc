@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/vmware/export_lease.h"
 #include "tests/coordinator/provider/vmware/recorded.h"
 
 namespace vmferry::vmware {
@@ -176,8 +177,9 @@ TEST(DiskAccessTest, RefusesExtentsThatAreNotTheDisksOwnBytes) {
 
 TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   ClientOptions account;
-  account.origin = "https://vc:443";
+  account.origin = "https://vc:8443";
   account.host = "vc";
+  account.port = 8443;
   account.username = "user";
   account.password = SecretString("pw");
   account.trust.thumbprint = std::string(59, 'A');
@@ -198,6 +200,7 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   EXPECT_EQ(endpoint.max_connections, 2);
   EXPECT_EQ(endpoint.request_bytes, 16u << 20);
   EXPECT_EQ(endpoint.vddk.server, "vc");
+  EXPECT_EQ(endpoint.vddk.port, 8443) << "of the secret's apiUrl";
   EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'A'));
   EXPECT_EQ(endpoint.vddk.vm_moref, "vm-42");
   EXPECT_EQ(endpoint.vddk.file, "[ds] vm/vm.vmdk");
@@ -220,6 +223,46 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   session.thumbprint_sha1 = std::string(59, 'B');  // of the connection that was verified by it
   endpoint = make_endpoint(account, session, vm, flat_disk(), file);
   EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'B'));
+}
+
+TEST(DiskAccessTest, Vsrc35ALeasesUrlIsCompletedByHostAndPortOfTheServerThatWasAsked) {
+  struct Case {
+    const char* name;
+    const char* api_url;
+    const char* url;
+    const char* expected;
+    bool own_server;
+  };
+  const Case cases[] = {
+      {"any host", "https://esx:8443/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://esx:8443/nfc/1/disk-0.vmdk", true},
+      {"any host, usual port", "https://esx/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://esx/nfc/1/disk-0.vmdk", true},
+      {"any host with a port", "https://esx:8443/sdk", "https://*:9443/nfc/1/disk-0.vmdk",
+       "https://esx:9443/nfc/1/disk-0.vmdk", false},
+      {"any host, an address", "https://[fd00::1]:8443/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://[fd00::1]:8443/nfc/1/disk-0.vmdk", true},
+      {"its usual port, spelled out", "https://esx/sdk", "https://*:443/nfc/1/disk-0.vmdk",
+       "https://esx:443/nfc/1/disk-0.vmdk", true},
+      {"another host", "https://vc:8443/sdk", "https://esx/nfc/1/disk-0.vmdk",
+       "https://esx/nfc/1/disk-0.vmdk", false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    ProviderCredentials credentials;
+    credentials.api_url = c.api_url;
+    credentials.username = "root";
+    credentials.password = SecretString("pw");
+    const auto account = client_options(credentials);
+    ASSERT_TRUE(account.ok());
+    Session session;
+    session.cookie = SecretString("vmware_soap_session=1");
+    const LeaseUrl url{"", c.url, "", true};
+    const auto endpoint = lease_endpoint(*account, session, VmModel(), flat_disk(), url);
+    ASSERT_TRUE(endpoint.ok());
+    EXPECT_EQ(endpoint->url, c.expected);
+    EXPECT_EQ(!endpoint->cookie.empty(), c.own_server) << "the cookie is nobody else's business";
+  }
 }
 
 }  // namespace
