@@ -74,6 +74,22 @@ def test_a_disk_that_is_read_by_vddk_stays_with_it_while_agents_without_it_are_t
     assert "an agent has VDDK" in disk["sourcePath"] and disk["resumedBytes"] > 0, disk
 
 
+def test_an_nbdkit_that_hangs_is_killed_and_the_copy_goes_on_where_it_was(scene, vddk):
+    images = [scene.images["dense"]]
+    vcenter = scene.vcenter(vmware_vm("web", images))
+    options = vddk(vcenter, vm=vcenter.vm("web")["moref"], hang_after=20, hang_once=scene.directory / "hung")
+    scene.base(vcenter)
+    scene.ferry.up(1, None, *options, "--nbdkit-silence", 3)
+    with_vddk(scene)
+    scene.vmware_import("web")
+    scene.ferry.wait_succeeded("web", 90)
+    disk, = scene.ferry.check_disks("web", images)
+    assert disk["attempt"] == 1, disk
+    calls = (scene.directory / "vddk/calls").read_text()
+    assert "hang in read" in calls and calls.count("connect server=") == 2, calls
+    assert "nbdkit hung and is started again" in (scene.ferry.home / "log/agent-1.log").read_text()
+
+
 def test_an_encrypted_disk_waits_for_an_agent_with_vddk_before_it_is_begun(scene, vddk):
     """The import is planned and its VM is being stopped when the only agent with VDDK goes."""
     images = [scene.images["odd-size"]]

@@ -112,14 +112,27 @@ Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
   const std::lock_guard lock(mutex_);  // one lane dials at a time: nobody else waits here
   if (child_ && child_->running()) return {};
   if (starts_ > options_.max_restarts) {
-    return coded_error(ErrorKind::Internal, code::kSourceRead, "nbdkit died {} times: {}", starts_,
-                       explain_nbdkit_failure(tail_.lines()).message());
+    return coded_error(ErrorKind::Internal, code::kSourceRead, "nbdkit died or hung {} times: {}",
+                       starts_, explain_nbdkit_failure(tail_.lines()).message());
   }
   if (starts_ > 0) {
-    environment_.log.warn("nbdkit died and is started again", {{"attempt", starts_}});
+    environment_.log.warn(
+        hung_ ? "nbdkit hung and is started again" : "nbdkit died and is started again",
+        {{"attempt", starts_}});
   }
   ++starts_;
+  hung_ = false;
   return start(std::move(stop));
+}
+
+// VDDK waits inside for a host that is gone, or for its own lock: no signal but the last ends that,
+// and its sessions count against the host's limits until they time out (source-vmware.md 8.1, 8.4).
+void NbdkitServer::kill_hung() {
+  const std::lock_guard lock(mutex_);
+  if (!child_ || !child_->running()) return;
+  environment_.log.warn("nbdkit does not answer and is killed", {{"pid", child_->pid()}});
+  child_->terminate(options_.hung_grace);
+  hung_ = true;
 }
 
 Result<void> NbdkitServer::start(std::stop_token stop) {
@@ -177,6 +190,7 @@ Result<NbdHandle> NbdkitServer::dial(milliseconds deadline, std::stop_token stop
     ++dialed_;
   }
   if (handle || handle.error().kind() == ErrorKind::Canceled) return handle;
+  if (handle.error().kind() == ErrorKind::DeadlineExceeded) kill_hung();
   const Error why = explain_nbdkit_failure(tail_.lines());
   // What trying again does not mend.
   if (why.kind() == ErrorKind::PermissionDenied || why.kind() == ErrorKind::NotFound) return why;
@@ -192,6 +206,7 @@ Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpo
   SourceIdentity identity = endpoint.identity;
   if (identity.empty()) identity.emplace_back("file", endpoint.vddk.file);
   NbdOptions nbd = options.nbd;
+  nbd.on_silence = [server] { server->kill_hung(); };
   nbd.short_of_memory = [server] { return server->memory_was_exhausted(); };
   std::unique_ptr<NbdSource> disk = TRY(NbdSource::open(
       [server](milliseconds deadline, std::stop_token dial_stop) {

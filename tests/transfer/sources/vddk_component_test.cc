@@ -249,6 +249,46 @@ TEST_F(VddkComponentTest, ALostSessionIsHealed) {
   EXPECT_GE(count(calls(), "open "), 2u) << "the disk was opened anew";
 }
 
+TEST_F(VddkComponentTest, AChildThatHangsInAReadIsKilledAndTheDiskIsReadOn) {
+  configure("hang_after=10\nhang_once=" + workspace_.path("hung") + "\n");
+  options_.nbd.watchdog = 1500ms;
+  const auto source = open();
+  ASSERT_OK(source);
+  const auto bytes = read_all(**source, 4);
+  ASSERT_OK(bytes);
+  EXPECT_TRUE(*bytes == base_);
+  EXPECT_GE(count(calls(), "hang in read"), 1u) << calls();
+  EXPECT_EQ(count(calls(), "connect "), 2u) << "another child";
+}
+
+TEST_F(VddkComponentTest, AChildThatHangsInOpeningIsKilled) {
+  configure("hang_open=1\nhang_once=" + workspace_.path("hung") + "\n");
+  options_.nbd.connect_deadline = 1500ms;
+  const auto hung = open();
+  ASSERT_FALSE(hung.ok());
+  EXPECT_TRUE(is_retryable(hung.error().kind())) << to_string(hung.error());
+  const auto source = open();  // the next attempt
+  ASSERT_OK(source);
+}
+
+TEST_F(VddkComponentTest, AChildThatHangsAgainAndAgainIsGivenUp) {
+  configure("hang_after=1\n");
+  options_.nbd.watchdog = 300ms;
+  options_.max_restarts = 2;
+  const auto source = open();
+  ASSERT_OK(source);
+  Bytes into(1 << 20);
+  std::optional<Error> failed;
+  for (std::uint64_t at = 0; at < base_.size() - into.size() && !failed; at += into.size()) {
+    const auto read = (*source)->read(at, into, {});
+    if (!read) failed = read.error();
+  }
+  ASSERT_TRUE(failed);
+  EXPECT_THAT(failed->message(), HasSubstr("died or hung 3 times"));
+  EXPECT_EQ(count(calls(), "connect "), 3u);
+  EXPECT_EQ(child(), -1) << "and none is left";
+}
+
 TEST_F(VddkComponentTest, Vsrc46ReadsTooLargeForTheHostAreMadeSmaller) {
   configure("largest_read=524288\n");
   const auto source = open();
