@@ -122,6 +122,8 @@ class Provider {
   virtual void close() = 0;
 };
 
+  // Ends the session alone. What it opened is in ledgers, and may be another provider's by now.
+  virtual void log_out() { close(); }
 // The one place that knows which class serves which kind.
 Result<std::unique_ptr<Provider>> make_provider(const ProviderCredentials& credentials,
                                                 const Logger& log);

@@ -127,6 +127,8 @@ class VmwareProvider final : public Provider {
     client_.logout();
   }
 
+  void log_out() override { client_.logout(); }
+
  private:
   // The disks that are to be read as flat files and no otherwise, and by their backing are some:
   // the descriptor knows better.
