@@ -87,6 +87,16 @@ void forget_mended(Pass& pass) {
   pass.set_condition("Valid", "True", "ValidationCompleted", "What was wrong has been mended");
 }
 
+// Blocks what an agent with VDDK could read; one may be about to say hello.
+bool an_agent_may_mend(const std::vector<Finding>& findings) {
+  constexpr std::string_view kRules[] = {"vmware.vm.encryption", "vmware.disk.backing",
+                                         "vmware.disk.snapshot"};
+  return std::ranges::any_of(findings, [&](const Finding& finding) {
+    return finding.level == FindingLevel::Block &&
+           std::ranges::find(kRules, finding.rule) != std::end(kRules);
+  });
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
@@ -135,8 +145,8 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .mapping_findings = std::move(mappings.findings),
                                                .more_findings = std::move(early.findings),
                                                .rights = pass.rights}));
-  if (decision.blocked() && vm.provider == ProviderKind::Vmware && !pass.parts.fleet.settled()) {
-    return StepResult::again(kAgentsPoll);  // that an agent has VDDK may be about to be told
+  if (an_agent_may_mend(decision.findings) && !pass.parts.fleet.settled()) {
+    return StepResult::again(kAgentsPoll);
   }
   pass.report_findings(decision.findings);
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
