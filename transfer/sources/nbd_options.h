@@ -31,9 +31,11 @@ struct NbdOptions {
                                                       std::chrono::milliseconds(8'000)};
   // Allocation queries slower than this are not worth asking (VDDK, source-vmware.md 8.3).
   std::chrono::milliseconds slow_extents{60'000};
-  // Whether the peer has said, beside the protocol, that it has no memory for reads of this size.
-  // Asked when a read fails; thread-safe. Empty: no peer says so.
-  std::function<bool()> short_of_memory;
+  // How often the peer has said, beside the protocol, that it has no memory for a read. Asked when
+  // one fails; thread-safe. Empty: no peer says so.
+  std::function<std::uint64_t()> memory_complaints;
+  // Nothing is asked of a peer for that long after it has complained (source-vmware.md 8.4).
+  std::chrono::milliseconds memory_pause{5'000};
 };
 
 }  // namespace vmferry

@@ -69,7 +69,7 @@ NbdkitServer::NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment,
       options_(std::move(options)),
       tail_({endpoint_.vddk.password}) {
   tail_.on_line([this](const std::string& line) {
-    if (tells_nfc_memory_exhausted(line)) memory_exhausted_.store(true);
+    if (tells_nfc_memory_exhausted(line)) memory_complaints_.fetch_add(1);
     const std::lock_guard lock(sessions_mutex_);
     sessions_.add(line);
     sessions_changed_.notify_all();
@@ -207,7 +207,7 @@ Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpo
   if (identity.empty()) identity.emplace_back("file", endpoint.vddk.file);
   NbdOptions nbd = options.nbd;
   nbd.on_silence = [server] { server->kill_hung(); };
-  nbd.short_of_memory = [server] { return server->memory_was_exhausted(); };
+  nbd.memory_complaints = [server] { return server->memory_complaints(); };
   std::unique_ptr<NbdSource> disk = TRY(NbdSource::open(
       [server](milliseconds deadline, std::stop_token dial_stop) {
         return server->dial(deadline, std::move(dial_stop));

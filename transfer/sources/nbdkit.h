@@ -49,7 +49,7 @@ class NbdkitServer {
 
   pid_t pid() const;
   std::vector<std::string> stderr_lines() const { return tail_.lines(); }
-  bool memory_was_exhausted() const { return memory_exhausted_.load(); }
+  std::uint64_t memory_complaints() const { return memory_complaints_.load(); }
 
  private:
   Result<void> start(std::stop_token stop);
@@ -59,7 +59,7 @@ class NbdkitServer {
   const SourceEnvironment environment_;
   const NbdkitOptions options_;
   StderrTail tail_;
-  std::atomic<bool> memory_exhausted_{false};
+  std::atomic<std::uint64_t> memory_complaints_{0};
   std::mutex sessions_mutex_;  // the innermost: taken while a line of stderr is added
   std::condition_variable sessions_changed_;
   VddkSessions sessions_;
