@@ -90,7 +90,7 @@ std::vector<PlacementRunning> JobTable::placement_running() const {
     for (const JobId& job : agent.jobs) {
       const JobRecord& record = jobs_.at(job).record;
       running.push_back({id, record.import_key, record.ns, record.datastore, record.provider,
-                         record.source_host});
+                         record.source_host, record.budget});
     }
   }
   return running;

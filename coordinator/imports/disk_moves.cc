@@ -45,6 +45,7 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   request.datastore = disk.storage_name.empty() ? disk.storage_id : disk.storage_name;
   request.provider = pass.credentials ? pass.credentials->api_url : "";
   request.source_host = opening.source_host;
+  request.budget = opening.budget;
   request.source = endpoint;
   request.target = volume.target;
   request.nodes = volume.nodes;
@@ -53,7 +54,6 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   return request;
 }
 
-// Opens both ends and queues the transfer. Done: queued; Again: an end is not ready; nobody tells
 // The source does not let the disk be opened, or chosen a way for: tried again for a while, if that
 // may help.
 Result<StepResult> not_opened(Pass& pass, const PlannedDisk& planned, const Error& error,
@@ -90,6 +90,7 @@ Result<std::optional<ReachableVolume>> reached(Pass& pass, const PlannedDisk& pl
   return std::optional<ReachableVolume>();
 }
 
+// Opens both ends and queues the transfer. Done: queued; Again: an end is not ready; nobody tells
 // when it is unless `announced`.
 Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
                          api::DiskStatus& status, std::string& waiting_for, bool& announced) {
@@ -110,9 +111,9 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     if (!chosen) return not_opened(pass, planned, chosen.error(), status, waiting_for);
     if (!*chosen) return StepResult::again(kPoll);
   }
-  pass.memory.locked.erase(disk.id);
   const auto opening = opened(pass, disk);
   if (!opening) return not_opened(pass, planned, opening.error(), status, waiting_for);
+  pass.memory.locked.erase(disk.id);
   if (!*opening) {
     status.phase = "Opening";
     waiting_for = "the source to open the disk";
@@ -162,7 +163,6 @@ void show(const TransferView& view, api::DiskStatus& status) {
   status.attempt = view.attempt;
 }
 
-// The transfer succeeded: lets go of source and target, then records the result for good.
 // A disk that is done is not opened again.
 Result<void> forget_opening(Pass& pass, const std::string& disk) {
   const Ledger before = pass.ledger;
@@ -172,6 +172,7 @@ Result<void> forget_opening(Pass& pass, const std::string& disk) {
   return pass.save_ledger();
 }
 
+// The transfer succeeded: lets go of source and target, then records the result for good.
 Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const TransferView& view,
                           api::DiskStatus& status) {
   if (!view.verified || view.digest.empty()) {

@@ -154,6 +154,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   made.endpoint = *std::move(opening.endpoint);
   made.description = describe(made.endpoint);
   made.source_host = std::move(opening.source_host);
+  made.budget = opening.budget;
   if (why.empty()) why = std::move(opening.why);
   if (!why.empty()) made.description += "; " + why;
   made.disk = std::move(wanted);

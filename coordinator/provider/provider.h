@@ -8,6 +8,7 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "coordinator/fleet/source_budget.h"
 #include "coordinator/provider/listing.h"
 #include "coordinator/provider/source_vm.h"
 
@@ -44,6 +45,7 @@ struct DiskOpening {
   std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
   std::string why{};                     // why the disk is read in this way; for people
   std::string source_host{};             // that serves its bytes, where known: has a budget
+  SourceBudget budget{};                 // what reading it takes of host and server
 };
 
 // How a disk is read, and why; for people.
@@ -118,12 +120,12 @@ class Provider {
   virtual Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
                                     const std::string& owner, bool success,
                                     std::stop_token stop) = 0;
-  // Keeps the session alive; logs out and forgets it.
+  // Ends what this process has opened and the session.
   virtual void close() = 0;
-};
-
   // Ends the session alone. What it opened is in ledgers, and may be another provider's by now.
   virtual void log_out() { close(); }
+};
+
 // The one place that knows which class serves which kind.
 Result<std::unique_ptr<Provider>> make_provider(const ProviderCredentials& credentials,
                                                 const Logger& log);

@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kRequestBytes = 16 * kMiB;
 constexpr int kHostConnections = 4;
 constexpr int kVcenterConnections = 2;  // it relays every byte over its own link to the host
+constexpr std::uint64_t kVddkBytes = 8 * kMiB;  // eight requests of 1 MiB (8.3)
 constexpr std::size_t kSha1Characters = 59;
 constexpr std::size_t kMostFiles = 64;  // each is asked for by itself
 
@@ -246,3 +247,17 @@ DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session,
 }
 
 }  // namespace vmferry::vmware
+SourceBudget budget_of(const DiskEndpoint& endpoint, bool through_vcenter) {
+  switch (endpoint.kind) {
+    case SourceKind::NbdkitVddk:
+      return {.host_bytes = kVddkBytes};
+    case SourceKind::HttpRange:
+      if (through_vcenter) return {.provider_connections = endpoint.max_connections};
+      return {.host_connections = endpoint.max_connections};
+    case SourceKind::VmdkStream:
+      return {.host_connections = 1};
+    default:
+      return {};
+  }
+}
+

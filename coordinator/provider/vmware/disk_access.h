@@ -80,6 +80,10 @@ DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session,
 // A disk that VDDK reads, or with its kind and URL changed an export lease: no file of it is looked
 // at over HTTPS.
 DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& session,
-                                 const VmModel& vm, const Device& disk);
+                                 const VmModel& vm, const Device& disk,
+                                 const std::string& current_file = "");
+
+// What the reading of an endpoint made here takes of its host and server.
+SourceBudget budget_of(const DiskEndpoint& endpoint, bool through_vcenter);
 
 }  // namespace vmferry::vmware

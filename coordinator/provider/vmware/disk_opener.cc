@@ -232,10 +232,20 @@ Result<WayChoice> DiskOpener::choose(const SourceVm& vm, const SourceDisk& disk,
   });
 }
 
+namespace {
+
+Result<DiskOpening> with_budget(Exchange& exchange, Result<DiskOpening> opening) {
+  if (!opening || !opening->endpoint) return opening;
+  opening->budget = budget_of(*opening->endpoint, exchange.content().is_vcenter());
+  return opening;
+}
+
+}  // namespace
+
 Result<DiskOpening> DiskOpener::open(const SourceVm& vm, const SourceDisk& disk,
                                      const std::string& owner, std::stop_token stop) {
   return client_.in_session(std::move(stop), [&](Exchange& exchange) {
-    return opened(exchange, vm, disk, owner);
+    return with_budget(exchange, opened(exchange, vm, disk, owner));
   });
 }
 
@@ -243,9 +253,9 @@ Result<DiskOpening> DiskOpener::poll(const SourceVm& vm, const SourceDisk& disk,
                                      const std::string& handle, std::stop_token stop) {
   const std::optional<LeaseHandle> known = lease_of(handle);
   return client_.in_session(std::move(stop), [&](Exchange& exchange) -> Result<DiskOpening> {
-    if (!known) return opened(exchange, vm, disk, "");
+    if (!known) return with_budget(exchange, opened(exchange, vm, disk, ""));
     const Found found = TRY(find(exchange, vm, disk));
-    return leased(exchange, found, disk, known->lease, known->owner);
+    return with_budget(exchange, leased(exchange, found, disk, known->lease, known->owner));
   });
 }
 
