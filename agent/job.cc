@@ -70,16 +70,13 @@ Result<std::optional<ResumeState>> Job::resume_state() const {
   // A chunk may have come twice; the later report is the one that stands.
   std::stable_sort(state.chunks.begin(), state.chunks.end(),
                    [](const auto& a, const auto& b) { return a.index < b.index; });
-  std::vector<DurableChunk> unique;
-  unique.reserve(state.chunks.size());
+  std::size_t kept = 0;
   for (DurableChunk& chunk : state.chunks) {
-    if (!unique.empty() && unique.back().index == chunk.index) {
-      unique.back() = std::move(chunk);
-    } else {
-      unique.push_back(std::move(chunk));
-    }
+    if (kept > 0 && state.chunks[kept - 1].index == chunk.index) --kept;
+    if (&state.chunks[kept] != &chunk) state.chunks[kept] = std::move(chunk);
+    ++kept;
   }
-  state.chunks = std::move(unique);
+  state.chunks.resize(kept);
   return std::optional<ResumeState>(std::move(state));
 }
 

@@ -55,7 +55,8 @@ enum class ChangedSource { StartOver, Refuse };
 //
 // `on_durable` (may be empty) gets every chunk that the coordinator does not have yet, from the
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
-// the first call also carries those that only the local journal knew. `tell_all` (may be null) set
+// beginning with those that only the local journal knew. Each call is of at most 16384 chunks or
+// those of one record(). `tell_all` (may be null) set
 // to true by anybody: all that are durable are told again, within the second also while nothing new
 // becomes durable (catch_up()), and it is reset. One call of on_durable at a time.
 //
@@ -63,7 +64,7 @@ enum class ChangedSource { StartOver, Refuse };
 // with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
-                               const std::optional<ResumeState>& from_coordinator,
+                               std::optional<ResumeState> from_coordinator,
                                std::function<void(const std::vector<DurableChunk>&)> on_durable,
                                ChangedSource changed = ChangedSource::StartOver,
                                std::atomic<bool>* tell_all = nullptr);

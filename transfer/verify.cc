@@ -221,11 +221,34 @@ Result<std::vector<std::uint64_t>> Verification::finish(std::stop_token stop) {
   Result<void> queued = queue_rest();
   queue_.close();
   for (std::jthread& reader : readers_) reader.join();
-  if (std::optional<Error> failed = state_.failure.get()) return *std::move(failed);
+  if (std::optional<Error> failed = state_.failure.get()) {
+    forget_differing();
+    return *std::move(failed);
+  }
   TRY(std::move(queued));
   if (differing_.empty()) return std::vector<std::uint64_t>();
   std::ranges::sort(differing_);
+  // Before anything else: when it stays so, no later attempt may take them for copied.
+  TRY(forget_chunks(state_, differing_));
   return repair(differing_, std::move(stop));
+}
+
+void Verification::abandon() {
+  ending_.request_stop();
+  if (follower_.joinable()) {
+    follower_.request_stop();
+    follower_.join();
+  }
+  for (std::jthread& reader : readers_) reader.join();
+  readers_.clear();
+  forget_differing();
+}
+
+void Verification::forget_differing() {
+  if (differing_.empty()) return;
+  if (const Result<void> forgotten = forget_chunks(state_, differing_); !forgotten) {
+    state_.log.warn("cannot take chunks that differ out of the journal", forgotten.error());
+  }
 }
 
 Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::uint64_t>& chunks,

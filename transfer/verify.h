@@ -37,6 +37,10 @@ class Verification {
   // those of the sink and of the source; Canceled.
   Result<std::vector<std::uint64_t>> finish(std::stop_token stop);
 
+  // Instead of finish(), when the copy has failed: ends the reading. What was found to differ is
+  // taken out of the journal.
+  void abandon();
+
  private:
   explicit Verification(CopyState& state);
   Result<void> start_threads();
@@ -49,6 +53,7 @@ class Verification {
   Result<void> queue_rest();
   Result<void> compare_queued(const AlignedBuffer& buffer);
   Result<void> report(std::uint64_t index);
+  void forget_differing();
   Result<std::vector<std::uint64_t>> repair(const std::vector<std::uint64_t>& chunks,
                                             std::stop_token stop);
 

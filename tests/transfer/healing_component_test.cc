@@ -11,7 +11,7 @@
 
 #include "common/catalogue.h"
 #include "tests/transfer/support/fault_fixture.h"
-#include "transfer/sources/fingerprint.h"
+#include "transfer/open_source.h"
 
 namespace vmferry {
 namespace {
@@ -103,16 +103,26 @@ TEST_F(HealingComponentTest, AServerThatIsSlowForAWhileIsWaitedFor) {
 
 // Of the same size, but with another disk: what it says must not be written.
 TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
-  for (const bool other : {false, true}) {
-    SCOPED_TRACE(other);
+  struct Case {
+    const char* name;
+    bool other;
+    bool fingerprint;
+  };
+  for (const auto& [name, other, fingerprint] :
+       {Case{"the same, known by samples", false, true},
+        Case{"another, known by samples", true, true},
+        Case{"the same, known by what was read", false, false},
+        Case{"another, known by what was read", true, false}}) {
+    SCOPED_TRACE(name);
     workspace_.write("served.img", disk_);
     auto server = start();
     DiskEndpoint endpoint;
     endpoint.kind = SourceKind::Nbd;
     endpoint.url = "nbd+unix:///?socket=" + socket_;
-    auto opened = open_nbd(endpoint.url);
-    ASSERT_TRUE(opened.ok()) << to_string(opened.error());
-    const auto source = with_fingerprint(*std::move(opened), {});
+    SourceEnvironment environment;
+    environment.scratch_directory = std::filesystem::path(socket_).parent_path();
+    environment.fingerprint = fingerprint;
+    const auto source = open_source(endpoint, environment, {});
     ASSERT_TRUE(source.ok()) << to_string(source.error());
     std::uint64_t next = 0;
     Bytes chunk(kChunkBytes);

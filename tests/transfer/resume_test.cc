@@ -10,11 +10,13 @@
 #include <tuple>
 
 #include "common/fd.h"
+#include "tests/transfer/support/copy_run.h"
 #include "tests/transfer/support/disks.h"
 
 namespace vmferry {
 namespace {
 
+using testing::durable_of;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kSize = 8 * kChunkBytes;
@@ -101,7 +103,7 @@ TEST_F(ResumeTest, TheLocalJournalAloneIsEnough) {
   EXPECT_EQ(target->identity, first.identity);
   EXPECT_TRUE(target->journal->resumed());
   EXPECT_FALSE(target->sink->initially_zero());
-  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2)}));
+  EXPECT_EQ(durable_of(*target->journal), (std::vector{chunk(1), chunk(2)}));
   ASSERT_TRUE(target->journal->record({chunk(3)}).ok());
   EXPECT_EQ(reported, (std::vector{chunk(1), chunk(2), chunk(3)}));  // the coordinator knew nothing
 }
@@ -112,10 +114,11 @@ TEST_F(ResumeTest, TheCoordinatorAloneIsEnoughOnAnotherNode) {
   ASSERT_TRUE(target.ok());
   EXPECT_FALSE(target->started_over) << target->reason;
   EXPECT_EQ(target->epoch, first.epoch);
-  EXPECT_EQ(target->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*target->journal), first.chunks);
   target = Error(ErrorKind::Canceled, "close");
   // The new node's journal knows them now as well.
-  EXPECT_EQ(open(std::nullopt, identity(), "journal-of-node-2")->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*open(std::nullopt, identity(), "journal-of-node-2")->journal),
+            first.chunks);
 }
 
 TEST_F(ResumeTest, DurableIsTheUnionOfBoth) {
@@ -123,7 +126,7 @@ TEST_F(ResumeTest, DurableIsTheUnionOfBoth) {
   first.chunks = {chunk(2), chunk(5)};  // 5 was made on another node, 1 was never reported
   const Result<TargetOpen> target = open(first);
   ASSERT_TRUE(target.ok());
-  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2), chunk(5)}));
+  EXPECT_EQ(durable_of(*target->journal), (std::vector{chunk(1), chunk(2), chunk(5)}));
   ASSERT_TRUE(target->journal->record({}).ok());
   EXPECT_EQ(reported, std::vector{chunk(1)});
 }
@@ -132,7 +135,7 @@ TEST_F(ResumeTest, WorksWithoutALocalJournal) {
   const ResumeState first = first_attempt();
   const Result<TargetOpen> target = open(first, identity(), "");
   ASSERT_TRUE(target.ok());
-  EXPECT_EQ(target->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*target->journal), first.chunks);
   EXPECT_TRUE(target->journal->mark_complete().ok());
 }
 
@@ -187,7 +190,7 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
     EXPECT_THAT(target->reason, HasSubstr(c.reason));
     EXPECT_NE(target->epoch, state.epoch);
     EXPECT_FALSE(target->journal->resumed());
-    EXPECT_TRUE(target->journal->durable().empty());
+    EXPECT_TRUE(durable_of(*target->journal).empty());
     EXPECT_TRUE(target->sink->initially_zero());
   }
 }
@@ -219,7 +222,7 @@ TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) 
     EXPECT_THAT(refused.error().message(), HasSubstr(text));
   }
   EXPECT_TRUE(testing::read_whole(directory.path("disk.img"), kSize) == before);
-  EXPECT_EQ(reopen(identity("B"))->journal->durable(), std::vector{chunk(0)});
+  EXPECT_EQ(durable_of(*reopen(identity("B"))->journal), std::vector{chunk(0)});
   // What is gone cannot be lost, and another target is what --start-over is not about.
   ::unlink(directory.path("disk.img").c_str());
   EXPECT_TRUE(reopen(identity("C")).ok());
