@@ -145,6 +145,11 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
   sink_options.fence = &fence_;
+  struct Holding {  // ends after the target and before the source
+    std::atomic<bool>& flag;
+    explicit Holding(std::atomic<bool>& holds) : flag(holds) { flag = true; }
+    ~Holding() { flag = false; }
+  } const holding(holds_target_);
   const TargetOpen target = TRY(open_target(
       sink_options, std::move(identity), environment_.journal_path, *std::move(resume),
       [&events, job, attempt](const std::vector<DurableChunk>& chunks) {

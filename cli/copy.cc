@@ -121,8 +121,9 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
 
 Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
   // All that was typed is looked at before the target is opened, which drops what it held.
-  const std::uint64_t limit = flags.limit_file.empty() ? TRY(parse_size(flags.limit))
-                                                       : TRY(LimitFile::read(flags.limit_file));
+  const std::uint64_t limit = flags.limit_file.empty()
+                                  ? TRY(parse_size(flags.limit))
+                                  : TRY(LimitFile::first(context, flags.limit_file));
   const auto scratch = TRY(PrivateDirectory::make(""));
   DiskEndpoint endpoint = ends.source;
   endpoint.trust = TRY(trust_of(flags));
@@ -139,7 +140,8 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   environment.scratch_directory = scratch->path();
   environment.log = context.log;
   environment.fingerprint = !flags.journal.empty();
-  const auto source = TRY(open_source(endpoint, environment, context.stop));
+  const std::stop_token stop = server ? server->stop_when_gone(context.stop) : context.stop;
+  const auto source = TRY(open_source(endpoint, environment, stop));
   TRY(note_container(context, *source));
   TargetOpen target = TRY(open_end(context, ends, flags, *source));
 
@@ -159,8 +161,12 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
     reporter =
         std::jthread([&](std::stop_token ending) { report_progress(context, monitor, ending); });
   }
-  return copy_disk(*source, *target.sink, target.journal.get(), &throttle, options, monitor,
-                   context.clock, context.log, context.stop);
+  Result<CopyResult> result = copy_disk(*source, *target.sink, target.journal.get(), &throttle,
+                                        options, monitor, context.clock, context.log, stop);
+  if (!result && server && !context.stop.stop_requested()) {
+    if (std::optional<Error> gone = server->gone()) return *std::move(gone);
+  }
+  return result;
 }
 
 Result<int> run_copy(Context& context, CopyFlags flags) {
@@ -174,6 +180,7 @@ Result<int> run_copy(Context& context, CopyFlags flags) {
     flags.hash = "sha256";  // the one that it computes
   }
   auto result = copy(context, ends, flags);  // the child has ended: its CPU time is known
+  if (!result && flags.json) context.out << copy_error_json(result.error());
   if (!result && result.error().kind() == ErrorKind::Canceled) {
     context.err << (flags.journal.empty()
                         ? "stopped; without --journal the next run starts from nothing\n"
@@ -187,6 +194,11 @@ Result<int> run_copy(Context& context, CopyFlags flags) {
   if (!result) return std::move(result).error();
   context.out << (flags.json ? copy_json(*result, cpu_seconds())
                              : copy_text(*result, cpu_seconds()));
+  if (flags.compare_source && !result->source_digest_matched) {
+    return Error(ErrorKind::Unavailable, code::kSourceRead,
+                 "the copy is complete, but the server gave no digest to compare it with: leave "
+                 "out --compare-source if the comparison with what was received is enough");
+  }
   return kOk;
 }
 

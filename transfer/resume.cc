@@ -224,16 +224,14 @@ class TeeJournal final : public Journal {
   std::mutex mutex_;  // catch_up() comes from another thread than the rest
 };
 
-JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
-  for (auto& pair : sink.identity()) identity.target.push_back(std::move(pair));
-  return identity;
+// As a journal gives it back: what is no UTF-8 is written with other characters.
+Result<JournalIdentity> as_written(const JournalIdentity& identity) {
+  return identity_from_text(identity_text(identity));
 }
 
-// Files carry a mark. Of a block device it is often known only how large it is.
-bool is_block_device(const DiskSink& sink) {
-  return std::ranges::any_of(sink.identity(), [](const auto& pair) {
-    return pair.first == "kind" && pair.second == "block";
-  });
+Result<JournalIdentity> completed(JournalIdentity identity, const DiskSink& sink) {
+  for (auto& pair : sink.identity()) identity.target.push_back(std::move(pair));
+  return as_written(identity);
 }
 
 Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
@@ -255,6 +253,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
                                std::optional<ResumeState> from_coordinator, OnDurable on_durable,
                                ChangedSource changed, std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
+  identity = TRY(as_written(identity));
   ResumeState remote = std::move(from_coordinator).value_or(ResumeState{});
   std::unique_ptr<JournalFile> file;
   std::optional<LocalState> local;
@@ -275,12 +274,13 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     how.resume = true;
     Result<std::unique_ptr<DiskSink>> sink = open_sink(how);
     if (sink) {
-      trust = TRY(decide(completed(identity, **sink), local, std::move(remote)));
+      const JournalIdentity now = TRY(completed(identity, **sink));
+      trust = TRY(decide(now, local, std::move(remote)));
       open.sink = *std::move(sink);
-      if (trust.resume && is_block_device(*open.sink)) {
+      if (trust.resume) {
         const HashAlgorithm hash = TRY(hash_algorithm_from_string(identity.hash));
         if (!TRY(holds_what_is_recorded(*open.sink, trust.samples, hash, identity.size_bytes))) {
-          trust = distrust("the device does not hold what the journal says it holds");
+          trust = distrust("the target does not hold what the journal says it holds");
         }
       }
     } else if (sink.error().kind() == ErrorKind::NotFound ||
@@ -306,7 +306,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     trust = Trust{};
     trust.epoch = random_hex_id();
   }
-  const JournalIdentity now = completed(std::move(identity), *open.sink);
+  const JournalIdentity now = TRY(completed(std::move(identity), *open.sink));
   open.epoch = trust.epoch;
   open.identity = identity_text(now);
   if (file != nullptr && !trust.local_continues) {

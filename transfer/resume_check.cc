@@ -21,14 +21,22 @@ Result<ChunkSamples> ChunkSamples::make(HashAlgorithm hash) {
 }
 
 void ChunkSamples::add(std::uint64_t index, std::span<const std::byte> digest) {
-  if (std::ranges::equal(digest, zero_) || seen_++ % step_ != 0) return;
-  if (chunks_.size() == kMostSamples) {  // every second one leaves
-    for (std::size_t i = 1; 2 * i < chunks_.size(); ++i) chunks_[i] = std::move(chunks_[2 * i]);
-    chunks_.resize(kMostSamples / 2);
-    step_ *= 2;
-    if ((seen_ - 1) % step_ != 0) return;
+  Spread& spread = std::ranges::equal(digest, zero_) ? zeros_ : data_;
+  if (spread.seen++ % spread.step != 0) return;
+  std::vector<DurableChunk>& kept = spread.kept;
+  if (kept.size() == kMostSamples) {  // every second one leaves
+    for (std::size_t i = 1; 2 * i < kept.size(); ++i) kept[i] = std::move(kept[2 * i]);
+    kept.resize(kMostSamples / 2);
+    spread.step *= 2;
+    if ((spread.seen - 1) % spread.step != 0) return;
   }
-  chunks_.push_back({index, {digest.begin(), digest.end()}});
+  kept.push_back({index, {digest.begin(), digest.end()}});
+}
+
+std::vector<DurableChunk> ChunkSamples::chunks() const {
+  std::vector<DurableChunk> all = data_.kept;
+  all.insert(all.end(), zeros_.kept.begin(), zeros_.kept.end());
+  return all;
 }
 
 Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& samples,
@@ -37,15 +45,14 @@ Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChu
   if (!buffer) return Error(ErrorKind::ResourceExhausted, "no memory for reading the target back");
   LeafHasher hasher = TRY(LeafHasher::make(hash));
   LeafDigest leaf(leaf_bytes(hash));
-  std::size_t different = 0;
   for (const DurableChunk& chunk : samples) {
     const ByteRange range = chunk_range(chunk.index, size_bytes);
     const std::span<std::byte> bytes = buffer.span().first(range.length);
-    const bool read = sink.read_back(range.offset, bytes).ok();
-    if (read) TRY(hasher.hash(bytes, leaf));
-    if (!read || leaf != chunk.digest) ++different;
+    if (!sink.read_back(range.offset, bytes)) return false;
+    TRY(hasher.hash(bytes, leaf));
+    if (leaf != chunk.digest) return false;
   }
-  return 2 * different <= samples.size();
+  return true;
 }
 
 }  // namespace vmferry

@@ -230,7 +230,12 @@ Result<std::vector<std::uint64_t>> Verification::finish(std::stop_token stop) {
   std::ranges::sort(differing_);
   // Before anything else: when it stays so, no later attempt may take them for copied.
   TRY(forget_chunks(state_, differing_));
-  return repair(differing_, std::move(stop));
+  auto repaired = repair(differing_, std::move(stop));
+  if (!repaired && repaired.error().code() == code::kSourceChanged) {
+    // Nobody knows which of the others are of which state either.
+    forget_everything();
+  }
+  return repaired;
 }
 
 void Verification::abandon() {
@@ -251,6 +256,15 @@ void Verification::forget_differing() {
   }
 }
 
+void Verification::forget_everything() {
+  differing_.clear();
+  const std::uint64_t count = state_.durable.count();
+  for (std::uint64_t at = 0; (at = state_.durable.find(true, at, count)) < count; ++at) {
+    differing_.push_back(at);
+  }
+  forget_differing();
+}
+
 Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::uint64_t>& chunks,
                                                         std::stop_token stop) {
   if (state_.hints.sequential) return chunks_differ(chunks, "its source cannot go back");
@@ -265,7 +279,7 @@ Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::u
     TRY(state_.sink.read_back(range.offset, wrong));
     TRY(copy_chunk_again(state_, index, hasher, buffer, stop));
     const auto first = std::ranges::mismatch(right, wrong).in1 - right.begin();
-    // Equal by now: it was the reading that went wrong, or the source's first answer.
+    // Equal by now: it was the reading that went wrong.
     const std::uint64_t within = static_cast<std::uint64_t>(first) % range.length;
     offsets.push_back(range.offset + within);
     state_.log.warn("target differs, copying the chunk again", {{"offset", offsets.back()}});

@@ -12,6 +12,8 @@
 #include "common/fd.h"
 #include "tests/transfer/support/copy_run.h"
 #include "tests/transfer/support/disks.h"
+#include "transfer/digest.h"
+#include "transfer/resume_check.h"
 
 namespace vmferry {
 namespace {
@@ -21,8 +23,24 @@ using ::testing::HasSubstr;
 
 constexpr std::uint64_t kSize = 8 * kChunkBytes;
 
+testing::Bytes content_of(std::uint64_t index, int value = 1) {
+  return testing::Bytes(kChunkBytes, static_cast<std::byte>(16 * value + static_cast<int>(index)));
+}
+
+// With the digest of that content.
 DurableChunk chunk(std::uint64_t index, int value = 1) {
-  return {index, LeafDigest(16, static_cast<std::byte>(value))};
+  DurableChunk chunk{index, LeafDigest(16)};
+  Result<LeafHasher> hasher = LeafHasher::make(HashAlgorithm::Xxh3_128);
+  EXPECT_TRUE(hasher->hash(content_of(index, value), chunk.digest).ok());
+  return chunk;
+}
+
+// As if all of the disk had been copied, whatever of it is recorded.
+void fill(DiskSink& sink) {
+  for (std::uint64_t index = 0; index < kSize / kChunkBytes; ++index) {
+    EXPECT_TRUE(sink.write(index * kChunkBytes, content_of(index)).ok());
+  }
+  EXPECT_TRUE(sink.flush().ok());
 }
 
 JournalIdentity identity(const std::string& uuid = "A") {
@@ -51,6 +69,7 @@ class ResumeTest : public ::testing::Test {
     EXPECT_TRUE(target.ok());
     EXPECT_FALSE(target->started_over);
     EXPECT_TRUE(target->sink->initially_zero());
+    fill(*target->sink);
     EXPECT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
     ResumeState state{target->epoch, target->identity, reported};
     reported.clear();
@@ -163,6 +182,12 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
          ASSERT_EQ(::ftruncate(fd.get(), kSize), 0);
        },
        "target"},
+      {"the file was written over in place",
+       [&](auto& test, auto&, auto&) {
+         const UniqueFd fd(::open(path(test).c_str(), O_WRONLY | O_CLOEXEC));
+         ASSERT_TRUE(write_fully(fd.get(), 2 * kChunkBytes + 7, content_of(3)).ok());
+       },
+       "does not hold what the journal says"},
       {"contradicting digests", [](auto&, auto& state, auto&) { state.chunks = {chunk(1, 9)}; },
        "different digests"},
       {"two epochs of one target", [](auto&, auto& state, auto&) { state.epoch = "other"; },
@@ -208,8 +233,7 @@ TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) 
   {
     const auto target = reopen(identity("B"));
     ASSERT_TRUE(target.ok()) << to_string(target.error());
-    ASSERT_TRUE(target->sink->write(0, testing::random_bytes(kChunkBytes, 3)).ok());
-    ASSERT_TRUE(target->sink->flush().ok());
+    fill(*target->sink);
     ASSERT_TRUE(target->journal->record({chunk(0)}).ok());
   }
   const auto before = testing::read_whole(directory.path("disk.img"), kSize);
@@ -253,6 +277,38 @@ TEST_F(ResumeTest, ACorruptJournalStartsOverUnlessTheCoordinatorKnows) {
   ASSERT_TRUE(target.ok());
   EXPECT_TRUE(target->started_over);
   EXPECT_THAT(target->reason, HasSubstr("corrupt"));
+}
+
+// Such as the path of an image, which may be any bytes.
+TEST_F(ResumeTest, AnIdentityThatIsNoUtf8IsTheSameTheNextTime) {
+  const JournalIdentity who = identity("\xff\xfe");
+  const auto open_again = [&] {
+    return open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, who,
+                       directory.path("journal"), std::nullopt, {}, ChangedSource::Refuse);
+  };
+  {
+    const Result<TargetOpen> target = open_again();
+    ASSERT_TRUE(target.ok()) << to_string(target.error());
+    fill(*target->sink);
+    ASSERT_TRUE(target->journal->record({chunk(4)}).ok());
+  }
+  const Result<TargetOpen> target = open_again();
+  ASSERT_TRUE(target.ok()) << to_string(target.error());
+  EXPECT_TRUE(target->journal->resumed());
+}
+
+TEST(ChunkSamplesTest, AreSpreadEvenlyAndPreferNeitherEnd) {
+  Result<ChunkSamples> samples = ChunkSamples::make(HashAlgorithm::Xxh3_128);
+  ASSERT_TRUE(samples.ok());
+  for (std::uint64_t index = 0; index < 5000; ++index) {
+    samples->add(index, LeafDigest(16, static_cast<std::byte>(index * 7 + 1)));
+  }
+  const std::vector<DurableChunk> chunks = samples->chunks();
+  ASSERT_GE(chunks.size(), 16u);
+  ASSERT_LE(chunks.size(), 32u);
+  const std::uint64_t step = chunks[1].index - chunks[0].index;
+  for (std::size_t i = 0; i < chunks.size(); ++i) EXPECT_EQ(chunks[i].index, i * step);
+  EXPECT_GT(chunks.back().index + step, 4999u);
 }
 
 TEST_F(ResumeTest, Ns38ASecondMoverIsRefused) {

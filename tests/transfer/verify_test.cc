@@ -143,6 +143,31 @@ TEST(VerifyTest, ABitThatFlipsAgainAndAgainIsReportedWithItsOffset) {
   EXPECT_THAT(journal.chunks, Not(Contains(Field(&DurableChunk::index, 2u))));
 }
 
+TEST(VerifyTest, ASourceThatGivesOtherBytesForARepairHasChangedAndNothingIsBelieved) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 14);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  std::atomic<bool> flipped{false};
+  sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
+    if (!flipped.exchange(true)) sink.flip_bit(2 * kChunkBytes + 12345);
+    return {};
+  };
+  Bytes other = content;
+  other[2 * kChunkBytes + 5] ^= std::byte{1};
+  MemorySource later(other);
+  ASSERT_TRUE(copy.run(source, sink).ok());  // repaired: the source is the same
+  sink.flip_bit(2 * kChunkBytes + 12345);
+  journal.continues = true;
+  ResumedSink resumed(sink);
+  const Result<CopyResult> result = copy.run(later, resumed);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-SRC-CHANGED") << to_string(result.error());
+  EXPECT_TRUE(journal.chunks.empty()) << "whichever other chunk is of which state nobody knows";
+}
+
 TEST(VerifyTest, AChunkThatDiffersIsForgottenAlsoWhenTheCopyFails) {
   const Bytes content = random_bytes(8 * kChunkBytes, 16);
   MemorySource source(content);

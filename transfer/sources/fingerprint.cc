@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/id.h"
 #include "transfer/digest.h"
 
 namespace vmferry {
@@ -73,17 +74,17 @@ Result<Fingerprint> take_fingerprint(DiskSource& source, std::stop_token stop) {
   return fingerprint;
 }
 
-// A source that tells its fingerprint as well.
-class FingerprintedSource final : public DiskSource {
+// A source that tells one thing more about itself.
+class IdentifiedSource final : public DiskSource {
  public:
-  FingerprintedSource(std::unique_ptr<DiskSource> source, std::string digest)
-      : source_(std::move(source)), digest_(std::move(digest)) {}
+  IdentifiedSource(std::unique_ptr<DiskSource> source, std::string name, std::string value)
+      : source_(std::move(source)), name_(std::move(name)), value_(std::move(value)) {}
 
   std::uint64_t size_bytes() const override { return source_->size_bytes(); }
   SourceHints hints() const override { return source_->hints(); }
   std::vector<std::pair<std::string, std::string>> identity() const override {
     auto pairs = source_->identity();
-    pairs.emplace_back("content sample", digest_);
+    pairs.emplace_back(name_, value_);
     return pairs;
   }
   Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override {
@@ -101,7 +102,8 @@ class FingerprintedSource final : public DiskSource {
 
  private:
   const std::unique_ptr<DiskSource> source_;
-  const std::string digest_;
+  const std::string name_;
+  const std::string value_;
 };
 
 }  // namespace
@@ -112,8 +114,13 @@ Result<std::unique_ptr<DiskSource>> with_fingerprint(std::unique_ptr<DiskSource>
   Result<Fingerprint> taken = take_fingerprint(*source, std::move(stop));
   if (!taken) return std::move(taken).error().with_context("samples of the source");
   source = with_recheck(std::move(source), doubt, std::move(taken->samples), doubts_before);
-  return std::unique_ptr<DiskSource>(
-      std::make_unique<FingerprintedSource>(std::move(source), std::move(taken->digest)));
+  return std::unique_ptr<DiskSource>(std::make_unique<IdentifiedSource>(
+      std::move(source), "content sample", std::move(taken->digest)));
+}
+
+std::unique_ptr<DiskSource> never_the_same(std::unique_ptr<DiskSource> source) {
+  return std::make_unique<IdentifiedSource>(std::move(source), "stream without ETag or date",
+                                            random_hex_id());
 }
 
 }  // namespace vmferry

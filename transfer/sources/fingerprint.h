@@ -18,4 +18,8 @@ namespace vmferry {
 Result<std::unique_ptr<DiskSource>> with_fingerprint(std::unique_ptr<DiskSource> source,
                                                      Doubt doubt, std::stop_token stop);
 
+// `source` with an identity that it never had before and will never have again: nothing tells
+// whether its content is still the same, so that no copy of it may be gone on with.
+std::unique_ptr<DiskSource> never_the_same(std::unique_ptr<DiskSource> source);
+
 }  // namespace vmferry
