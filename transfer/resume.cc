@@ -251,7 +251,7 @@ Result<void> check_same_source(const JournalIdentity& before, const JournalIdent
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                std::optional<ResumeState> from_coordinator, OnDurable on_durable,
-                               ChangedSource changed, std::atomic<bool>* tell_all) {
+                               ResumeRules rules, std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
   identity = TRY(as_written(identity));
   ResumeState remote = std::move(from_coordinator).value_or(ResumeState{});
@@ -279,7 +279,8 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
       open.sink = *std::move(sink);
       if (trust.resume) {
         const HashAlgorithm hash = TRY(hash_algorithm_from_string(identity.hash));
-        if (!TRY(holds_what_is_recorded(*open.sink, trust.samples, hash, identity.size_bytes))) {
+        if (!TRY(holds_what_is_recorded(*open.sink, trust.samples, hash, identity.size_bytes,
+                                        rules.will_verify ? 1 : 0))) {
           trust = distrust("the target does not hold what the journal says it holds");
         }
       }
@@ -292,7 +293,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     }
   }
 
-  if (changed == ChangedSource::Refuse && local && file->has_chunks() && !target_is_gone) {
+  if (rules.changed == ChangedSource::Refuse && local && file->has_chunks() && !target_is_gone) {
     TRY(check_same_source(local->identity, identity));
   }
   if (!trust.resume) {

@@ -41,6 +41,13 @@ struct TargetOpen {
 // are, so that a person who named the wrong source loses nothing.
 enum class ChangedSource { StartOver, Refuse };
 
+struct ResumeRules {
+  ChangedSource changed = ChangedSource::StartOver;
+  // All of the target is read back afterwards: one recorded chunk that rotted is mended then, and
+  // no reason to start over.
+  bool will_verify = false;
+};
+
 // Opens sink and journal together and decides between going on and starting over: the only place
 // that does. Data on the target is trusted only for chunks of a journal whose epoch and identity
 // (job, size, hash, source, target) fit; for anything else the journal is discarded first and the
@@ -66,8 +73,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
                                const std::string& journal_path,
                                std::optional<ResumeState> from_coordinator,
                                std::function<void(const std::vector<DurableChunk>&)> on_durable,
-                               ChangedSource changed = ChangedSource::StartOver,
-                               std::atomic<bool>* tell_all = nullptr);
+                               ResumeRules rules = {}, std::atomic<bool>* tell_all = nullptr);
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);

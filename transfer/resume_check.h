@@ -31,9 +31,10 @@ class ChunkSamples {
 // Whether a target of `size_bytes` still holds what a journal says is durable on it: all `samples`,
 // read back. A block device has no mark that another device could not have, and a file keeps its
 // own when something else writes over it. Two disks of one template are equal in many places, so
-// one difference is enough; a chunk that rotted means starting over, which is safe.
+// at most `tolerated` may differ: none, or one that rotted where all is read back later.
 // Internal when the crypto library fails, ResourceExhausted without memory.
 Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& samples,
-                                    HashAlgorithm hash, std::uint64_t size_bytes);
+                                    HashAlgorithm hash, std::uint64_t size_bytes,
+                                    std::size_t tolerated);
 
 }  // namespace vmferry

@@ -130,6 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             del common["ETag"]
         if "remodified" in modes and method == "GET" and self.headers.get("Range") != "bytes=0-0":
             common["Last-Modified"] = "Thu, 01 Jan 2026 00:00:07 GMT"
+        if "anonymous" in modes:
+            common = {"Accept-Ranges": "bytes"}
         if method == "HEAD":
             if "head405" in modes:
                 # With a body, as imageio does: keep-alive clients lose step.

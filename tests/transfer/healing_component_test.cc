@@ -1,6 +1,8 @@
 // What is healed inside the transfer, and counted.
 #include <gtest/gtest.h>
+#include <libnbd.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +14,8 @@
 #include "common/catalogue.h"
 #include "tests/transfer/support/fault_fixture.h"
 #include "transfer/open_source.h"
+#include "transfer/sources/nbd.h"
+#include "transfer/sources/nbd_handle.h"
 
 namespace vmferry {
 namespace {
@@ -152,6 +156,49 @@ TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
     EXPECT_EQ(believed, other ? 0 : 8);
     EXPECT_GE((*source)->counters().reconnects, 1u);
   }
+}
+
+// The server counts the dead connection among its clients and lets the next one wait.
+TEST_F(HealingComponentTest, AConnectionThatCannotBeHadAgainDoesNotHoldUpTheOthers) {
+  const auto server = start();
+  const SystemClock clock;
+  std::atomic<int> dialed{0};
+  std::atomic<int> victim{-1};
+  const NbdDial dial = [&](std::chrono::milliseconds deadline,
+                           std::stop_token stop) -> Result<NbdHandle> {
+    if (++dialed > 4) {
+      (void)clock.sleep(deadline, stop);
+      return Error(ErrorKind::DeadlineExceeded, "waiting for its turn");
+    }
+    Result<NbdHandle> handle =
+        dial_nbd({.uri = {}, .unix_socket = socket_, .certificates_directory = {}}, deadline, stop);
+    if (handle && dialed == 2) victim = nbd_aio_get_fd(handle->get());
+    return handle;
+  };
+  NbdOptions options;
+  options.extra_connect_deadline = 200ms;
+  const auto source = NbdSource::open(dial, {{"url", "x"}}, options, Logger(), {});
+  ASSERT_TRUE(source.ok()) << to_string(source.error());
+  ASSERT_EQ((*source)->connections(), 4);
+  const Deadline deadline(kDeadline);
+  const std::jthread troublemaker([&] {
+    std::this_thread::sleep_for(150ms);
+    ::shutdown(victim, SHUT_RDWR);
+  });
+  Bytes read(disk_.size());
+  {
+    std::vector<std::jthread> readers;
+    std::atomic<std::size_t> next{0};
+    for (int i = 0; i < 8; ++i) {
+      readers.emplace_back([&] {
+        for (std::size_t at; (at = next.fetch_add(kChunkBytes)) < read.size();) {
+          EXPECT_TRUE((*source)->read(at, std::span(read).subspan(at, kChunkBytes), {}).ok());
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(read == disk_);
+  EXPECT_GT(dialed, 4);
 }
 
 // The copier's own watch is the last resort: it must not end what the source is about to heal.

@@ -103,10 +103,10 @@ struct Attempt {
   if (attempt.reports_to != nullptr) {
     on_durable = [&](const std::vector<DurableChunk>& chunks) { attempt.reports_to->add(chunks); };
   }
-  Result<TargetOpen> target =
-      open_target({.path = attempt.target, .size_bytes = kSize},
-                  {.job = "kill", .hash = "xxh3-128", .source = {{"uuid", "1"}}, .target = {}},
-                  attempt.journal, attempt.told, on_durable);
+  Result<TargetOpen> target = open_target(
+      {.path = attempt.target, .size_bytes = kSize},
+      {.job = "kill", .hash = "xxh3-128", .source = {{"uuid", "1"}}, .target = {}}, attempt.journal,
+      attempt.told, on_durable, {.will_verify = attempt.verify != VerifyMode::None});
   if (!target || (target->started_over && !attempt.may_start_over(target->reason))) ::_exit(3);
   if (attempt.reports_to != nullptr) attempt.reports_to->opened(target->epoch, target->identity);
   CopyOptions options;

@@ -97,9 +97,9 @@ TEST_F(ResumeTest, AllIsToldAgainWithoutAnythingNewWhenSomebodyAsks) {
   const auto on_durable = [this](const std::vector<DurableChunk>& chunks) {
     reported.insert(reported.end(), chunks.begin(), chunks.end());
   };
-  const Result<TargetOpen> target = open_target(
-      {.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
-      directory.path("journal"), std::nullopt, on_durable, ChangedSource::StartOver, &tell_all);
+  const Result<TargetOpen> target =
+      open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                  directory.path("journal"), std::nullopt, on_durable, {}, &tell_all);
   ASSERT_TRUE(target.ok()) << to_string(target.error());
   ASSERT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
   reported.clear();
@@ -223,7 +223,8 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
 TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) {
   const auto reopen = [this](const JournalIdentity& who, std::uint64_t size = kSize) {
     return open_target({.path = directory.path("disk.img"), .size_bytes = size}, who,
-                       directory.path("journal"), std::nullopt, {}, ChangedSource::Refuse);
+                       directory.path("journal"), std::nullopt, {},
+                       {.changed = ChangedSource::Refuse});
   };
   {
     const auto target = reopen(identity());
@@ -284,7 +285,8 @@ TEST_F(ResumeTest, AnIdentityThatIsNoUtf8IsTheSameTheNextTime) {
   const JournalIdentity who = identity("\xff\xfe");
   const auto open_again = [&] {
     return open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, who,
-                       directory.path("journal"), std::nullopt, {}, ChangedSource::Refuse);
+                       directory.path("journal"), std::nullopt, {},
+                       {.changed = ChangedSource::Refuse});
   };
   {
     const Result<TargetOpen> target = open_again();
@@ -295,6 +297,28 @@ TEST_F(ResumeTest, AnIdentityThatIsNoUtf8IsTheSameTheNextTime) {
   const Result<TargetOpen> target = open_again();
   ASSERT_TRUE(target.ok()) << to_string(target.error());
   EXPECT_TRUE(target->journal->resumed());
+}
+
+TEST_F(ResumeTest, OneChunkThatRottedIsLeftToTheVerificationTwoAreAnotherDisk) {
+  for (const int rotted : {0, 1, 2}) {
+    for (const bool will_verify : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", rotted, will_verify));
+      ::unlink(directory.path("disk.img").c_str());
+      ::unlink(directory.path("journal").c_str());
+      first_attempt();
+      const UniqueFd fd(::open(directory.path("disk.img").c_str(), O_WRONLY | O_CLOEXEC));
+      const std::byte wrong{0xee};
+      for (int i = 0; i < rotted; ++i) {
+        const auto at = static_cast<std::uint64_t>(1 + i) * kChunkBytes + 77;
+        ASSERT_TRUE(write_fully(fd.get(), at, {&wrong, 1}).ok());
+      }
+      const Result<TargetOpen> target =
+          open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                      directory.path("journal"), std::nullopt, {}, {.will_verify = will_verify});
+      ASSERT_TRUE(target.ok()) << to_string(target.error());
+      EXPECT_EQ(target->started_over, rotted > (will_verify ? 1 : 0));
+    }
+  }
 }
 
 TEST(ChunkSamplesTest, AreSpreadEvenlyAndPreferNeitherEnd) {
