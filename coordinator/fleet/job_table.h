@@ -117,6 +117,7 @@ class JobTable {
     SteadyTime asked{};  // when Assign or Cancel was sent last
     std::string last_error;
     std::map<AgentId, SteadyTime> blocked;
+    std::optional<SteadyTime> busy_since;  // its source is taken by others
   };
   struct Agent {
     AgentId id;
@@ -155,10 +156,11 @@ class JobTable {
   Entry* written_by(const Agent& agent, const JobId& job, protocol::Attempt attempt);
   void close(Entry& entry, JobOutcome outcome, Effects& effects);
   // Whether a failure counts against attempts_per_job, and whether the next attempt waits.
-  enum class Blame { Counts, Progressed, Nobody };
+  enum class Blame { Counts, Progressed, Nobody, Busy };
   // May remove the entry.
   void retry(Entry& entry, const Error& why, Blame blame, SteadyTime now, Effects& effects);
   static Blame blame_for(const Entry& entry);
+  static bool is_patient(Entry& entry, const Error& error, SteadyTime now);
 
   // Time (job_schedule.cc).
   void lose_silent_agents(SteadyTime now, Effects& effects);

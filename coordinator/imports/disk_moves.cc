@@ -13,6 +13,7 @@ namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kPoll{1};
+constexpr std::chrono::milliseconds kVddkAgentLimit = std::chrono::hours(1);
 // For a source that does not open a disk: a backup may hold it for a while.
 constexpr Backoff kLockedRetry{.first = std::chrono::seconds(1), .cap = std::chrono::seconds(30)};
 
@@ -64,7 +65,12 @@ Result<StepResult> not_opened(Pass& pass, const PlannedDisk& planned, const Erro
   const SteadyTime now = pass.parts.clock.steady();
   LockedDisk& locked = pass.memory.locked[planned.source_id];
   if (locked.tries == 0) locked.since = now;
-  if (now - locked.since > pass.parts.settings.locked_limit) return copy_failed(named);
+  // Nodes are drained and come back; a source VM is not kept down for ever.
+  const auto limit =
+      error.code() == code::kVddkAgent
+          ? std::max<std::chrono::milliseconds>(pass.parts.settings.locked_limit, kVddkAgentLimit)
+          : pass.parts.settings.locked_limit;
+  if (now - locked.since > limit) return copy_failed(named);
   locked.next_try = now + kLockedRetry.delay(++locked.tries, random_unit());
   status.last_error = error.code() == code::kVddkAgent ? text_with_remedy(error) : error.message();
   waiting_for = status.last_error;
@@ -109,7 +115,10 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
     announced = false;
     const auto chosen = choose_way(pass, disk, volume->nodes, waiting_for);
     if (!chosen) return not_opened(pass, planned, chosen.error(), status, waiting_for);
-    if (!*chosen) return StepResult::again(kPoll);
+    if (!*chosen) {
+      announced = pass.parts.fleet.settled();  // then only an agent that comes changes it
+      return StepResult::again(kPoll);
+    }
   }
   const auto opening = opened(pass, disk);
   if (!opening) return not_opened(pass, planned, opening.error(), status, waiting_for);

@@ -19,9 +19,14 @@ AgentsThere agents_there(const std::vector<AgentView>& agents,
 }
 
 std::optional<WayChoice> way_of_earlier_version(const std::string& handle,
-                                                const SourceIdentityText& identity) {
+                                                const SourceIdentityText& identity,
+                                                std::string_view source_path) {
   constexpr std::string_view kWhy = "as it was begun";
   if (!handle.empty()) return WayChoice{DiskWay::ExportLease, std::string(kWhy)};
+  // Its lease had ended when that version did.
+  if (source_path.starts_with("NFC export stream")) {
+    return WayChoice{DiskWay::ExportLease, std::string(kWhy)};
+  }
   if (identity.empty()) return std::nullopt;
   const bool flat =
       std::ranges::any_of(identity, [](const auto& part) { return part.first == "file bytes"; });
@@ -34,10 +39,14 @@ std::optional<WayChoice> way_of(Pass& pass, const SourceDisk& disk, DiskWay aske
   const std::string handle = opening == pass.ledger.openings.end() ? "" : opening->second;
   if (kept.way == DiskWay::Automatic) {
     const auto identity = pass.ledger.identities.find(disk.id);
+    const auto& disks = pass.import.status.disks;
+    const auto status = std::ranges::find(disks, disk.id, &api::DiskStatus::source_disk);
     if (identity != pass.ledger.identities.end()) {
-      kept = way_of_earlier_version(handle, identity->second).value_or(WayChoice{});
+      kept = way_of_earlier_version(handle, identity->second,
+                                    status == disks.end() ? "" : status->source_path)
+                 .value_or(WayChoice{});
     } else if (!handle.empty()) {
-      kept = *way_of_earlier_version(handle, {});
+      kept = *way_of_earlier_version(handle, {}, "");
     }
   }
   // A person may change his mind, while nothing of the way chosen before is open at the source.
@@ -56,7 +65,11 @@ Result<bool> choose_way(Pass& pass, const SourceDisk& disk, const std::vector<st
   if (pass.parts.settings.vddk) wanted.way = DiskWay::Vddk;
   const AgentsThere there = agents_there(pass.parts.fleet.agents(), nodes);
   if (!there.vddk && !(there.any && pass.parts.fleet.settled())) {
-    waiting_for = "the agents that can write its target to tell whether they have VDDK";
+    waiting_for = there.any || !pass.parts.fleet.settled()
+                      ? "the agents that can write its target to tell whether they have VDDK"
+                  : nodes.empty() ? "an agent"
+                                  : fmt::format("an agent on a node that reaches the target ({})",
+                                                fmt::join(nodes, ", "));
     return false;
   }
   pass.ledger.ways[disk.id] =

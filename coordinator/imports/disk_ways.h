@@ -25,9 +25,11 @@ AgentsThere agents_there(const std::vector<AgentView>& agents,
                          const std::vector<std::string>& nodes);
 
 // The way that a ledger of an earlier version shows, which did not write it down: an export lease
-// has a handle, and only a flat file's identity tells of its time. Nothing: nothing was begun.
+// has a handle, or is what `source_path` of the status tells; only a flat file's identity tells of
+// its time. Nothing: nothing was begun.
 std::optional<WayChoice> way_of_earlier_version(const std::string& handle,
-                                                const SourceIdentityText& identity);
+                                                const SourceIdentityText& identity,
+                                                std::string_view source_path = "");
 
 // How the disk is read: as the import asks for it by now, else as it was chosen before. Nothing: it
 // has to be chosen by what the agents have. What is new goes into the ledger, which is not saved.

@@ -35,6 +35,7 @@ Result<std::shared_ptr<Provider>> ProviderPool::get(const ProviderCredentials& c
     }
   }
   found->asked = clock_.steady();
+  found->replaced = false;  // it is what the secret says now, also when it said so before
   return found->provider;
 }
 

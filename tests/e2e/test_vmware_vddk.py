@@ -86,7 +86,7 @@ def test_an_nbdkit_that_hangs_is_killed_and_the_copy_goes_on_where_it_was(scene,
     disk, = scene.ferry.check_disks("web", images)
     assert disk["attempt"] == 1, disk
     calls = (scene.directory / "vddk/calls").read_text()
-    assert "hang in read" in calls and calls.count("connect server=") == 2, calls
+    assert "hang in read" in calls and calls.count("connect server=") >= 2, calls
     assert "nbdkit hung and is started again" in (scene.ferry.home / "log/agent-1.log").read_text()
 
 

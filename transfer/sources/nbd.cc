@@ -238,7 +238,9 @@ Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token 
   if (outcome.kind != NbdOutcome::Kind::Done) {
     if (stop.stop_requested()) return canceled();
     stats_.add_retry("block status: " + outcome.text);
-    if (++extent_errors_ >= kExtentErrors) stop_asking_for_extents(outcome.text);
+    // A child that was killed because this question took so long would be killed for the next one.
+    const bool fatal = outcome.kind == NbdOutcome::Kind::Lost && options_.on_silence;
+    if (++extent_errors_ >= kExtentErrors || fatal) stop_asking_for_extents(outcome.text);
     // Nothing beyond this question is claimed: later ranges may be answered.
     return std::vector<Extent>{
         {{range.offset, std::min(range.end(), start + asked) - range.offset}, Allocation::Data}};

@@ -16,6 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr std::uint64_t kWorthRestarts = 1u << 30;  // so much since the last start
 constexpr milliseconds kPidfilePoll{20};
 constexpr milliseconds kChildPoll{100};
 
@@ -33,7 +34,9 @@ class NbdkitSource final : public DiskSource {
   }
   Result<void> read(std::uint64_t offset, std::span<std::byte> into,
                     std::stop_token stop) override {
-    return explained(disk_->read(offset, into, std::move(stop)));
+    Result<void> read = disk_->read(offset, into, std::move(stop));
+    if (read) server_->has_delivered(into.size());
+    return explained(std::move(read));
   }
   SourceCounters counters() const override { return disk_->counters(); }
 
@@ -111,9 +114,13 @@ pid_t NbdkitServer::pid() const {
 Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
   const std::lock_guard lock(mutex_);  // one lane dials at a time: nobody else waits here
   if (child_ && child_->running()) return {};
+  // A host that hiccups now and then in days is not one that never gives anything.
+  if (delivered_.exchange(0) >= kWorthRestarts) starts_ = std::min(starts_, 1);
   if (starts_ > options_.max_restarts) {
-    return coded_error(ErrorKind::Internal, code::kSourceRead, "nbdkit died or hung {} times: {}",
-                       starts_, explain_nbdkit_failure(tail_.lines()).message());
+    // Of this attempt: the next one may be at a better time, or on another node.
+    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                       "nbdkit died or hung {} times: {}", starts_,
+                       explain_nbdkit_failure(tail_.lines()).message());
   }
   if (starts_ > 0) {
     environment_.log.warn(

@@ -47,6 +47,9 @@ class NbdkitServer {
   // It does not answer any more: kills it, so that the next dial starts another one.
   void kill_hung();
 
+  // Bytes of a read that succeeded. A child that gave a GiB was worth its start: the restarts before
+  // it do not count any more.
+  void has_delivered(std::uint64_t bytes) { delivered_ += bytes; }
   pid_t pid() const;
   std::vector<std::string> stderr_lines() const { return tail_.lines(); }
   std::uint64_t memory_complaints() const { return memory_complaints_.load(); }
@@ -68,6 +71,7 @@ class NbdkitServer {
   std::unique_ptr<PrivateDirectory> directory_;
   std::unique_ptr<ChildProcess> child_;
   int starts_ = 0;
+  std::atomic<std::uint64_t> delivered_{0};
   bool hung_ = false;  // the child was killed for it
 };
 

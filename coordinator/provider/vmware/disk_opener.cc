@@ -34,6 +34,12 @@ std::optional<LeaseHandle> lease_of(std::string_view handle) {
                      MoRef{"HttpNfcLease", std::string(handle.substr(colon + 1))}};
 }
 
+// Why a flat file cannot be read that an export has nothing to do with: what it is, or that the
+// account may not read datastores.
+bool leaves_export(const Error& error) {
+  return error.code() == code::kDiskUnsupported || error.kind() == ErrorKind::PermissionDenied;
+}
+
 // Until the lease itself has said how long it lives without a report.
 constexpr std::chrono::milliseconds kFirstReport{10'000};
 
@@ -102,7 +108,7 @@ Result<std::optional<std::string>> DiskOpener::why_not_flat(Exchange& exchange, 
   const Result<FlatFile> file = flat_file(exchange, vm, disk, device);
   if (file) return std::optional<std::string>();
   if (file.error().kind() == ErrorKind::Canceled) return file.error();
-  if (file.error().code() != code::kDiskUnsupported) return std::optional<std::string>();
+  if (!leaves_export(file.error())) return std::optional<std::string>();
   return std::optional(file.error().message());
 }
 
@@ -162,7 +168,7 @@ Result<WayChoice> DiskOpener::chosen(Exchange& exchange, const SourceVm& vm, con
   if (access.path == AccessPath::FlatFile && disk.way == DiskWay::Automatic) {
     // Only the descriptor tells: the backing says flat.
     const Result<FlatFile> file = flat_file(exchange, vm, disk, device);
-    if (!file && file.error().code() != code::kDiskUnsupported) return file.error();
+    if (!file && !leaves_export(file.error())) return file.error();
     if (!file) access = choose_export(device, file.error().message());
   }
   if (access.path != AccessPath::None) return WayChoice{way_of(access.path), access.reason};
@@ -195,7 +201,8 @@ Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
           TRY(host_of(exchange, found.vm))};
     }
     case DiskWay::Vddk: {
-      DiskEndpoint endpoint = make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
+      DiskEndpoint endpoint =
+          make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
       if (endpoint.vddk.thumbprint.empty()) {
         return coded_error(ErrorKind::InvalidArgument, code::kSourceTls,
                            "VDDK needs the SHA-1 thumbprint of the server's certificate, which is "
@@ -274,7 +281,7 @@ Result<std::vector<std::pair<std::string, std::string>>> DiskOpener::identity(
         return make_endpoint(client_.options(), exchange.session(), found.vm, found.device, *file)
             .identity;
       }
-      if (file.error().code() != code::kDiskUnsupported) return file.error();
+      if (!leaves_export(file.error())) return file.error();
     }
     return make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device)
         .identity;

@@ -220,6 +220,9 @@ TEST_F(DiskOpeningsTest, ALedgerOfAnEarlierVersionShowsTheWayByWhatWasBegun) {
   EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}, {"file bytes", "7"}})->way,
             DiskWay::FlatFile);
   EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}})->way, DiskWay::Vddk);
+  EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}}, "NFC export stream (not resumable)")->way,
+            DiskWay::ExportLease)
+      << "its lease had ended, and was not had anew yet";
   // No agent is there, and none is needed to know it.
   set_ledger({.openings = {{first_.id, ""}, {second_.id, ""}},
               .identities = {{first_.id, {{"file", "a"}}},

@@ -259,7 +259,7 @@ TEST_F(VddkComponentTest, AChildThatHangsInAReadIsKilledAndTheDiskIsReadOn) {
   ASSERT_OK(bytes);
   EXPECT_TRUE(*bytes == base_);
   EXPECT_GE(count(calls(), "hang in read"), 1u) << calls();
-  EXPECT_EQ(count(calls(), "connect "), 2u) << "another child";
+  EXPECT_GE(count(calls(), "connect "), 2u) << "another child";
 }
 
 TEST_F(VddkComponentTest, AChildThatHangsInOpeningIsKilled) {
@@ -286,6 +286,7 @@ TEST_F(VddkComponentTest, AChildThatHangsAgainAndAgainIsGivenUp) {
   }
   ASSERT_TRUE(failed);
   EXPECT_THAT(failed->message(), HasSubstr("died or hung 3 times"));
+  EXPECT_TRUE(is_retryable(failed->kind())) << "it ends the attempt, not the import";
   EXPECT_EQ(count(calls(), "connect "), 3u);
   EXPECT_NE(::kill(child(), 0), 0) << "and none is left";
 }
