@@ -5,6 +5,7 @@
 #include "common/catalogue.h"
 #include "coordinator/provider/vmware/export_lease.h"
 #include "coordinator/provider/vmware/inventory.h"
+#include "coordinator/provider/vmware/power.h"
 #include "coordinator/provider/vmware/translate.h"
 
 namespace vmferry::vmware {
@@ -69,12 +70,27 @@ Result<DiskOpener::Found> DiskOpener::find(Exchange& exchange, const SourceVm& v
                        "client",
                        disk.attachment_id);
   }
-  if (device->capacity_bytes != disk.size_bytes || device->backing.file != disk.file) {
+  found.device = *device;
+  found.current_file = device->backing.file;
+  if (!device->backing.parent_file.empty() && device->backing.parent_file == disk.file) {
+    if (!is_untouched_snapshot_of(device->backing, disk.file)) {
+      return coded_error(
+          ErrorKind::Unavailable, code::kDiskLocked,
+          "a snapshot of the VM was taken since its copying began, and what is in it "
+          "is not known to be what is copied: delete the snapshot");
+    }
+    Backing& backing = found.device.backing;
+    backing.file = disk.file;
+    backing.parents -= 1;
+    backing.parent_file.clear();
+    backing.parent_content_id.clear();
+  }
+  if (device->capacity_bytes != disk.size_bytes || found.device.backing.file != disk.file) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "it is now file '{}' of {} bytes, it was '{}' of {} bytes",
                        device->backing.file, device->capacity_bytes, disk.file, disk.size_bytes);
   }
-  found.device = *device;
+  found.vm.last_start = TRY(read_last_start(exchange, found.vm.ref));
   return found;
 }
 
@@ -195,7 +211,8 @@ Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
           TRY(host_of(exchange, found.vm))};
     }
     case DiskWay::Vddk: {
-      DiskEndpoint endpoint = make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
+      DiskEndpoint endpoint = make_plain_endpoint(client_.options(), exchange.session(), found.vm,
+                                                  found.device, found.current_file);
       if (endpoint.vddk.thumbprint.empty()) {
         return coded_error(ErrorKind::InvalidArgument, code::kSourceTls,
                            "VDDK needs the SHA-1 thumbprint of the server's certificate, which is "
