@@ -110,6 +110,11 @@ bool is_untouched_snapshot_of(const Backing& now, std::string_view file) {
          now.content_id == now.parent_content_id;
 }
 
+std::string why_not_flat(const Device& disk) {
+  Obstacle any = obstacle_of_all(disk.backing);
+  return any.reason.empty() ? obstacle_of_flat(disk).reason : std::move(any.reason);
+}
+
 AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted) {
   if (Obstacle any = obstacle_of_all(disk.backing); !any.reason.empty()) {
     return none(std::move(any.reason), std::move(any.remedy));

@@ -39,6 +39,9 @@ AccessChoice choose_export(const Device& disk, std::string_view why);
 // same content. A host gives a disk another content id with the first write.
 bool is_untouched_snapshot_of(const Backing& now, std::string_view file);
 
+// Why its bytes are not a flat file's; empty: by its backing they are.
+std::string why_not_flat(const Device& disk);
+
 // True for a disk whose current file holds what changed since a snapshot.
 bool is_delta(const Device& disk);
 
