@@ -103,6 +103,15 @@ Result<std::string> DiskOpener::host_of(Exchange& exchange, const VmModel& vm) {
   return fmt::format("{} of {}", name.empty() ? vm.host.value : name, client_.options().host);
 }
 
+// Said over the session, whose server is verified. Accounts of few rights are not told it.
+Result<std::string> DiskOpener::host_thumbprint(Exchange& exchange, const VmModel& vm) {
+  if (vm.host.empty()) return std::string();
+  const auto host = retrieve_one(exchange, vm.host, {"summary.config.sslThumbprint"});
+  if (!host && is_retryable(host.error().kind())) return host.error();
+  if (!host && host.error().kind() == ErrorKind::Canceled) return host.error();
+  return host ? host->text("summary.config.sslThumbprint") : std::string();
+}
+
 Result<FlatFile> DiskOpener::flat_file(Exchange& exchange, const SourceVm& vm,
                                        const SourceDisk& disk, const Device& device) {
   std::string datacenter;
@@ -139,11 +148,12 @@ Result<DiskOpening> DiskOpener::leased(Exchange& exchange, const Found& found,
   keeper_.keep(lease, found.vm.ref, owner, disk.id, LeaseKeeper::interval(info->timeout));
   DiskOpening opening{handle_of(lease, owner), std::nullopt, "", TRY(host_of(exchange, found.vm))};
   if (info->state == LeaseInfo::State::Initializing) return opening;
-  const std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
+  std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
   if (!url) {
     return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported,
                        "the export lease does not offer this disk; configure VDDK");
   }
+  if (url->thumbprint.empty()) url->host_thumbprint = TRY(host_thumbprint(exchange, found.vm));
   opening.endpoint =
       TRY(lease_endpoint(client_.options(), exchange.session(), found.vm, found.device, *url));
   return opening;

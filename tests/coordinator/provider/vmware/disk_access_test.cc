@@ -259,6 +259,24 @@ TEST(DiskAccessTest, ASnapshotTakenSinceIsTheSameContentUntilSomethingIsWritten)
   EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
 }
 
+TEST(DiskAccessTest, ALeasesUrlWithoutThumbprintIsTrustedByWhatVcenterSaysOfTheHost) {
+  ClientOptions account;
+  account.origin = "https://vc";
+  account.host = "vc";
+  account.trust.thumbprint = std::string(59, 'A');
+  const std::string of_host = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB";
+  const std::string of_lease = "CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC";
+  const auto trusted = [&](const LeaseUrl& url) {
+    const auto endpoint = lease_endpoint(account, Session(), VmModel(), flat_disk(), url);
+    EXPECT_TRUE(endpoint.ok());
+    return endpoint->trust.thumbprint;
+  };
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true, of_host}), of_host);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", of_lease, true, of_host}), of_lease);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true}), "") << "by its authority";
+  EXPECT_EQ(trusted({"", "https://*/nfc/1", "", true, of_host}), account.trust.thumbprint);
+}
+
 TEST(DiskAccessTest, Vsrc35ALeasesUrlIsCompletedByHostAndPortOfTheServerThatWasAsked) {
   struct Case {
     const char* name;
