@@ -66,10 +66,8 @@ Result<StepResult> not_opened(Pass& pass, const PlannedDisk& planned, const Erro
   LockedDisk& locked = pass.memory.locked[planned.source_id];
   if (locked.tries == 0) locked.since = now;
   // Nodes are drained and come back; a source VM is not kept down for ever.
-  const auto limit =
-      error.code() == code::kVddkAgent
-          ? std::max<std::chrono::milliseconds>(pass.parts.settings.locked_limit, kVddkAgentLimit)
-          : pass.parts.settings.locked_limit;
+  std::chrono::milliseconds limit = pass.parts.settings.locked_limit;
+  if (error.code() == code::kVddkAgent) limit = std::max(limit, kVddkAgentLimit);
   if (now - locked.since > limit) return copy_failed(named);
   locked.next_try = now + kLockedRetry.delay(++locked.tries, random_unit());
   status.last_error = error.code() == code::kVddkAgent ? text_with_remedy(error) : error.message();

@@ -83,13 +83,25 @@ Result<void> note_intent(Pass& pass, const SourceDisk& disk) {
   return write();
 }
 
+// The disk as its copying was begun: a snapshot may have been taken since, and the source be read
+// anew.
+SourceDisk as_begun(const Pass& pass, const SourceDisk& disk) {
+  SourceDisk begun = disk;
+  const auto identity = pass.ledger.identities.find(disk.id);
+  if (identity == pass.ledger.identities.end()) return begun;
+  for (const auto& [name, value] : identity->second) {
+    if (name == kIdentityFile) begun.file = value;
+  }
+  return begun;
+}
+
 // The first part that both name and that differs. The ways of reading a disk know more or less of
 // it, and the way may be another one than before.
 std::optional<std::string> difference(const SourceIdentityText& before,
                                       const SourceIdentityText& now) {
   for (const auto& [name, value] : now) {
     const auto old = std::ranges::find(before, name, &std::pair<std::string, std::string>::first);
-    if (old == before.end() || old->second == value) continue;
+    if (old == before.end() || old->second == value || value == kIdentityNone) continue;
     return fmt::format("its {} was '{}' and is '{}'", name, old->second, value);
   }
   return std::nullopt;
@@ -121,7 +133,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
     if (known != openings.end()) return &known->second;
     return &(openings[disk.id] = from_override(wish, disk));
   }
-  SourceDisk wanted = disk;
+  SourceDisk wanted = as_begun(pass, disk);
   std::string why;
   if (pass.provider_kind() == ProviderKind::Vmware) {
     std::optional<WayChoice> choice = way_of(pass, disk, wish.way);
@@ -218,7 +230,7 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
   const bool checked = known != pass.memory.openings.end() && known->second.identity_checked;
   if (checked || !pass.ledger.identities.contains(disk.id)) return StepResult::done();
   const SourceIdentityText identity =
-      TRY(pass.provider->disk_identity(*pass.memory.vm, disk, pass.stop));
+      TRY(pass.provider->disk_identity(*pass.memory.vm, as_begun(pass, disk), pass.stop));
   const bool same = !difference(pass.ledger.identities[disk.id], identity);
   const StepResult result = TRY(check_identity(pass, planned, disk, identity));
   if (same || result.kind != StepResult::Kind::Done) return result;

@@ -175,6 +175,9 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
     const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
     std::optional<ReadPace::Turn> turn(pace_.take(stop));
     if (!*turn) return canceled();
+    if (into.size() > pace_.request_bytes()) {  // while we waited; the caller cuts it smaller
+      return make_error(ErrorKind::Unavailable, "the host is short of memory");
+    }
     const std::uint64_t generation = turn->generation();
     const std::uint64_t complained = complaints();
     stats_.add_request();

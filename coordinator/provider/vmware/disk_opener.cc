@@ -5,6 +5,7 @@
 #include "common/catalogue.h"
 #include "coordinator/provider/vmware/export_lease.h"
 #include "coordinator/provider/vmware/inventory.h"
+#include "coordinator/provider/vmware/power.h"
 #include "coordinator/provider/vmware/translate.h"
 
 namespace vmferry::vmware {
@@ -75,12 +76,27 @@ Result<DiskOpener::Found> DiskOpener::find(Exchange& exchange, const SourceVm& v
                        "client",
                        disk.attachment_id);
   }
-  if (device->capacity_bytes != disk.size_bytes || device->backing.file != disk.file) {
+  found.device = *device;
+  found.current_file = device->backing.file;
+  if (!device->backing.parent_file.empty() && device->backing.parent_file == disk.file) {
+    if (!is_untouched_snapshot_of(device->backing, disk.file)) {
+      return coded_error(
+          ErrorKind::Unavailable, code::kDiskLocked,
+          "a snapshot of the VM was taken since its copying began, and what is in it "
+          "is not known to be what is copied: delete the snapshot");
+    }
+    Backing& backing = found.device.backing;
+    backing.file = disk.file;
+    backing.parents -= 1;
+    backing.parent_file.clear();
+    backing.parent_content_id.clear();
+  }
+  if (device->capacity_bytes != disk.size_bytes || found.device.backing.file != disk.file) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "it is now file '{}' of {} bytes, it was '{}' of {} bytes",
                        device->backing.file, device->capacity_bytes, disk.file, disk.size_bytes);
   }
-  found.device = *device;
+  found.vm.last_start = TRY(read_last_start(exchange, found.vm.ref));
   return found;
 }
 
@@ -91,6 +107,15 @@ Result<std::string> DiskOpener::host_of(Exchange& exchange, const VmModel& vm) {
   if (!host && host.error().kind() == ErrorKind::Canceled) return host.error();
   const std::string name = host ? host->text("name") : std::string();
   return fmt::format("{} of {}", name.empty() ? vm.host.value : name, client_.options().host);
+}
+
+// Said over the session, whose server is verified. Accounts of few rights are not told it.
+Result<std::string> DiskOpener::host_thumbprint(Exchange& exchange, const VmModel& vm) {
+  if (vm.host.empty()) return std::string();
+  const auto host = retrieve_one(exchange, vm.host, {"summary.config.sslThumbprint"});
+  if (!host && is_retryable(host.error().kind())) return host.error();
+  if (!host && host.error().kind() == ErrorKind::Canceled) return host.error();
+  return host ? host->text("summary.config.sslThumbprint") : std::string();
 }
 
 Result<FlatFile> DiskOpener::flat_file(Exchange& exchange, const SourceVm& vm,
@@ -129,11 +154,12 @@ Result<DiskOpening> DiskOpener::leased(Exchange& exchange, const Found& found,
   keeper_.keep(lease, found.vm.ref, owner, disk.id, LeaseKeeper::interval(info->timeout));
   DiskOpening opening{handle_of(lease, owner), std::nullopt, "", TRY(host_of(exchange, found.vm))};
   if (info->state == LeaseInfo::State::Initializing) return opening;
-  const std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
+  std::optional<LeaseUrl> url = url_of_disk(*info, found.vm, found.device);
   if (!url) {
     return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported,
                        "the export lease does not offer this disk; configure VDDK");
   }
+  if (url->thumbprint.empty()) url->host_thumbprint = TRY(host_thumbprint(exchange, found.vm));
   opening.endpoint =
       TRY(lease_endpoint(client_.options(), exchange.session(), found.vm, found.device, *url));
   return opening;
@@ -201,8 +227,8 @@ Result<DiskOpening> DiskOpener::opened(Exchange& exchange, const SourceVm& vm,
           TRY(host_of(exchange, found.vm))};
     }
     case DiskWay::Vddk: {
-      DiskEndpoint endpoint =
-          make_plain_endpoint(client_.options(), exchange.session(), found.vm, found.device);
+      DiskEndpoint endpoint = make_plain_endpoint(client_.options(), exchange.session(), found.vm,
+                                                  found.device, found.current_file);
       if (endpoint.vddk.thumbprint.empty()) {
         return coded_error(ErrorKind::InvalidArgument, code::kSourceTls,
                            "VDDK needs the SHA-1 thumbprint of the server's certificate, which is "

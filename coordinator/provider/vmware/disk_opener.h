@@ -54,9 +54,11 @@ class DiskOpener {
   // What the server says of the VM now, and which of its devices the disk is.
   struct Found {
     VmModel vm;
-    Device device;
+    Device device;             // as it was planned
+    std::string current_file;  // the delta of a snapshot that was taken since
   };
   static Result<Found> find(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk);
+  static Result<std::string> host_thumbprint(Exchange& exchange, const VmModel& vm);
   Result<std::string> host_of(Exchange& exchange, const VmModel& vm);
   Result<WayChoice> chosen(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,
                            const Device& device, bool vddk);

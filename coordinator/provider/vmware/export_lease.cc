@@ -142,6 +142,9 @@ Result<DiskEndpoint> lease_endpoint(const ClientOptions& account, const Session&
     endpoint.trust.thumbprint = TRY(parse_thumbprint(url.thumbprint));
   } else if (!own_server) {
     endpoint.trust.thumbprint.clear();
+    if (!url.host_thumbprint.empty()) {
+      endpoint.trust.thumbprint = TRY(parse_thumbprint(url.host_thumbprint));
+    }
   }
   if (own_server) endpoint.cookie = session.cookie;
   endpoint.max_connections = 1;

@@ -1,5 +1,6 @@
 #include "coordinator/provider/vmware/disk_access.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/catalogue.h"
@@ -191,9 +192,13 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   vm.ref = {"VirtualMachine", "vm-42"};
   vm.instance_uuid = "vm-uuid";
   vm.change_version = "v1";
+  vm.last_start = "17 at 2026-01-31T09:00:00Z";
+  Device disk = flat_disk();
+  disk.backing.content_id = "c0ffee";
+  disk.backing.change_id = "52 ab/7";
   const FlatFile file{"https://vc:443/folder/x", 4096, "Sat, 31 Jan 2026 10:00:00 GMT", "0a1b"};
 
-  DiskEndpoint endpoint = make_endpoint(account, session, vm, flat_disk(), file);
+  DiskEndpoint endpoint = make_endpoint(account, session, vm, disk, file);
   EXPECT_EQ(endpoint.kind, SourceKind::HttpRange);
   EXPECT_EQ(endpoint.cookie.reveal(), "vmware_soap_session=\"52a0\"");
   EXPECT_EQ(endpoint.size_bytes, 4096u);
@@ -208,12 +213,25 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
       {"vCenter instance", "vc-uuid"},
       {"VM instance uuid", "vm-uuid"},
       {"disk uuid", "6000C29a"},
+      {"long content id", "c0ffee"},
       {"content id", "0a1b"},
-      {"change version", "v1"},
+      {"last start", "17 at 2026-01-31T09:00:00Z"},
+      {"capacity", "4096"},
       {"file", "[ds] vm/vm.vmdk"},
       {"file modified", "Sat, 31 Jan 2026 10:00:00 GMT"},
       {"file bytes", "4096"}};
   EXPECT_EQ(endpoint.identity, identity);
+  Device unnamed = disk;
+  unnamed.backing.content_id.clear();
+  EXPECT_THAT(make_plain_endpoint(account, session, vm, unnamed).identity,
+              ::testing::Contains(::testing::Pair("change id", "52 ab/7")));
+  vm.change_version = "v2";
+  EXPECT_EQ(make_endpoint(account, session, vm, disk, file).identity, identity)
+      << "a note was edited";
+  vm.last_start.reset();
+  EXPECT_THAT(make_endpoint(account, session, vm, disk, file).identity,
+              ::testing::Contains(::testing::Pair("change version", "v2")))
+      << "where the server tells no events, that has to do";
 
   session.content.api_type = "HostAgent";
   account.trust.thumbprint = std::string(95, 'A');  // SHA-256, of no use to VDDK
@@ -223,6 +241,40 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   session.thumbprint_sha1 = std::string(59, 'B');  // of the connection that was verified by it
   endpoint = make_endpoint(account, session, vm, flat_disk(), file);
   EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'B'));
+}
+
+TEST(DiskAccessTest, ASnapshotTakenSinceIsTheSameContentUntilSomethingIsWritten) {
+  Backing now;
+  now.file = "[ds] vm/vm-000001.vmdk";
+  now.content_id = "1";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk")) << "no parent";
+  now.parent_file = "[ds] vm/vm.vmdk";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk")) << "its parent's is not known";
+  now.parent_content_id = "1";
+  EXPECT_TRUE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/other.vmdk"));
+  now.content_id = "2";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+  now.content_id = now.parent_content_id = "";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+}
+
+TEST(DiskAccessTest, ALeasesUrlWithoutThumbprintIsTrustedByWhatVcenterSaysOfTheHost) {
+  ClientOptions account;
+  account.origin = "https://vc";
+  account.host = "vc";
+  account.trust.thumbprint = std::string(59, 'A');
+  const std::string of_host = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB";
+  const std::string of_lease = "CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC";
+  const auto trusted = [&](const LeaseUrl& url) {
+    const auto endpoint = lease_endpoint(account, Session(), VmModel(), flat_disk(), url);
+    EXPECT_TRUE(endpoint.ok());
+    return endpoint->trust.thumbprint;
+  };
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true, of_host}), of_host);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", of_lease, true, of_host}), of_lease);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true}), "") << "by its authority";
+  EXPECT_EQ(trusted({"", "https://*/nfc/1", "", true, of_host}), account.trust.thumbprint);
 }
 
 TEST(DiskAccessTest, Vsrc35ALeasesUrlIsCompletedByHostAndPortOfTheServerThatWasAsked) {
