@@ -169,7 +169,8 @@ TEST_F(DiskOpeningsTest, TheFirstChoiceWaitsForTheAgentsToTellWhatTheyHave) {
   const auto plain = agent("n1", false);
   EXPECT_EQ(asked_for(first_), kNobodyKnows) << "others may be about to say hello";
   settle_fleet({"n1"});
-  EXPECT_EQ(asked_for(first_, {"n2"}), kNobodyKnows) << "none that could write there";
+  EXPECT_EQ(asked_for(first_, {"n2"}), "waits for an agent on a node that reaches the target (n2)")
+      << "none that could write there";
   EXPECT_EQ(asked_for(first_), "https");
 }
 
