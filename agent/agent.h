@@ -44,6 +44,7 @@ struct AgentOptions {
   std::chrono::milliseconds drain_time{0};
   VolumeRules volumes;
   std::string nbdkit_program = "nbdkit";
+  std::chrono::milliseconds nbdkit_silence{120'000};  // SourceEnvironment's
   std::string vddk_libdir;
   std::vector<std::string> vddk_stand_in;
   // Called when a job still writes 2.5 s after the lease ended: another agent may soon write the

@@ -37,6 +37,7 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   }
   Job::Environment environment;
   environment.source.nbdkit_program = options_.nbdkit_program;
+  environment.source.nbdkit_silence = options_.nbdkit_silence;
   environment.source.vddk_libdir = options_.vddk_libdir;
   environment.source.vddk_stand_in = options_.vddk_stand_in;
   environment.source.scratch_directory = store_.paths().scratch();

@@ -41,6 +41,7 @@ struct Arguments {
   std::string pod_uid;
   bool kubelet_volumes = false;
   double drain_seconds = 0;
+  double nbdkit_silence_seconds = 120;
 };
 
 void describe(CLI::App& app, Arguments& arguments) {
@@ -92,6 +93,11 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--health", options.health_file,
                  "File that tells `vmferry-agent healthy` how this agent is; best on a tmpfs");
   app.add_option("--nbdkit", options.nbdkit_program, "nbdkit program")->capture_default_str();
+  app.add_option("--nbdkit-silence", arguments.nbdkit_silence_seconds,
+                 "Seconds after which an nbdkit that gives no byte, or does not open its disk, is "
+                 "killed and started again")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 3'600.0));
   app.add_option("--vddk-libdir", options.vddk_libdir, "Directory of VDDK, with lib64/ inside");
   app.add_option("--vddk-stand-in", options.vddk_stand_in,
                  "nbdkit plugin and arguments in VDDK's place, for tests and demos; once per word "
@@ -145,6 +151,8 @@ Result<void> complete(Arguments& arguments, const Logger& log, std::stop_token s
   }
   options.drain_time = std::chrono::milliseconds(
       static_cast<std::chrono::milliseconds::rep>(arguments.drain_seconds * 1000));
+  options.nbdkit_silence = std::chrono::milliseconds(
+      static_cast<std::chrono::milliseconds::rep>(arguments.nbdkit_silence_seconds * 1000));
   TRY(complete_identity(arguments));
   if (options.vddk_stand_in.size() == 1) {
     const std::string text = options.vddk_stand_in.front();

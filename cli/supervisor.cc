@@ -149,6 +149,10 @@ Result<std::vector<std::string>> Supervisor::Impl::agent_command(const std::stri
                                 fmt::format("{}", options.slots),
                                 "--nbdkit",
                                 options.nbdkit};
+  if (options.nbdkit_silence_seconds > 0) {
+    argv.insert(argv.end(),
+                {"--nbdkit-silence", fmt::format("{}", options.nbdkit_silence_seconds)});
+  }
   if (!options.vddk_libdir.empty()) argv.insert(argv.end(), {"--vddk-libdir", options.vddk_libdir});
   for (const std::string& word : options.vddk_stand_in) {
     argv.insert(argv.end(), {"--vddk-stand-in", word});

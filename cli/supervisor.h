@@ -19,6 +19,7 @@ struct UpOptions {
   std::uint64_t limit_bytes_per_second = 0;  // per agent
   bool vddk = false;
   std::string nbdkit = "nbdkit";
+  double nbdkit_silence_seconds = 0;  // 0: the agents' own
   std::string vddk_libdir;
   std::vector<std::string> vddk_stand_in;  // plugin command line in VDDK's place
 };

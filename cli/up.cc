@@ -50,6 +50,11 @@ void add_supervisor_options(CLI::App& command, UpOptions& options, std::string& 
                      "VMware's library: the directory with lib64/");
   command.add_option("--nbdkit", options.nbdkit, "The nbdkit program")->capture_default_str();
   command
+      .add_option("--nbdkit-silence", options.nbdkit_silence_seconds,
+                  "Seconds after which an nbdkit that gives no byte is killed and started again; "
+                  "120 unless told")
+      ->check(CLI::Range(1.0, 3'600.0));
+  command
       .add_option("--vddk-stand-in", options.vddk_stand_in,
                   "A word of another nbdkit plugin's command line in VDDK's place, for tests; "
                   "repeatable; {file}, {ds} and {path} stand for the disk's datastore path")

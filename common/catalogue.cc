@@ -90,6 +90,9 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "nbdkit, or a plugin or filter of it, is not installed where disks are read",
      "install the packages nbdkit and, for VDDK, nbdkit-plugin-vddk on the machine or in the image "
      "of the agents"},
+    {code::kVddkAgent,
+     "the disk is read by VMware's VDDK library, and no agent that can write its target has it",
+     "start an agent with --vddk-libdir there within the hour, and the import goes on by itself"},
     {code::kVddkMissing,
      "VMware's VDDK library is not where it was looked for, or cannot be loaded",
      "unpack VMware-vix-disklib for x86_64 and give its directory (the one that holds lib64) to "

@@ -41,6 +41,7 @@ inline constexpr std::string_view kDiskLocked = "VMF-SRC-DISK-LOCKED";
 inline constexpr std::string_view kDiskUnsupported = "VMF-SRC-DISK-UNSUPPORTED";
 inline constexpr std::string_view kSourceChanged = "VMF-SRC-CHANGED";
 inline constexpr std::string_view kNbdkitMissing = "VMF-SRC-NBDKIT-MISSING";
+inline constexpr std::string_view kVddkAgent = "VMF-SRC-VDDK-AGENT";
 inline constexpr std::string_view kVddkMissing = "VMF-SRC-VDDK-MISSING";
 inline constexpr std::string_view kShutdownTimeout = "VMF-SRC-SHUTDOWN-TIMEOUT";
 inline constexpr std::string_view kTicketExpired = "VMF-XFER-TICKET-EXPIRED";

@@ -26,6 +26,11 @@ enum class SourceKind {
 std::string_view to_string(SourceKind kind);
 Result<SourceKind> source_kind_from_string(std::string_view text);
 
+// The part of an identity that names a VMware disk's file.
+inline constexpr std::string_view kIdentityFile = "file";
+// The value of a part that the source knows nothing of, or nothing any more: events are forgotten.
+inline constexpr std::string_view kIdentityNone = "none";
+
 // Everything an agent needs to read one source disk; made by a Provider, sent to one agent, never
 // stored. `identity` is what must not change for a resume to be valid.
 struct DiskEndpoint {
@@ -47,6 +52,7 @@ struct DiskEndpoint {
   // NbdkitVddk only.
   struct Vddk {
     std::string server;
+    int port = 443;  // of its API, which VDDK logs in at
     std::string user;
     SecretString password;
     std::string thumbprint;

@@ -27,6 +27,7 @@ template <typename A, typename M>
 requires std::is_same_v<std::remove_const_t<M>, DiskEndpoint::Vddk>
 void fields(A& a, M& m) {
   a.optional("server", m.server);
+  a.optional("port", m.port);
   a.optional("user", m.user);
   a.optional("password", m.password);
   a.optional("thumbprint", m.thumbprint);

@@ -78,6 +78,12 @@ Result<VmdkExtent> parse_extent(std::string access, std::string_view rest) {
     return malformed("an extent of type " + extent.type + " without a file");
   }
   extent.file = rest.substr(open + 1, close - open - 1);
+  if (extent.file.find("://") != std::string::npos) {
+    return coded_error(ErrorKind::InvalidArgument, code::kDiskUnsupported,
+                       "the disk's data are no file beside its descriptor but an object of the "
+                       "storage ('{}...'), as on vSAN and vVols",
+                       extent.file.substr(0, extent.file.find("://") + 3));
+  }
   const bool leaves = extent.file.find_first_of("/\\") != std::string::npos ||
                       extent.file == ".." || extent.file == "." || extent.file.empty();
   if (leaves) return malformed("an extent's file lies outside of the descriptor's directory");

@@ -35,8 +35,11 @@ Result<std::unique_ptr<DiskSource>> open_kind(const DiskEndpoint& endpoint,
     case SourceKind::Nbd:
       return as_source(
           open_nbd_source(endpoint, environment.scratch_directory, {}, log, std::move(stop)));
-    case SourceKind::NbdkitVddk:
-      return open_nbdkit_source(endpoint, environment, {}, std::move(stop));
+    case SourceKind::NbdkitVddk: {
+      NbdkitOptions options;
+      options.nbd.watchdog = options.nbd.connect_deadline = environment.nbdkit_silence;
+      return open_nbdkit_source(endpoint, environment, options, std::move(stop));
+    }
     case SourceKind::File:
       return as_source(FileSource::open(TRY(path_of_file_url(endpoint.url)), endpoint.identity));
     case SourceKind::VmdkStream:

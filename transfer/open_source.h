@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -23,6 +24,9 @@ struct SourceEnvironment {
   // Replaces "vddk key=value..." by this plugin command line, for tests and demos; "{file}" is the
   // datastore path "[ds] dir/disk.vmdk", "{ds}" and "{path}" its parts.
   std::vector<std::string> vddk_stand_in;
+  // An nbdkit that lets no byte come, or does not open its disk, for that long hangs: it is killed
+  // and started again (source-vmware.md 8.4).
+  std::chrono::milliseconds nbdkit_silence{120'000};
   std::string scratch_directory;  // sockets, password files (0600); must exist
   RenewEndpoint renew;            // may be empty
   // identity() must tell a changed disk, because the copy may be resumed: a source without a better

@@ -64,6 +64,11 @@ std::vector<AgentView> Fleet::agents() const {
       [](const JobTable& table, SteadyTime now) { return table.agents(now); });
 }
 
+bool Fleet::settled() const {
+  return impl_->loop.read_table(
+      [](const JobTable& table, SteadyTime now) { return table.settled(now); });
+}
+
 std::uint64_t Fleet::bytes_moved_by_forgotten() const {
   return impl_->loop.read_table(
       [](const JobTable& table, SteadyTime) { return table.bytes_moved_by_forgotten(); });

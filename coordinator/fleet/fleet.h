@@ -16,6 +16,7 @@
 #include "common/protocol.h"
 #include "common/result.h"
 #include "coordinator/fleet/job_records.h"
+#include "coordinator/fleet/source_budget.h"
 
 namespace vmferry {
 
@@ -31,6 +32,7 @@ struct TransferRequest {
   int priority = 0;  // higher first
   std::uint64_t size_bytes = 0;
   std::string source_host;  // budget groups; empty: none
+  SourceBudget budget{};    // what it takes of them
   std::string datastore;
   std::string provider;  // endpoint of the source
   DiskEndpoint source;
@@ -108,6 +110,9 @@ class Fleet {
     int jobs_per_datastore = 8;
     int jobs_per_provider = 40;
     int jobs_per_source_host = 8;  // an ESXi host's memory for reads is small
+    std::uint64_t bytes_per_source_host = 32u << 20;
+    int connections_per_source_host = 8;  // TLS is its bottleneck
+    int connections_per_provider = 8;
     RenewHandler renew;
     ChangeHandler changed;
   };
@@ -127,6 +132,9 @@ class Fleet {
   std::optional<TransferView> transfer(const JobId& job) const;
   std::vector<TransferView> transfers() const;
   std::vector<AgentView> agents() const;
+  // Whether agents() can be believed to list all that run: agents say hello some moments after our
+  // start.
+  bool settled() const;
   // What the gate said of hellos since the start; all zero without one.
   struct GateCounts {
     std::uint64_t admitted = 0, refused = 0;

@@ -25,6 +25,9 @@ JobTable::Options table_options(const Fleet::Options& options, const protocol::W
   table.limits.jobs_per_datastore = options.jobs_per_datastore;
   table.limits.jobs_per_provider = options.jobs_per_provider;
   table.limits.jobs_per_source_host = options.jobs_per_source_host;
+  table.limits.bytes_per_source_host = options.bytes_per_source_host;
+  table.limits.connections_per_source_host = options.connections_per_source_host;
+  table.limits.connections_per_provider = options.connections_per_provider;
   return table;
 }
 

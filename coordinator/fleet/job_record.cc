@@ -61,6 +61,11 @@ std::string to_json(const JobRecord& record) {
                 {"epoch", record.epoch},
                 {"identity", record.identity},
                 {"history", record.history}};
+  if (record.budget != SourceBudget{}) {
+    value["budget"] = {{"hostBytes", record.budget.host_bytes},
+                       {"hostConnections", record.budget.host_connections},
+                       {"providerConnections", record.budget.provider_connections}};
+  }
   if (record.writer) {
     value["writer"] = {{"agent", record.writer->agent.value},
                        {"incarnation", record.writer->incarnation},
@@ -88,6 +93,12 @@ Result<JobRecord> job_record_from_json(std::string_view text) {
     // Records of earlier versions have none: then the journal beside them is believed.
     record.epoch = value.value("epoch", std::string());
     record.identity = value.value("identity", std::string());
+    if (value.contains("budget")) {
+      const json& budget = value.at("budget");
+      record.budget.host_bytes = budget.at("hostBytes").get<std::uint64_t>();
+      record.budget.host_connections = budget.at("hostConnections").get<int>();
+      record.budget.provider_connections = budget.at("providerConnections").get<int>();
+    }
     if (value.contains("writer")) {
       const json& writer = value.at("writer");
       record.writer = Writer{AgentId{writer.at("agent").get<std::string>()},

@@ -10,6 +10,7 @@
 #include "common/id.h"
 #include "common/protocol.h"
 #include "common/result.h"
+#include "coordinator/fleet/source_budget.h"
 
 namespace vmferry {
 
@@ -47,6 +48,7 @@ struct JobRecord {
   std::string datastore;
   std::string provider;
   std::string source_host;
+  SourceBudget budget{};
   protocol::Attempt attempt = 0;  // of the last assignment
   int failures = 0;               // that count against attempts_per_job
   std::optional<Writer> writer;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::chrono::seconds kBlockRefusing{3};
 constexpr std::uint64_t kLeastProgress = 16 * kMiB;
+constexpr std::chrono::minutes kMostBusy{60};  // a source that others hold, a backup perhaps
+constexpr std::chrono::seconds kAskBusyAgain{30};
 
 JobOutcome outcome_of(const protocol::JobStatus& status) {
   JobOutcome outcome;
@@ -305,7 +307,10 @@ void JobTable::on(Agent& agent, const protocol::Failed& message, SteadyTime now,
       retry(*entry, error, Blame::Counts, now, effects);
     } else if (is_retryable(error.kind())) {
       if (agents_fault) entry->blocked[agent.id] = now + kBlockRefusing;
-      retry(*entry, error, agents_fault ? Blame::Nobody : blame_for(*entry), now, effects);
+      const Blame blame = agents_fault                     ? Blame::Nobody
+                          : is_patient(*entry, error, now) ? Blame::Busy
+                                                           : blame_for(*entry);
+      retry(*entry, error, blame, now, effects);
     } else {
       JobOutcome outcome = outcome_of(entry->status);
       outcome.error = message.error;
@@ -365,6 +370,16 @@ JobTable::Blame JobTable::blame_for(const Entry& entry) {
   return progressed ? Blame::Progressed : Blame::Counts;
 }
 
+// A source that is taken by others (a backup) for a while is waited for, not counted against.
+bool JobTable::is_patient(Entry& entry, const Error& error, SteadyTime now) {
+  if (error.code() != code::kDiskLocked) {
+    entry.busy_since.reset();
+    return false;
+  }
+  if (!entry.busy_since) entry.busy_since = now;
+  return now - *entry.busy_since < kMostBusy;
+}
+
 // The attempt is over, and its writer gone. Another one follows unless too many failed.
 void JobTable::retry(Entry& entry, const Error& why, Blame blame, SteadyTime now,
                      Effects& effects) {
@@ -384,7 +399,9 @@ void JobTable::retry(Entry& entry, const Error& why, Blame blame, SteadyTime now
   entry.last_error = why.message();
   const Backoff backoff;
   entry.not_before = now;
-  if (blame != Blame::Nobody) {
+  if (blame == Blame::Busy) {
+    entry.not_before += kAskBusyAgain;
+  } else if (blame != Blame::Nobody) {
     entry.not_before += backoff.delay(std::max(1, entry.record.failures), random_unit());
   }
   entry.status.bytes_per_second = 0;

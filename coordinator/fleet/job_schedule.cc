@@ -90,7 +90,7 @@ std::vector<PlacementRunning> JobTable::placement_running() const {
     for (const JobId& job : agent.jobs) {
       const JobRecord& record = jobs_.at(job).record;
       running.push_back({id, record.import_key, record.ns, record.datastore, record.provider,
-                         record.source_host});
+                         record.source_host, record.budget});
     }
   }
   return running;
@@ -98,7 +98,7 @@ std::vector<PlacementRunning> JobTable::placement_running() const {
 
 void JobTable::assign_queued(SteadyTime now, Effects& effects) {
   // Until then an agent may still report what it runs.
-  if (queue_.empty() || now - started_ < options_.settle) return;
+  if (queue_.empty() || !settled(now)) return;
   const std::vector<PlacementAgent> agents = placement_agents(now);
   if (std::none_of(agents.begin(), agents.end(), [](const auto& a) { return a.free_slots > 0; })) {
     return;

@@ -52,6 +52,7 @@ void JobTable::submit(const TransferRequest& request, Effects& effects) {
   record.datastore = request.datastore;
   record.provider = request.provider;
   record.source_host = request.source_host;
+  record.budget = request.budget;
   if (const auto floor = floors_.find(request.job); floor != floors_.end()) {
     record.attempt = std::max(record.attempt, floor->second);
   }
@@ -63,9 +64,11 @@ void JobTable::submit(const TransferRequest& request, Effects& effects) {
   placement.datastore = request.datastore;
   placement.provider = request.provider;
   placement.source_host = request.source_host;
+  placement.budget = request.budget;
   placement.nodes = request.nodes;
   placement.priority = request.priority;
   placement.size_bytes = request.size_bytes;
+  placement.disk = request.disk;
   placement.needs_vddk = request.source.kind == SourceKind::NbdkitVddk;
   const auto [arrival, first] = arrivals_.try_emplace(request.import_key, last_arrival_ + 1);
   if (first) ++last_arrival_;
@@ -188,7 +191,7 @@ TransferView JobTable::view(const Entry& entry, SteadyTime now,
   if (now < entry.not_before) {
     view.waiting_for = "next attempt in " + seconds(entry.not_before - now) +
                        (entry.last_error.empty() ? "" : ": " + entry.last_error);
-  } else if (now - started_ < options_.settle) {
+  } else if (!settled(now)) {
     view.waiting_for = "agents to report what they run";
   } else {
     view.waiting_for = why_waiting(entry.placement, agents, running, options_.limits);

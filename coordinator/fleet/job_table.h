@@ -95,6 +95,7 @@ class JobTable {
   std::optional<TransferView> transfer(const JobId& job, SteadyTime now) const;
   std::vector<TransferView> transfers(SteadyTime now) const;
   std::vector<AgentView> agents(SteadyTime now) const;
+  bool settled(SteadyTime now) const { return now - started_ >= options_.settle; }
   std::uint64_t bytes_moved_by_forgotten() const { return forgotten_bytes_; }
 
   // A message of an agent, and the passing of time (call some times a second).
@@ -116,6 +117,7 @@ class JobTable {
     SteadyTime asked{};  // when Assign or Cancel was sent last
     std::string last_error;
     std::map<AgentId, SteadyTime> blocked;
+    std::optional<SteadyTime> busy_since;  // its source is taken by others
   };
   struct Agent {
     AgentId id;
@@ -154,10 +156,11 @@ class JobTable {
   Entry* written_by(const Agent& agent, const JobId& job, protocol::Attempt attempt);
   void close(Entry& entry, JobOutcome outcome, Effects& effects);
   // Whether a failure counts against attempts_per_job, and whether the next attempt waits.
-  enum class Blame { Counts, Progressed, Nobody };
+  enum class Blame { Counts, Progressed, Nobody, Busy };
   // May remove the entry.
   void retry(Entry& entry, const Error& why, Blame blame, SteadyTime now, Effects& effects);
   static Blame blame_for(const Entry& entry);
+  static bool is_patient(Entry& entry, const Error& error, SteadyTime now);
 
   // Time (job_schedule.cc).
   void lose_silent_agents(SteadyTime now, Effects& effects);

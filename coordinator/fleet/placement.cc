@@ -7,10 +7,12 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/error.h"
+
 namespace vmferry {
 namespace {
 
-// Jobs in use of each capped thing.
+// What is in use of each capped thing.
 class Usage {
  public:
   explicit Usage(const PlacementLimits& limits) : limits_(limits) {}
@@ -18,35 +20,60 @@ class Usage {
   template <typename Job>
   void add(const Job& job) {
     ++datastores_[job.datastore];
-    ++providers_[job.provider];
-    ++hosts_[job.source_host];
+    Use& provider = providers_[job.provider];
+    ++provider.jobs;
+    provider.connections += static_cast<std::uint64_t>(job.budget.provider_connections);
+    Use& host = hosts_[job.source_host];
+    ++host.jobs;
+    host.connections += static_cast<std::uint64_t>(job.budget.host_connections);
+    host.bytes += job.budget.host_bytes;
   }
   // The name of what is used up; empty: there is room.
   std::string full(const PlacementJob& job) const {
-    if (is_full(datastores_, job.datastore, limits_.jobs_per_datastore)) {
+    const SourceBudget& takes = job.budget;
+    const auto store = datastores_.find(job.datastore);
+    if (store != datastores_.end() && exceeds(limits_.jobs_per_datastore, store->second, 1) &&
+        !job.datastore.empty()) {
       return "datastore " + job.datastore;
     }
-    if (is_full(providers_, job.provider, limits_.jobs_per_provider)) {
-      return "provider " + job.provider;
+    const Use provider = use_of(providers_, job.provider);
+    if (exceeds(limits_.jobs_per_provider, provider.jobs, 1)) return "provider " + job.provider;
+    if (exceeds(limits_.connections_per_provider, provider.connections,
+                takes.provider_connections)) {
+      return "connections to provider " + job.provider;
     }
-    if (is_full(hosts_, job.source_host, limits_.jobs_per_source_host)) {
+    const Use host = use_of(hosts_, job.source_host);
+    if (exceeds(limits_.jobs_per_source_host, host.jobs, 1)) {
       return "source host " + job.source_host;
+    }
+    if (exceeds(limits_.connections_per_source_host, host.connections, takes.host_connections)) {
+      return "connections to source host " + job.source_host;
+    }
+    if (exceeds(limits_.bytes_per_source_host, host.bytes, takes.host_bytes)) {
+      return "source host " + job.source_host + "'s memory for reads";
     }
     return "";
   }
 
  private:
-  using Counts = std::unordered_map<std::string, int>;
-  static bool is_full(const Counts& counts, const std::string& name, int limit) {
-    if (limit <= 0 || name.empty()) return false;
-    const auto found = counts.find(name);
-    return found != counts.end() && found->second >= limit;
+  struct Use {
+    std::uint64_t jobs = 0, connections = 0, bytes = 0;
+  };
+  using Uses = std::unordered_map<std::string, Use>;
+  static Use use_of(const Uses& uses, const std::string& name) {
+    const auto found = uses.find(name);
+    return name.empty() || found == uses.end() ? Use{} : found->second;
+  }
+  template <typename Limit, typename More>
+  static bool exceeds(Limit limit, std::uint64_t used, More more) {
+    return limit > 0 && used > 0 && more > 0 &&
+           used + static_cast<std::uint64_t>(more) > static_cast<std::uint64_t>(limit);
   }
 
   PlacementLimits limits_;
-  Counts datastores_;
-  Counts providers_;
-  Counts hosts_;
+  std::unordered_map<std::string, std::uint64_t> datastores_;
+  Uses providers_;
+  Uses hosts_;
 };
 
 // The agents with free slots, and how the running jobs lie on them.
@@ -204,24 +231,25 @@ std::vector<Assignment> place(const std::vector<const PlacementJob*>& queue,
 std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgent>& agents,
                         const std::vector<PlacementRunning>& running,
                         const PlacementLimits& limits) {
-  if (agents.empty()) return "no agent is connected";
-  if (job.needs_vddk &&
-      std::none_of(agents.begin(), agents.end(), [](const auto& agent) { return agent.vddk; })) {
-    return "no agent has VDDK";
-  }
-  bool reachable = false;
-  bool free = false;
+  bool reachable = false, free = false;
   for (const PlacementAgent& agent : agents) {
-    if (job.needs_vddk && !agent.vddk) continue;
     const bool here = job.nodes.empty() ||
                       std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
-    reachable = reachable || here;
-    free = free || (here && agent.free_slots > 0 && !job.blocked.contains(agent.id));
+    if (!here || (job.needs_vddk && !agent.vddk)) continue;
+    reachable = true;
+    free = free || (agent.free_slots > 0 && !job.blocked.contains(agent.id));
   }
   if (!reachable) {
-    std::string names;
-    for (const std::string& node : job.nodes) names += (names.empty() ? "" : ", ") + node;
-    return "no agent on a node that reaches the target (" + names + ")";
+    std::string where;
+    for (const std::string& node : job.nodes) where += (where.empty() ? "" : ", ") + node;
+    if (!where.empty()) where = " on a node that reaches the target (" + where + ")";
+    if (job.needs_vddk) {
+      return fmt::format(
+          "an agent with VDDK{}: disk '{}' is read by VDDK and no agent there has it; start one "
+          "with --vddk-libdir",
+          where, job.disk);
+    }
+    return agents.empty() ? "no agent is connected" : "no agent" + where;
   }
   Usage usage(limits);
   for (const PlacementRunning& other : running) usage.add(other);

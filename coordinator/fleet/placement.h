@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/id.h"
+#include "coordinator/fleet/source_budget.h"
 
 // Which queued transfer goes to which agent next: a pure function. Higher priority first; between
 // namespaces of one priority the one that got fewest bytes; within a namespace the import that came
@@ -17,9 +18,11 @@ struct PlacementJob {
   JobId job;
   std::string import_key;
   std::string ns;
+  std::string disk;       // its name, for people
   std::string datastore;  // empty: none
   std::string provider;
   std::string source_host;
+  SourceBudget budget{};
   std::vector<std::string> nodes;  // that reach the target; empty: any
   int priority = 0;
   std::uint64_t arrival = 0;  // of its import: lower came first
@@ -48,13 +51,18 @@ struct PlacementRunning {
   std::string datastore;
   std::string provider;
   std::string source_host;
+  SourceBudget budget{};
 };
 
-// 0: no cap.
+// 0: no cap. What one job alone takes more of than a cap goes when nothing else does.
 struct PlacementLimits {
   int jobs_per_datastore = 0;
   int jobs_per_provider = 0;
   int jobs_per_source_host = 0;
+  // Sums of SourceBudget.
+  std::uint64_t bytes_per_source_host = 0;
+  int connections_per_source_host = 0;
+  int connections_per_provider = 0;
 };
 
 // Bytes given to each active namespace so far. One that becomes active starts level with the one

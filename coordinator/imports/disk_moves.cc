@@ -7,11 +7,13 @@
 #include "common/catalogue.h"
 #include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/disk_overrides.h"
+#include "coordinator/imports/disk_ways.h"
 
 namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kPoll{1};
+constexpr std::chrono::milliseconds kVddkAgentLimit = std::chrono::hours(1);
 // For a source that does not open a disk: a backup may hold it for a while.
 constexpr Backoff kLockedRetry{.first = std::chrono::seconds(1), .cap = std::chrono::seconds(30)};
 
@@ -44,6 +46,7 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   request.datastore = disk.storage_name.empty() ? disk.storage_id : disk.storage_name;
   request.provider = pass.credentials ? pass.credentials->api_url : "";
   request.source_host = opening.source_host;
+  request.budget = opening.budget;
   request.source = endpoint;
   request.target = volume.target;
   request.nodes = volume.nodes;
@@ -52,52 +55,80 @@ TransferRequest request_for(const Pass& pass, const PlannedDisk& planned, const 
   return request;
 }
 
+// The source does not let the disk be opened, or chosen a way for: tried again for a while, if that
+// may help.
+Result<StepResult> not_opened(Pass& pass, const PlannedDisk& planned, const Error& error,
+                              api::DiskStatus& status, std::string& waiting_for) {
+  if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return error;
+  const Error named = error.with_context(fmt::format("disk '{}'", planned.name));
+  if (!is_retryable(error.kind())) return copy_failed(named);
+  const SteadyTime now = pass.parts.clock.steady();
+  LockedDisk& locked = pass.memory.locked[planned.source_id];
+  if (locked.tries == 0) locked.since = now;
+  // Nodes are drained and come back; a source VM is not kept down for ever.
+  std::chrono::milliseconds limit = pass.parts.settings.locked_limit;
+  if (error.code() == code::kVddkAgent) limit = std::max(limit, kVddkAgentLimit);
+  if (now - locked.since > limit) return copy_failed(named);
+  locked.next_try = now + kLockedRetry.delay(++locked.tries, random_unit());
+  status.last_error = error.code() == code::kVddkAgent ? text_with_remedy(error) : error.message();
+  waiting_for = status.last_error;
+  return StepResult::again(kPoll);
+}
+
+// The target's end. Nothing: `instead` is what the step answers.
+Result<std::optional<ReachableVolume>> reached(Pass& pass, const PlannedDisk& planned,
+                                               api::DiskStatus& status, std::string& waiting_for,
+                                               StepResult& instead) {
+  instead = StepResult::again(kPoll);
+  const kube::ObjectKey claim{pass.key().ns, planned.claim};
+  auto volume = pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop);
+  if (volume) return volume;
+  const Error error = volume.error().with_context(fmt::format("disk '{}'", planned.name));
+  if (error.kind() == ErrorKind::DataLoss) {
+    instead = copy_failed(error);
+    return std::optional<ReachableVolume>();
+  }
+  if (!pass.waits_for(error)) return error;
+  status.last_error = error.message();
+  waiting_for = text_with_remedy(error);
+  return std::optional<ReachableVolume>();
+}
+
 // Opens both ends and queues the transfer. Done: queued; Again: an end is not ready; nobody tells
 // when it is unless `announced`.
 Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDisk& disk,
                          api::DiskStatus& status, std::string& waiting_for, bool& announced) {
-  const SteadyTime now = pass.parts.clock.steady();
   if (const auto locked = pass.memory.locked.find(disk.id);
-      locked != pass.memory.locked.end() && now < locked->second.next_try) {
+      locked != pass.memory.locked.end() && pass.parts.clock.steady() < locked->second.next_try) {
     waiting_for = status.last_error;
     return StepResult::again(kPoll);
   }
-  auto opening = opened(pass, disk);
-  if (!opening) {
-    const Error error = std::move(opening).error();
-    if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return error;
-    if (!is_retryable(error.kind())) {
-      return copy_failed(error.with_context(fmt::format("disk '{}'", planned.name)));
+  std::optional<ReachableVolume> volume;
+  StepResult instead;
+  if (way_is_open(pass, disk)) {
+    // Only an agent that can write the target counts.
+    announced = true;  // pods, claims and volumes are watched
+    volume = TRY(reached(pass, planned, status, waiting_for, instead));
+    if (!volume) return instead;
+    announced = false;
+    const auto chosen = choose_way(pass, disk, volume->nodes, waiting_for);
+    if (!chosen) return not_opened(pass, planned, chosen.error(), status, waiting_for);
+    if (!*chosen) {
+      announced = pass.parts.fleet.settled();  // then only an agent that comes changes it
+      return StepResult::again(kPoll);
     }
-    LockedDisk& locked = pass.memory.locked[disk.id];
-    if (locked.tries == 0) locked.since = now;
-    if (now - locked.since > pass.parts.settings.locked_limit) {
-      return copy_failed(error.with_context(fmt::format("disk '{}'", planned.name)));
-    }
-    locked.next_try = now + kLockedRetry.delay(++locked.tries, random_unit());
-    status.last_error = error.message();
-    waiting_for = error.message();
-    return StepResult::again(kPoll);
   }
+  const auto opening = opened(pass, disk);
+  if (!opening) return not_opened(pass, planned, opening.error(), status, waiting_for);
   pass.memory.locked.erase(disk.id);
   if (!*opening) {
     status.phase = "Opening";
     waiting_for = "the source to open the disk";
     return StepResult::again(kPoll);
   }
-  announced = true;  // pods, claims and volumes are watched
-  const kube::ObjectKey claim{pass.key().ns, planned.claim};
-  const auto reached = pass.parts.volumes.make_reachable(claim, waiting_for, pass.stop);
-  if (!reached) {
-    const Error error = reached.error().with_context(fmt::format("disk '{}'", planned.name));
-    if (error.kind() == ErrorKind::DataLoss) return copy_failed(error);
-    if (!pass.waits_for(error)) return error;
-    status.last_error = error.message();
-    waiting_for = text_with_remedy(error);
-    return StepResult::again(kPoll);
-  }
-  const std::optional<ReachableVolume>& volume = *reached;
-  if (!volume) return StepResult::again(kPoll);
+  announced = true;
+  if (!volume) volume = TRY(reached(pass, planned, status, waiting_for, instead));
+  if (!volume) return instead;
 
   if (const StepResult checked = TRY(check_identity(pass, planned, disk, (*opening)->identity));
       checked.kind != StepResult::Kind::Done) {
@@ -139,6 +170,15 @@ void show(const TransferView& view, api::DiskStatus& status) {
   status.attempt = view.attempt;
 }
 
+// A disk that is done is not opened again.
+Result<void> forget_opening(Pass& pass, const std::string& disk) {
+  const Ledger before = pass.ledger;
+  pass.ledger.openings.erase(disk);
+  pass.ledger.ways.erase(disk);
+  if (pass.ledger == before) return {};
+  return pass.save_ledger();
+}
+
 // The transfer succeeded: lets go of source and target, then records the result for good.
 Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const TransferView& view,
                           api::DiskStatus& status) {
@@ -157,7 +197,7 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   status.moved_bytes = view.status.moved_bytes;
   status.last_error.clear();
   TRY(pass.save_status(true));
-  if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
+  TRY(forget_opening(pass, planned.source_id));
   pass.memory.openings.erase(planned.source_id);
   pass.parts.renewals.lock()->erase(pass.job_of(planned));
   pass.event(kube::EventSeverity::Normal, "DiskCopied",
@@ -226,7 +266,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   if (status.phase == "Done") {
     // Its end is written. That nothing of it is open any more may not be: whoever died in between
     // had let go of it before.
-    if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
+    TRY(forget_opening(pass, planned.source_id));
     count(status, *disk, totals);
     return StepResult::done();
   }

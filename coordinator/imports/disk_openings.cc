@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "common/catalogue.h"
-#include "coordinator/imports/disk_overrides.h"
+#include "coordinator/imports/disk_ways.h"
 
 namespace vmferry::imports {
 namespace {
@@ -83,13 +83,25 @@ Result<void> note_intent(Pass& pass, const SourceDisk& disk) {
   return write();
 }
 
+// The disk as its copying was begun: a snapshot may have been taken since, and the source be read
+// anew.
+SourceDisk as_begun(const Pass& pass, const SourceDisk& disk) {
+  SourceDisk begun = disk;
+  const auto identity = pass.ledger.identities.find(disk.id);
+  if (identity == pass.ledger.identities.end()) return begun;
+  for (const auto& [name, value] : identity->second) {
+    if (name == kIdentityFile) begun.file = value;
+  }
+  return begun;
+}
+
 // The first part that both name and that differs. The ways of reading a disk know more or less of
 // it, and the way may be another one than before.
 std::optional<std::string> difference(const SourceIdentityText& before,
                                       const SourceIdentityText& now) {
   for (const auto& [name, value] : now) {
     const auto old = std::ranges::find(before, name, &std::pair<std::string, std::string>::first);
-    if (old == before.end() || old->second == value) continue;
+    if (old == before.end() || old->second == value || value == kIdentityNone) continue;
     return fmt::format("its {} was '{}' and is '{}'", name, old->second, value);
   }
   return std::nullopt;
@@ -107,23 +119,34 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 
 }  // namespace
 
-bool has_vddk(const Pass& pass) {
-  return std::ranges::any_of(pass.parts.fleet.agents(),
-                             [](const AgentView& agent) { return agent.connected && agent.vddk; });
+bool way_is_open(Pass& pass, const SourceDisk& disk) {
+  if (pass.provider_kind() != ProviderKind::Vmware) return false;
+  const auto wish = disk_override(pass.import.object, disk);
+  return wish && !wish->endpoint && !way_of(pass, disk, wish->way);
 }
 
 Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   auto& openings = pass.memory.openings;
-  if (const auto known = openings.find(disk.id); known != openings.end()) return &known->second;
-  const DiskOverride chosen = TRY(disk_override(pass.import.object, disk));
-  if (chosen.endpoint) return &(openings[disk.id] = from_override(chosen, disk));
-
-  SourceDisk wanted = disk;
-  wanted.way = chosen.way;
-  if (pass.parts.settings.vddk && wanted.way == DiskWay::Automatic) wanted.way = DiskWay::Vddk;
-  // A disk that was asked to be read by VDDK waits for an agent that has it, when the one that had
-  // it has gone since; the others go by what the agents have now.
-  wanted.vddk = wanted.way == DiskWay::Vddk || has_vddk(pass);
+  const auto known = openings.find(disk.id);
+  const DiskOverride wish = TRY(disk_override(pass.import.object, disk));
+  if (wish.endpoint) {
+    if (known != openings.end()) return &known->second;
+    return &(openings[disk.id] = from_override(wish, disk));
+  }
+  SourceDisk wanted = as_begun(pass, disk);
+  std::string why;
+  if (pass.provider_kind() == ProviderKind::Vmware) {
+    std::optional<WayChoice> choice = way_of(pass, disk, wish.way);
+    if (!choice) return static_cast<OpenedDisk*>(nullptr);
+    wanted.way = choice->way;
+    why = std::move(choice->why);
+  }
+  if (known != openings.end()) {
+    if (known->second.disk.way == wanted.way) return &known->second;
+    openings.erase(known);  // it is asked for otherwise since
+  }
+  // With the intent, unless that was written down without the way, by an earlier version.
+  if (!why.empty() && pass.ledger.openings.contains(disk.id)) TRY(pass.save_ledger());
   DiskOpening opening;
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) {
@@ -143,7 +166,9 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   made.endpoint = *std::move(opening.endpoint);
   made.description = describe(made.endpoint);
   made.source_host = std::move(opening.source_host);
-  if (!opening.why.empty()) made.description += "; " + opening.why;
+  made.budget = opening.budget;
+  if (why.empty()) why = std::move(opening.why);
+  if (!why.empty()) made.description += "; " + why;
   made.disk = std::move(wanted);
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
   pass.memory.reopened.erase(disk.id);
@@ -205,7 +230,7 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
   const bool checked = known != pass.memory.openings.end() && known->second.identity_checked;
   if (checked || !pass.ledger.identities.contains(disk.id)) return StepResult::done();
   const SourceIdentityText identity =
-      TRY(pass.provider->disk_identity(*pass.memory.vm, disk, pass.stop));
+      TRY(pass.provider->disk_identity(*pass.memory.vm, as_begun(pass, disk), pass.stop));
   const bool same = !difference(pass.ledger.identities[disk.id], identity);
   const StepResult result = TRY(check_identity(pass, planned, disk, identity));
   if (same || result.kind != StepResult::Kind::Done) return result;

@@ -9,11 +9,12 @@
 // still what was begun to be copied, released exactly once.
 namespace vmferry::imports {
 
-// Whether an agent has VDDK, as it says itself.
-bool has_vddk(const Pass& pass);
+// Whether the way of a VMware disk has still to be chosen before it can be opened (choose_way()).
+// What is wrong with the import's own wish is told by opened().
+bool way_is_open(Pass& pass, const SourceDisk& disk);
 
-// The disk made readable: from the user's override, or by the provider. Nothing: not yet. The
-// result lives in pass.memory until the disk is done or opened anew.
+// The disk made readable: from the user's override, or by the provider. Nothing: not yet, or its
+// way is not chosen yet. The result lives in pass.memory until the disk is done or opened anew.
 Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk);
 
 // A transfer waits for another attempt: a VMware disk is opened anew for it. Its VM may be on

@@ -3,6 +3,18 @@
 #include "coordinator/api/import.h"
 
 namespace vmferry::imports {
+namespace {
+
+// One that a later version wrote and we do not know is chosen anew.
+WayChoice way_from(const nlohmann::json& json) {
+  const auto name = json.at("way").get<std::string>();
+  for (const DiskWay way : {DiskWay::FlatFile, DiskWay::Vddk, DiskWay::ExportLease}) {
+    if (name == to_string(way)) return {way, json.value("why", "")};
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<Ledger> ledger_of(const kube::Object& import) {
   const std::optional<std::string> text = import.annotation(api::kLedger);
@@ -11,6 +23,9 @@ Result<Ledger> ledger_of(const kube::Object& import) {
     const nlohmann::json json = nlohmann::json::parse(*text);
     Ledger ledger;
     ledger.openings = json.value("openings", ledger.openings);
+    if (json.contains("ways")) {
+      for (const auto& [disk, way] : json.at("ways").items()) ledger.ways[disk] = way_from(way);
+    }
     ledger.claims = json.value("claims", ledger.claims);
     ledger.identities = json.value("identities", ledger.identities);
     ledger.power_cut_at = json.value("powerCutAt", "");
@@ -29,6 +44,9 @@ Result<Ledger> ledger_of(const kube::Object& import) {
 std::string to_text(const Ledger& ledger) {
   nlohmann::json json = nlohmann::json::object();
   if (!ledger.openings.empty()) json["openings"] = ledger.openings;
+  for (const auto& [disk, choice] : ledger.ways) {
+    json["ways"][disk] = {{"way", to_string(choice.way)}, {"why", choice.why}};
+  }
   if (!ledger.claims.empty()) json["claims"] = ledger.claims;
   if (!ledger.identities.empty()) json["identities"] = ledger.identities;
   if (!ledger.power_cut_at.empty()) json["powerCutAt"] = ledger.power_cut_at;

@@ -9,6 +9,7 @@
 
 #include "common/result.h"
 #include "coordinator/kube/object.h"
+#include "coordinator/provider/provider.h"
 
 namespace vmferry::imports {
 
@@ -21,6 +22,9 @@ struct Ledger {
   // Source disk id -> handle of its opening on the source; an empty handle: intended, and perhaps
   // made just before a crash.
   std::map<std::string, std::string> openings;
+  // Source disk id -> how it is read, from its first opening on: VMware's ways know a disk by
+  // different signs, so that a copy begun in one way cannot go on in another.
+  std::map<std::string, WayChoice> ways;
   // Claim -> uid of its object when it was made. What was copied went there and nowhere else.
   std::map<std::string, std::string> claims;
   // Source disk id -> what identified the content whose copying was begun.

@@ -56,7 +56,8 @@ struct OpenedDisk {
   SourceIdentityText identity;  // what must not change; empty: nothing to compare
   bool identity_checked = false;
   std::string source_host{};  // budget group
-  bool elsewhere = false;     // on a server that the import names
+  SourceBudget budget{};
+  bool elsewhere = false;  // on a server that the import names
 };
 
 // Source disks that an import is about to write into its ledger, and whose: by disk id, import uid.

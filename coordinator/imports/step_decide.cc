@@ -2,7 +2,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/imports/decision.h"
-#include "coordinator/imports/disk_openings.h"
+#include "coordinator/imports/disk_ways.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
@@ -11,6 +11,8 @@
 
 namespace vmferry::imports {
 namespace {
+
+constexpr std::chrono::milliseconds kAgentsPoll{500};
 
 // What blocks an import before the rulebook's own checks, and the reason of Valid=False for it: the
 // first failure's (lifecycle.md 3.10).
@@ -85,6 +87,16 @@ void forget_mended(Pass& pass) {
   pass.set_condition("Valid", "True", "ValidationCompleted", "What was wrong has been mended");
 }
 
+// Blocks what an agent with VDDK could read; one may be about to say hello.
+bool an_agent_may_mend(const std::vector<Finding>& findings) {
+  constexpr std::string_view kRules[] = {"vmware.vm.encryption", "vmware.disk.backing",
+                                         "vmware.disk.snapshot"};
+  return std::ranges::any_of(findings, [&](const Finding& finding) {
+    return finding.level == FindingLevel::Block &&
+           std::ranges::find(kRules, finding.rule) != std::end(kRules);
+  });
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
@@ -133,6 +145,9 @@ Result<StepResult> validate_import(Pass& pass) {
                                                .mapping_findings = std::move(mappings.findings),
                                                .more_findings = std::move(early.findings),
                                                .rights = pass.rights}));
+  if (an_agent_may_mend(decision.findings) && !pass.parts.fleet.settled()) {
+    return StepResult::again(kAgentsPoll);
+  }
   pass.report_findings(decision.findings);
   for (api::Condition& condition : conditions_from(decision.findings, vm.provider)) {
     if (condition.type == "Valid" && !early.reason.empty()) condition.reason = early.reason;

@@ -106,6 +106,7 @@ Result<StepResult> finish_import(Pass& pass) {
   // that would keep the disks from other imports.
   if (!pass.ledger.openings.empty()) {
     pass.ledger.openings.clear();
+    pass.ledger.ways.clear();
     TRY(pass.save_ledger());
   }
 

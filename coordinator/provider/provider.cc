@@ -19,6 +19,10 @@ Result<Listing> Provider::list(ListingKind kind, std::stop_token) {
                     to_string(kind));
 }
 
+Result<WayChoice> Provider::choose_way(const SourceVm&, const SourceDisk&, bool, std::stop_token) {
+  return WayChoice{};
+}
+
 void Provider::report_progress(const std::string&, int) {}
 
 void Provider::keep_open(const std::string&, std::stop_token) {}

@@ -8,6 +8,7 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/result.h"
+#include "coordinator/fleet/source_budget.h"
 #include "coordinator/provider/listing.h"
 #include "coordinator/provider/source_vm.h"
 
@@ -44,6 +45,14 @@ struct DiskOpening {
   std::optional<DiskEndpoint> endpoint;  // nothing yet: call poll_disk again later
   std::string why{};                     // why the disk is read in this way; for people
   std::string source_host{};             // that serves its bytes, where known: has a budget
+  SourceBudget budget{};                 // what reading it takes of host and server
+};
+
+// How a disk is read, and why; for people.
+struct WayChoice {
+  DiskWay way = DiskWay::Automatic;
+  std::string why;
+  friend bool operator==(const WayChoice&, const WayChoice&) = default;
 };
 
 // A source of VMs. Every call is bounded in time (at most about two minutes against a peer that
@@ -76,8 +85,15 @@ class Provider {
   // is still locked by a transfer.
   virtual Result<void> start(const std::string& native_id, std::stop_token stop) = 0;
 
-  // Makes one disk of a stopped VM readable. The caller has written its intent into the ledger; an
-  // unfinished opening of ours for the same disk, from before a crash, is adopted
+  // Chooses how a disk of a stopped VM is read, by what it is and whether an agent has VDDK
+  // (`vddk`). The caller keeps the choice and has the disk opened in that way from then on.
+  // Unavailable with VMF-SRC-VDDK-AGENT: only VDDK can read it; InvalidArgument with
+  // VMF-SRC-DISK-UNSUPPORTED: nothing can.
+  virtual Result<WayChoice> choose_way(const SourceVm& vm, const SourceDisk& disk, bool vddk,
+                                       std::stop_token stop);
+  // Makes one disk of a stopped VM readable, in the way that `disk` names. The caller has written
+  // its intent into the ledger; an unfinished opening of ours for the same disk, from before a
+  // crash, is adopted
   // (`owner` is the import's UID and marks what is ours where the source can hold a mark).
   virtual Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
                                         const std::string& owner, std::stop_token stop) = 0;
@@ -104,8 +120,10 @@ class Provider {
   virtual Result<bool> release_disk(const std::string& handle, const std::string& disk_id,
                                     const std::string& owner, bool success,
                                     std::stop_token stop) = 0;
-  // Keeps the session alive; logs out and forgets it.
+  // Ends what this process has opened and the session.
   virtual void close() = 0;
+  // Ends the session alone. What it opened is in ledgers, and may be another provider's by now.
+  virtual void log_out() { close(); }
 };
 
 // The one place that knows which class serves which kind.

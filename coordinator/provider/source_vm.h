@@ -64,9 +64,7 @@ struct SourceDisk {
   bool active = true;
   bool cdrom = false;  // the image in a CD-ROM drive: attached as one, never written to
   std::string status;  // oVirt: ok, locked, illegal; else empty
-  // Set by whoever opens the disk: what the import asks for, and whether an agent has VDDK.
-  DiskWay way = DiskWay::Automatic;
-  bool vddk = false;
+  DiskWay way = DiskWay::Automatic;  // set by whoever opens the disk: how it is to be read
   std::map<std::string, std::string> details;  // provider's own, for open_disk
   friend bool operator==(const SourceDisk&, const SourceDisk&) = default;
 };

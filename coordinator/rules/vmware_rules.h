@@ -39,6 +39,10 @@ inline constexpr Rule kVmwareVmRules[] = {
     {"vmware.vm.encryption", "vddk", kVmware, kSource, kWarn, kFixed,
      "encrypted, and an agent has VDDK, which decrypts what the account may", "the VM is encrypted",
      "set the VM's storage policy to one without encryption"},
+    {"vmware.vm.encryption", "elsewhere", kVmware, kSource, kWarn, kFixed,
+     "encrypted, and none of its encrypted disks is read from it",
+     "the VM is encrypted; its encrypted disks are read from where the import says",
+     "see that what is served there is what the guest sees"},
     {"vmware.vm.encryption", "disk", kVmware, kSource, kBlock, kFixed,
      "an encrypted disk, and no agent has VDDK", "{disk} is encrypted",
      "set the disk's storage policy to one without encryption, or start an agent with "

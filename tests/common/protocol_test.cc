@@ -43,7 +43,8 @@ DiskEndpoint endpoint() {
   e.identity = {{"vCenter", "x"}, {"disk", "y"}};
   e.max_connections = 7;
   e.request_bytes = 8 << 20;
-  e.vddk = {"esx", "root", SecretString("pw"), "AA", "vm-1", "snap-2", "[ds] a/b.vmdk", "nbd"};
+  e.vddk = {"esx",           8443, "root", SecretString("pw"), "AA", "vm-1", "snap-2",
+            "[ds] a/b.vmdk", "nbd"};
   return e;
 }
 

@@ -34,3 +34,24 @@ def scene(tmp_path, images):
         made.close()
     left = subprocess.run(["pgrep", "-f", "--", str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False).stdout
     assert not left.split(), f"processes left behind: {left}"
+
+
+@pytest.fixture
+def vddk(scene):
+    """Makes an installation of VDDK for one vCenter, whose disks the stand-in serves; the options of `up` for it."""
+    bed = pathlib.Path(os.environ.get("VMFERRY_VDDK_BED", peers.ROOT / "build/vddk-bed"))
+    program = bed / "sbin/nbdkit"
+    if not os.access(program, os.X_OK):
+        pytest.skip(f"nbdkit's vddk plugin is not built: tests/support/vddk/build.sh {bed}")
+
+    def install(vcenter, **demands):
+        directory = scene.directory / "vddk"
+        directory.mkdir()
+        (directory / "lib64").symlink_to(bed / "vddk/lib64")
+        demands = dict({"root": next(iter(vcenter.ready["datastores"].values())), "server": "127.0.0.1", "user": vcenter.user,
+                        "password": vcenter.password, "thumbprint": vcenter.ready["thumbprint_sha1"],
+                        "log": directory / "calls"}, **demands)
+        (directory / "stand-in.conf").write_text("".join(f"{key}={value}\n" for key, value in demands.items()))
+        scene.vddk_options = ["--nbdkit", program, "--vddk-libdir", directory]
+        return scene.vddk_options
+    return install

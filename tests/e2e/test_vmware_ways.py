@@ -8,11 +8,8 @@ import time
 import pytest
 
 import bed
-import peers
 from scene import vmware_vm
 from test_kill import under_way
-
-VDDK = pathlib.Path(os.environ.get("VMFERRY_VDDK_BED", peers.ROOT / "build/vddk-bed"))
 
 
 def snapped(name, scene, images, **changes):
@@ -110,25 +107,6 @@ def test_a_killed_coordinator_finds_its_export_lease_again_or_has_it_anew(scene)
     scene.ferry.check_disks("snapped", images)
     scene.ferry.wait_for(lambda: all(each["state"] == "error" for each in vcenter.state()["leases"]["live"]), 20,
                          "the end of the old session's lease")
-
-
-@pytest.fixture
-def vddk(scene):
-    """Makes an installation of VDDK for one vCenter, whose disks the stand-in serves."""
-    program = VDDK / "sbin/nbdkit"
-    if not os.access(program, os.X_OK):
-        pytest.skip(f"nbdkit's vddk plugin is not built: tests/support/vddk/build.sh {VDDK}")
-
-    def install(vcenter, **demands):
-        directory = scene.directory / "vddk"
-        directory.mkdir()
-        (directory / "lib64").symlink_to(VDDK / "vddk/lib64")
-        demands = dict({"root": next(iter(vcenter.ready["datastores"].values())), "server": "127.0.0.1", "user": vcenter.user,
-                        "password": vcenter.password, "thumbprint": vcenter.ready["thumbprint_sha1"],
-                        "log": directory / "calls"}, **demands)
-        (directory / "stand-in.conf").write_text("".join(f"{key}={value}\n" for key, value in demands.items()))
-        return ["--nbdkit", program, "--vddk-libdir", directory]
-    return install
 
 
 def test_vddk_is_chosen_where_an_agent_has_it_and_reads_deltas_and_flat_disks(scene, vddk):

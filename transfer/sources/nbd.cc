@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
@@ -18,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::uint32_t kSmallestRequest = 64u << 10;  // an EINVAL below this is not about size
-constexpr std::uint32_t kSmallestShrunk = 256u << 10;  // source-vmware.md 8.4
+constexpr int kMostMemoryPauses = 24;                  // two minutes of a host without memory
 constexpr int kExtentErrors = 3;                       // after that many nobody asks any more
 constexpr int kLostPerPiece = 20;  // a request that kills every connection is not worth more
 constexpr std::uint64_t kStatusStep = 2ull << 30;  // block status has 32-bit lengths
@@ -38,7 +39,7 @@ NbdSource::NbdSource(const NbdProperties& properties, SourceIdentity identity,
       identity_(std::move(identity)),
       options_(options),
       log_(log),
-      request_limit_(properties.max_request),
+      pace_(properties.max_request, 0, options.memory_pause),
       extents_on_(properties.allocation) {}
 
 Result<std::unique_ptr<NbdSource>> NbdSource::open(NbdDial dial, SourceIdentity identity,
@@ -91,11 +92,19 @@ SourceHints NbdSource::hints() const {
   return {.workers = workers_, .request_bytes = 1u << 20, .has_extents = extents_on_.load()};
 }
 
-void NbdSource::shrink_requests() {
-  if (shrunk_.exchange(true)) return;
-  const std::uint32_t limit = std::min(request_limit_.load(), 1u << 20);
-  request_limit_.store(std::max(std::min(limit, kSmallestShrunk), limit / 2));
-  log_.info("the host is short of memory: smaller requests");
+std::uint64_t NbdSource::complaints() const {
+  return options_.memory_complaints ? options_.memory_complaints() : 0;
+}
+
+bool NbdSource::shrink_requests(std::size_t bytes, std::uint64_t complaints_before,
+                                std::uint64_t generation) {
+  if (complaints() == complaints_before) return false;
+  if (pace_.shrink(static_cast<std::uint32_t>(bytes), generation)) {
+    log_.info(
+        "the host is short of memory: fewer and smaller requests, after a pause",
+        {{"bytes", std::uint64_t{pace_.request_bytes()}}, {"requests", pace_.most_in_flight()}});
+  }
+  return true;
 }
 
 // The one with the least to do. As long as one can read, nobody waits for another's connection.
@@ -133,10 +142,10 @@ Result<void> NbdSource::read(std::uint64_t offset, std::span<std::byte> into,
     return read_unaligned(offset, into, std::move(stop));
   }
   while (!into.empty()) {
-    const std::size_t length = std::min<std::size_t>(into.size(), request_limit_.load());
+    const std::size_t length = std::min<std::size_t>(into.size(), pace_.request_bytes());
     Result<void> piece = read_piece(offset, into.first(length), stop);
     if (!piece) {
-      if (length > request_limit_.load()) continue;  // too large for the server: in parts
+      if (length > pace_.request_bytes()) continue;  // too large for the server: in parts
       return std::move(piece).error();
     }
     offset += length;
@@ -160,11 +169,20 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
                                    std::stop_token stop) {
   const SystemClock clock;
   std::size_t retries = 0;
+  int memory_pauses = 0;
   steady_clock::time_point first_lost;
   for (int lost = 0;;) {
     const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
+    std::optional<ReadPace::Turn> turn(pace_.take(stop));
+    if (!*turn) return canceled();
+    if (into.size() > pace_.request_bytes()) {  // while we waited; the caller cuts it smaller
+      return make_error(ErrorKind::Unavailable, "the host is short of memory");
+    }
+    const std::uint64_t generation = turn->generation();
+    const std::uint64_t complained = complaints();
     stats_.add_request();
     const NbdOutcome outcome = connection->pread(offset, into, stop);
+    turn.reset();
     if (outcome.kind == NbdOutcome::Kind::Done) {
       stats_.add_wire_bytes(into.size());
       return {};
@@ -177,15 +195,17 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
       if (outcome.error_number == EINVAL && into.size() > kSmallestRequest) {
         const auto half = static_cast<std::uint32_t>(into.size() / 2 / properties_.min_block *
                                                      properties_.min_block);
-        std::uint32_t limit = request_limit_.load();
-        while (half < limit && !request_limit_.compare_exchange_weak(limit, half)) {
-        }
+        pace_.refuse_above(half);
         log_.info("the NBD server refuses large reads: asking for less",
                   {{"bytes", std::uint64_t{half}}});
       } else if (is_passing(outcome.error_number) && retries < options_.retry_delays.size()) {
         if (!clock.sleep(options_.retry_delays[retries++], stop)) return canceled();
-        if (options_.short_of_memory && options_.short_of_memory()) shrink_requests();
-        if (into.size() <= request_limit_.load()) continue;
+        // Then the pause is the wait, and the host has all the time that it needs.
+        if (shrink_requests(into.size(), complained, generation) &&
+            ++memory_pauses < kMostMemoryPauses) {
+          --retries;
+        }
+        if (into.size() <= pace_.request_bytes()) continue;
       }
       return coded_error(ErrorKind::DataLoss, code::kSourceRead,
                          "reading {} bytes at offset {} failed: {}", into.size(), offset,
@@ -221,7 +241,9 @@ Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token 
   if (outcome.kind != NbdOutcome::Kind::Done) {
     if (stop.stop_requested()) return canceled();
     stats_.add_retry("block status: " + outcome.text);
-    if (++extent_errors_ >= kExtentErrors) stop_asking_for_extents(outcome.text);
+    // A child that was killed because this question took so long would be killed for the next one.
+    const bool fatal = outcome.kind == NbdOutcome::Kind::Lost && options_.on_silence;
+    if (++extent_errors_ >= kExtentErrors || fatal) stop_asking_for_extents(outcome.text);
     // Nothing beyond this question is claimed: later ranges may be answered.
     return std::vector<Extent>{
         {{range.offset, std::min(range.end(), start + asked) - range.offset}, Allocation::Data}};

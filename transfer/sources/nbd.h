@@ -12,6 +12,7 @@
 #include "transfer/disk_source.h"
 #include "transfer/sources/nbd_lane.h"
 #include "transfer/sources/nbd_options.h"
+#include "transfer/sources/read_pace.h"
 
 namespace vmferry {
 
@@ -46,8 +47,11 @@ class NbdSource final : public DiskSource {
   Result<void> read_unaligned(std::uint64_t offset, std::span<std::byte> into,
                               std::stop_token stop);
   Result<void> read_piece(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
-  // The peer runs out of memory: halves the size of requests, once, not below 256 KiB.
-  void shrink_requests();
+  // A read of that size has failed, and the peer has complained of its memory since. True: it is
+  // asked for less from now on.
+  bool shrink_requests(std::size_t bytes, std::uint64_t complaints_before,
+                       std::uint64_t generation);
+  std::uint64_t complaints() const;
   void stop_asking_for_extents(const std::string& why);
 
   const NbdProperties properties_;
@@ -57,10 +61,9 @@ class NbdSource final : public DiskSource {
   SourceStats stats_;
   std::vector<std::unique_ptr<NbdLane>> lanes_;
   std::atomic<unsigned> next_lane_{0};
-  std::atomic<std::uint32_t> request_limit_;  // falls when the server refuses larger ones
+  ReadPace pace_;
   std::atomic<bool> extents_on_;
   std::atomic<int> extent_errors_{0};
-  std::atomic<bool> shrunk_{false};
   int workers_ = 0;
 };
 

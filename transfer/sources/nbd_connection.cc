@@ -123,6 +123,11 @@ bool NbdConnection::alive() const {
   return !lost_;
 }
 
+bool NbdConnection::went_silent() const {
+  const std::lock_guard lock(mutex_);
+  return silent_;
+}
+
 int NbdConnection::in_flight() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(waiting_.size());
@@ -236,6 +241,7 @@ void NbdConnection::step(std::unique_lock<std::mutex>& lock) {
   role_ = Role::None;
   if (lost_) return;
   if (ready == 0 && poll_timeout_ms() == 0) {
+    silent_ = true;
     give_up(NbdOutcome::Kind::Lost, "no answer for " + std::to_string(watchdog_.count()) + " ms");
     return;
   }

@@ -54,6 +54,8 @@ class NbdConnection {
   // Requests in flight end as lost, and so do all later ones.
   void abandon(const std::string& why);
   bool alive() const;
+  // It was given up because no answer came.
+  bool went_silent() const;
   int in_flight() const;
 
  private:
@@ -89,6 +91,7 @@ class NbdConnection {
   std::vector<Request*> completed_;  // filled by callbacks, by whoever owns the handle
   std::chrono::steady_clock::time_point last_answer_;
   std::optional<NbdOutcome> lost_;
+  bool silent_ = false;
 };
 
 }  // namespace vmferry

@@ -46,8 +46,10 @@ Result<std::shared_ptr<NbdConnection>> NbdLane::connection(std::stop_token stop)
     changed_.wait(lock, stop, [&] { return !dialing_; });
   }
   dialing_ = true;
+  const bool was_silent = current_ && current_->went_silent();
   current_.reset();
   lock.unlock();
+  if (was_silent && options_.on_silence) options_.on_silence();
   Result<std::shared_ptr<NbdConnection>> dialed = redial(std::move(stop));
   lock.lock();
   dialing_ = false;

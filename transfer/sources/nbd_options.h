@@ -18,6 +18,10 @@ struct NbdOptions {
   std::chrono::milliseconds extra_connect_deadline{2'000};
   // No answer for that long with requests in flight: the connection is given up.
   std::chrono::milliseconds watchdog{120'000};
+  // Told when a connection was given up for its silence, before the next one is dialed: a server
+  // that is our own child is of no use any more. Never by two threads at once for one lane; empty:
+  // nobody is told.
+  std::function<void()> on_silence;
   // How long a lost server may stay away.
   std::chrono::milliseconds reconnect_limit{600'000};
   Backoff reconnect{.first = std::chrono::milliseconds(1'000)};
@@ -27,9 +31,11 @@ struct NbdOptions {
                                                       std::chrono::milliseconds(8'000)};
   // Allocation queries slower than this are not worth asking (VDDK, source-vmware.md 8.3).
   std::chrono::milliseconds slow_extents{60'000};
-  // Whether the peer has said, beside the protocol, that it has no memory for reads of this size.
-  // Asked when a read fails; thread-safe. Empty: no peer says so.
-  std::function<bool()> short_of_memory;
+  // How often the peer has said, beside the protocol, that it has no memory for a read. Asked when
+  // one fails; thread-safe. Empty: no peer says so.
+  std::function<std::uint64_t()> memory_complaints;
+  // Nothing is asked of a peer for that long after it has complained (source-vmware.md 8.4).
+  std::chrono::milliseconds memory_pause{5'000};
 };
 
 }  // namespace vmferry

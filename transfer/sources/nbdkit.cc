@@ -16,6 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr std::uint64_t kWorthRestarts = 1u << 30;  // so much since the last start
 constexpr milliseconds kPidfilePoll{20};
 constexpr milliseconds kChildPoll{100};
 
@@ -33,7 +34,9 @@ class NbdkitSource final : public DiskSource {
   }
   Result<void> read(std::uint64_t offset, std::span<std::byte> into,
                     std::stop_token stop) override {
-    return explained(disk_->read(offset, into, std::move(stop)));
+    Result<void> read = disk_->read(offset, into, std::move(stop));
+    if (read) server_->has_delivered(into.size());
+    return explained(std::move(read));
   }
   SourceCounters counters() const override { return disk_->counters(); }
 
@@ -69,7 +72,7 @@ NbdkitServer::NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment,
       options_(std::move(options)),
       tail_({endpoint_.vddk.password}) {
   tail_.on_line([this](const std::string& line) {
-    if (tells_nfc_memory_exhausted(line)) memory_exhausted_.store(true);
+    if (tells_nfc_memory_exhausted(line)) memory_complaints_.fetch_add(1);
     const std::lock_guard lock(sessions_mutex_);
     sessions_.add(line);
     sessions_changed_.notify_all();
@@ -111,15 +114,32 @@ pid_t NbdkitServer::pid() const {
 Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
   const std::lock_guard lock(mutex_);  // one lane dials at a time: nobody else waits here
   if (child_ && child_->running()) return {};
+  // A host that hiccups now and then in days is not one that never gives anything.
+  if (delivered_.exchange(0) >= kWorthRestarts) starts_ = std::min(starts_, 1);
   if (starts_ > options_.max_restarts) {
-    return coded_error(ErrorKind::Internal, code::kSourceRead, "nbdkit died {} times: {}", starts_,
+    // Of this attempt: the next one may be at a better time, or on another node.
+    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
+                       "nbdkit died or hung {} times: {}", starts_,
                        explain_nbdkit_failure(tail_.lines()).message());
   }
   if (starts_ > 0) {
-    environment_.log.warn("nbdkit died and is started again", {{"attempt", starts_}});
+    environment_.log.warn(
+        hung_ ? "nbdkit hung and is started again" : "nbdkit died and is started again",
+        {{"attempt", starts_}});
   }
   ++starts_;
+  hung_ = false;
   return start(std::move(stop));
+}
+
+// VDDK waits inside for a host that is gone, or for its own lock: no signal but the last ends that,
+// and its sessions count against the host's limits until they time out (source-vmware.md 8.1, 8.4).
+void NbdkitServer::kill_hung() {
+  const std::lock_guard lock(mutex_);
+  if (!child_ || !child_->running()) return;
+  environment_.log.warn("nbdkit does not answer and is killed", {{"pid", child_->pid()}});
+  child_->terminate(options_.hung_grace);
+  hung_ = true;
 }
 
 Result<void> NbdkitServer::start(std::stop_token stop) {
@@ -177,6 +197,7 @@ Result<NbdHandle> NbdkitServer::dial(milliseconds deadline, std::stop_token stop
     ++dialed_;
   }
   if (handle || handle.error().kind() == ErrorKind::Canceled) return handle;
+  if (handle.error().kind() == ErrorKind::DeadlineExceeded) kill_hung();
   const Error why = explain_nbdkit_failure(tail_.lines());
   // What trying again does not mend.
   if (why.kind() == ErrorKind::PermissionDenied || why.kind() == ErrorKind::NotFound) return why;
@@ -192,7 +213,8 @@ Result<std::unique_ptr<DiskSource>> open_nbdkit_source(const DiskEndpoint& endpo
   SourceIdentity identity = endpoint.identity;
   if (identity.empty()) identity.emplace_back("file", endpoint.vddk.file);
   NbdOptions nbd = options.nbd;
-  nbd.short_of_memory = [server] { return server->memory_was_exhausted(); };
+  nbd.on_silence = [server] { server->kill_hung(); };
+  nbd.memory_complaints = [server] { return server->memory_complaints(); };
   std::unique_ptr<NbdSource> disk = TRY(NbdSource::open(
       [server](milliseconds deadline, std::stop_token dial_stop) {
         return server->dial(deadline, std::move(dial_stop));

@@ -24,11 +24,14 @@ struct NbdkitOptions {
   std::chrono::milliseconds start_deadline{30'000};  // until it listens
   // For VDDK to end its sessions, and after that for the child to end itself.
   std::chrono::milliseconds stop_grace{30'000};
+  // The same for a child that does not answer any more.
+  std::chrono::milliseconds hung_grace{2'000};
   static NbdOptions vddk_defaults();
 };
 
 // nbdkit as a child, with the vddk plugin or a stand-in for it, listening on a Unix socket in a
-// private directory. Started when it is not running; restarted at most max_restarts times.
+// private directory. Started when it is not running, killed when it hangs; restarted at most
+// max_restarts times.
 class NbdkitServer {
  public:
   NbdkitServer(DiskEndpoint endpoint, SourceEnvironment environment, NbdkitOptions options);
@@ -38,12 +41,18 @@ class NbdkitServer {
   // installed), InvalidArgument (VDDK's directory is wrong), Unavailable (it does not start, or
   // died too often), Canceled. They carry the last lines of its stderr.
   Result<void> ensure_running(std::stop_token stop);
-  // Connects to the running child.
+  // Connects to the running child. One that does not let itself be connected to in that time hangs.
   Result<NbdHandle> dial(std::chrono::milliseconds deadline, std::stop_token stop);
 
+  // It does not answer any more: kills it, so that the next dial starts another one.
+  void kill_hung();
+
+  // Bytes of a read that succeeded. A child that gave a GiB was worth its start: the restarts before
+  // it do not count any more.
+  void has_delivered(std::uint64_t bytes) { delivered_ += bytes; }
   pid_t pid() const;
   std::vector<std::string> stderr_lines() const { return tail_.lines(); }
-  bool memory_was_exhausted() const { return memory_exhausted_.load(); }
+  std::uint64_t memory_complaints() const { return memory_complaints_.load(); }
 
  private:
   Result<void> start(std::stop_token stop);
@@ -53,7 +62,7 @@ class NbdkitServer {
   const SourceEnvironment environment_;
   const NbdkitOptions options_;
   StderrTail tail_;
-  std::atomic<bool> memory_exhausted_{false};
+  std::atomic<std::uint64_t> memory_complaints_{0};
   std::mutex sessions_mutex_;  // the innermost: taken while a line of stderr is added
   std::condition_variable sessions_changed_;
   VddkSessions sessions_;
@@ -62,6 +71,8 @@ class NbdkitServer {
   std::unique_ptr<PrivateDirectory> directory_;
   std::unique_ptr<ChildProcess> child_;
   int starts_ = 0;
+  std::atomic<std::uint64_t> delivered_{0};
+  bool hung_ = false;  // the child was killed for it
 };
 
 // A disk read by an nbdkit child: one connection with several requests in flight

@@ -38,8 +38,8 @@ Result<void> add_vddk(std::vector<std::string>& command, const DiskEndpoint::Vdd
   }
   command.insert(
       command.end(),
-      {"vddk", "libdir=" + libdir, "server=" + vddk.server, "user=" + vddk.user,
-       "password=-" + std::to_string(kNbdkitPasswordFd),
+      {"vddk", "libdir=" + libdir, "server=" + vddk.server, "port=" + std::to_string(vddk.port),
+       "user=" + vddk.user, "password=-" + std::to_string(kNbdkitPasswordFd),
        "thumbprint=" + TRY(parse_thumbprint(vddk.thumbprint)), "vm=moref=" + vddk.vm_moref});
   if (!vddk.snapshot_moref.empty()) command.push_back("snapshot=" + vddk.snapshot_moref);
   if (!vddk.transports.empty()) command.push_back("transports=" + vddk.transports);

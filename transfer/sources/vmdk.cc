@@ -24,6 +24,10 @@ Error status_error(int status) {
     return coded_error(ErrorKind::Unavailable, code::kSourceRead,
                        "the server has no such export any more (HTTP 404)");
   }
+  if (status == 503) {
+    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
+                       "the host has no stream left for an export (HTTP 503)");
+  }
   const ErrorKind kind = status >= 500 ? ErrorKind::Unavailable : ErrorKind::Unimplemented;
   return coded_error(kind, code::kSourceProtocol, "the server answered HTTP {}", status);
 }

@@ -68,6 +68,7 @@ ServiceContent service_content_of(const SoapReply& reply) {
   content.view_manager = moref_of(child(node, "viewManager"));
   content.session_manager = moref_of(child(node, "sessionManager"));
   content.search_index = moref_of(child(node, "searchIndex"));
+  content.event_manager = moref_of(child(node, "eventManager"));
   const pugi::xml_node about = child(node, "about");
   content.product = child_text(about, "fullName");
   if (content.product.empty()) {
@@ -92,6 +93,7 @@ Result<ClientOptions> client_options(const ProviderCredentials& credentials) {
   ClientOptions options;
   options.origin = url->origin();
   options.host = url->host;
+  if (url->port != 0) options.port = url->port;
   std::string path = url->path_and_query.substr(0, url->path_and_query.find_first_of("?#"));
   while (path.ends_with('/')) path.pop_back();
   options.sdk_path = path.empty() ? "/sdk" : path;

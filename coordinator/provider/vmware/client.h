@@ -25,6 +25,7 @@ namespace vmferry::vmware {
 // none is ever spelled out (source-vmware.md 1.3).
 struct ServiceContent {
   MoRef root_folder, property_collector, view_manager, session_manager, search_index;
+  MoRef event_manager;   // empty: the server keeps no events
   std::string product;   // "VMware vCenter Server 8.0.2 build-..."
   std::string api_type;  // VirtualCenter, HostAgent
   std::string api_version;
@@ -49,6 +50,7 @@ struct Session {
 struct ClientOptions {
   std::string origin;  // "https://host:443"
   std::string host;
+  int port = 443;
   std::string sdk_path;  // "/sdk"
   std::string username;
   SecretString password;

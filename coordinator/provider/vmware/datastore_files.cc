@@ -52,22 +52,28 @@ std::optional<std::uint64_t> content_length(const HttpResponse& response) {
 Result<DatastoreFiles::Answer> DatastoreFiles::ask(Exchange& exchange, const std::string& method,
                                                    const std::string& file,
                                                    const std::string& datacenter) {
-  std::optional<bool> known;
+  const std::string place = datacenter + '\n' + std::string(datastore_of(file));
+  bool first = false;
   {
     auto twice = twice_.lock();
-    const auto it = twice->find(datacenter);
-    if (it != twice->end()) known = it->second;
+    if (const auto it = twice->find(place); it != twice->end()) first = it->second;
   }
-  for (const bool twice : {known.value_or(false), true}) {
+  const auto url_of = [&](bool twice) {
+    return folder_url(origin_, datastore_of(file), path_of(file), datacenter, twice);
+  };
+  // Plain names are spelled alike, and their success proves nothing for others.
+  const bool spelled_alike = url_of(false) == url_of(true);
+  for (const bool twice : {first, !first}) {
     HttpRequest request;
     request.method = method;
-    request.url = folder_url(origin_, datastore_of(file), path_of(file), datacenter, twice);
+    request.url = url_of(twice);
     request.total_timeout = kTimeout;
     request.max_response_bytes = kMostDescriptorBytes;
     HttpResponse response = TRY(exchange.http(request));
-    if (response.status == 404 && !known && !twice) continue;  // try the other spelling
+    const bool try_other = twice == first && !spelled_alike;
+    if (response.status == 404 && try_other) continue;
     if (response.status != 200) return status_error(response.status, file);
-    if (!known) (*twice_.lock())[datacenter] = twice;
+    if (!spelled_alike) (*twice_.lock())[place] = twice;
     return Answer{request.url, std::move(response)};
   }
   return status_error(404, file);

@@ -29,7 +29,8 @@ class DatastoreFiles {
                      const std::string& datacenter);
 
   const std::string origin_;
-  // Whether the names of a data centre must be encoded twice, once that is known.
+  // Whether the names of a datastore must be encoded twice, once that is known; by the names of
+  // data centre and datastore.
   Guarded<std::map<std::string, bool, std::less<>>> twice_;
 };
 

@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kRequestBytes = 16 * kMiB;
 constexpr int kHostConnections = 4;
 constexpr int kVcenterConnections = 2;  // it relays every byte over its own link to the host
+constexpr std::uint64_t kVddkBytes = 8 * kMiB;  // eight requests of 1 MiB (8.3)
 constexpr std::size_t kSha1Characters = 59;
 constexpr std::size_t kMostFiles = 64;  // each is asked for by itself
 
@@ -103,6 +104,16 @@ AccessChoice by_export(std::string why) {
 }
 
 }  // namespace
+
+bool is_untouched_snapshot_of(const Backing& now, std::string_view file) {
+  return now.parent_file == file && !now.content_id.empty() &&
+         now.content_id == now.parent_content_id;
+}
+
+std::string why_not_flat(const Device& disk) {
+  Obstacle any = obstacle_of_all(disk.backing);
+  return any.reason.empty() ? obstacle_of_flat(disk).reason : std::move(any.reason);
+}
 
 AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted) {
   if (Obstacle any = obstacle_of_all(disk.backing); !any.reason.empty()) {
@@ -198,7 +209,8 @@ void identify(DiskEndpoint& endpoint, std::string name, const std::string& value
 
 // `cid`: the descriptor's content id, where it was read.
 DiskEndpoint endpoint_with(const ClientOptions& account, const Session& session, const VmModel& vm,
-                           const Device& disk, const std::string& cid) {
+                           const Device& disk, const std::string& current_file,
+                           const std::string& cid) {
   DiskEndpoint endpoint;
   endpoint.kind = SourceKind::NbdkitVddk;
   endpoint.trust = account.trust;
@@ -209,30 +221,43 @@ DiskEndpoint endpoint_with(const ClientOptions& account, const Session& session,
            disk.backing.uuid.empty() ? disk_id(vm, disk) : disk.backing.uuid);
   identify(endpoint, "long content id", disk.backing.content_id);
   identify(endpoint, "content id", cid);
-  identify(endpoint, "change version", vm.change_version);
-  identify(endpoint, "file", disk.backing.file);
+  // CBT's position moves with each snapshot too, so it stands in for what tells of writes alone.
+  if (disk.backing.content_id.empty()) identify(endpoint, "change id", disk.backing.change_id);
+  // A note that somebody edits is a change of the VM too, so its version is the last resort.
+  if (vm.last_start) {
+    identify(endpoint, "last start",
+             vm.last_start->empty() ? std::string(kIdentityNone) : *vm.last_start);
+  } else {
+    identify(endpoint, "change version", vm.change_version);
+  }
+  identify(endpoint, "capacity", std::to_string(disk.capacity_bytes));
+  identify(endpoint, std::string(kIdentityFile), disk.backing.file);
 
   endpoint.vddk.server = account.host;
+  endpoint.vddk.port = account.port;
   endpoint.vddk.user = account.username;
   endpoint.vddk.password = account.password;
   endpoint.vddk.thumbprint = account.trust.thumbprint.size() == kSha1Characters
                                  ? account.trust.thumbprint
                                  : session.thumbprint_sha1;
   endpoint.vddk.vm_moref = vm.ref.value;
-  endpoint.vddk.file = disk.backing.file;
+  endpoint.vddk.file = current_file;
   return endpoint;
 }
 
 }  // namespace
 
 DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& session,
-                                 const VmModel& vm, const Device& disk) {
-  return endpoint_with(account, session, vm, disk, "");
+                                 const VmModel& vm, const Device& disk,
+                                 const std::string& current_file) {
+  return endpoint_with(account, session, vm, disk,
+                       current_file.empty() ? disk.backing.file : current_file, "");
 }
 
 DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session, const VmModel& vm,
                            const Device& disk, const FlatFile& file) {
-  DiskEndpoint endpoint = endpoint_with(account, session, vm, disk, file.content_id);
+  DiskEndpoint endpoint =
+      endpoint_with(account, session, vm, disk, disk.backing.file, file.content_id);
   endpoint.kind = SourceKind::HttpRange;
   endpoint.url = file.url;
   endpoint.size_bytes = file.size_bytes;
@@ -242,6 +267,20 @@ DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session,
   endpoint.max_connections = session.content.is_vcenter() ? kVcenterConnections : kHostConnections;
   endpoint.request_bytes = kRequestBytes;
   return endpoint;
+}
+
+SourceBudget budget_of(const DiskEndpoint& endpoint, bool through_vcenter) {
+  switch (endpoint.kind) {
+    case SourceKind::NbdkitVddk:
+      return {.host_bytes = kVddkBytes};
+    case SourceKind::HttpRange:
+      if (through_vcenter) return {.provider_connections = endpoint.max_connections};
+      return {.host_connections = endpoint.max_connections};
+    case SourceKind::VmdkStream:
+      return {.host_connections = 1};
+    default:
+      return {};
+  }
 }
 
 }  // namespace vmferry::vmware

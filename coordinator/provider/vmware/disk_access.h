@@ -35,6 +35,13 @@ AccessChoice choose_access(const Device& disk, bool vddk, DiskWay wanted = DiskW
 // For a disk whose backing looks flat and whose files are not, or that is open by a lease already.
 AccessChoice choose_export(const Device& disk, std::string_view why);
 
+// A snapshot was taken since the disk lay in `file`, and nothing was written since: both hold the
+// same content. A host gives a disk another content id with the first write.
+bool is_untouched_snapshot_of(const Backing& now, std::string_view file);
+
+// Why its bytes are not a flat file's; empty: by its backing they are.
+std::string why_not_flat(const Device& disk);
+
 // True for a disk whose current file holds what changed since a snapshot.
 bool is_delta(const Device& disk);
 
@@ -78,8 +85,12 @@ DiskEndpoint make_endpoint(const ClientOptions& account, const Session& session,
                            const Device& disk, const FlatFile& file);
 
 // A disk that VDDK reads, or with its kind and URL changed an export lease: no file of it is looked
-// at over HTTPS.
+// at over HTTPS. `current_file`: where `disk` says what it was before a snapshot, what VDDK opens.
 DiskEndpoint make_plain_endpoint(const ClientOptions& account, const Session& session,
-                                 const VmModel& vm, const Device& disk);
+                                 const VmModel& vm, const Device& disk,
+                                 const std::string& current_file = "");
+
+// What the reading of an endpoint made here takes of its host and server.
+SourceBudget budget_of(const DiskEndpoint& endpoint, bool through_vcenter);
 
 }  // namespace vmferry::vmware

@@ -21,6 +21,10 @@ class DiskOpener {
  public:
   DiskOpener(Client& client, std::string origin, const Logger& log);
 
+  // As Provider::choose_way; the disk's descriptor is looked at where its backing looks flat.
+  Result<WayChoice> choose(const SourceVm& vm, const SourceDisk& disk, bool vddk,
+                           std::stop_token stop);
+  // In the way that the disk names; a disk that names none is chosen for as without VDDK.
   // Errors: Aborted with VMF-SRC-VM-STATE (not off), NotFound with VMF-SRC-DISK-MISSING or
   // -VM-NOT-FOUND, InvalidArgument with VMF-SRC-DISK-UNSUPPORTED and what to do, DataLoss with
   // VMF-SRC-CHANGED, Unavailable with VMF-SRC-DISK-LOCKED or while the lease is not to be had.
@@ -50,16 +54,20 @@ class DiskOpener {
   // What the server says of the VM now, and which of its devices the disk is.
   struct Found {
     VmModel vm;
-    Device device;
+    Device device;             // as it was planned
+    std::string current_file;  // the delta of a snapshot that was taken since
   };
   static Result<Found> find(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk);
+  static Result<std::string> host_thumbprint(Exchange& exchange, const VmModel& vm);
   Result<std::string> host_of(Exchange& exchange, const VmModel& vm);
+  Result<WayChoice> chosen(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,
+                           const Device& device, bool vddk);
   Result<DiskOpening> opened(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,
                              const std::string& owner);
   Result<FlatFile> flat_file(Exchange& exchange, const SourceVm& vm, const SourceDisk& disk,
                              const Device& device);
   Result<DiskOpening> leased(Exchange& exchange, const Found& found, const SourceDisk& disk,
-                             const MoRef& lease, const std::string& owner, std::string why);
+                             const MoRef& lease, const std::string& owner);
 
   Client& client_;
   const Logger log_;

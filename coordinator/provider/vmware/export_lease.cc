@@ -19,10 +19,20 @@ std::optional<std::string> place_of(const VmModel& vm, const Device& disk) {
   return fmt::format("{}{}:{}", controller->type, controller->bus_number, *disk.unit_number);
 }
 
-std::string with_host(std::string url, const std::string& host) {
-  const auto star = url.find("://*");
-  if (star != std::string::npos) url.replace(star + 3, 1, host);
-  return url;
+// "https://*/nfc/..." means the server that was asked, behind whatever port it was reached.
+std::string with_server(std::string url, const ClientOptions& account) {
+  constexpr std::string_view kAnyHost = "https://*";
+  if (!url.starts_with(kAnyHost)) return url;
+  const std::string rest = url.substr(kAnyHost.size());
+  if (!rest.starts_with(':')) return account.origin + rest;
+  const UrlParts server{
+      .scheme = "https", .host = account.host, .path_and_query = {}, .user = {}, .password = {}};
+  return server.origin() + rest;
+}
+
+bool is_own_server(const UrlParts& url, const ClientOptions& account) {
+  constexpr int kHttps = 443;
+  return url.host == account.host && (url.port == 0 ? kHttps : url.port) == account.port;
 }
 
 Error lease_gone(const MoRef& lease, std::string_view why) {
@@ -120,18 +130,21 @@ Result<DiskEndpoint> lease_endpoint(const ClientOptions& account, const Session&
                                     const VmModel& vm, const Device& disk, const LeaseUrl& url) {
   DiskEndpoint endpoint = make_plain_endpoint(account, session, vm, disk);
   endpoint.kind = SourceKind::VmdkStream;
-  endpoint.url = with_host(url.url, account.host);
+  endpoint.url = with_server(url.url, account);
   const Result<UrlParts> parts = parse_url(endpoint.url);
   if (!parts || parts->scheme != "https" || parts->host.empty()) {
     return coded_error(ErrorKind::InvalidArgument, code::kSourceProtocol,
                        "the export lease names no https URL for the disk");
   }
-  const bool own_server = parts->origin() == account.origin;
+  const bool own_server = is_own_server(*parts, account);
   // What the lease says came over the verified session, so it is as good as that.
   if (!url.thumbprint.empty()) {
     endpoint.trust.thumbprint = TRY(parse_thumbprint(url.thumbprint));
   } else if (!own_server) {
     endpoint.trust.thumbprint.clear();
+    if (!url.host_thumbprint.empty()) {
+      endpoint.trust.thumbprint = TRY(parse_thumbprint(url.host_thumbprint));
+    }
   }
   if (own_server) endpoint.cookie = session.cookie;
   endpoint.max_connections = 1;

@@ -20,6 +20,7 @@ struct LeaseUrl {
   std::string url;  // the host part may be "*": the host that was asked
   std::string thumbprint;
   bool disk = false;
+  std::string host_thumbprint = {};  // of the VM's host, where vCenter tells it
   friend bool operator==(const LeaseUrl&, const LeaseUrl&) = default;
 };
 
@@ -48,8 +49,9 @@ Result<void> end_lease(Exchange& exchange, const MoRef& lease, bool success);
 std::optional<LeaseUrl> url_of_disk(const LeaseInfo& lease, const VmModel& vm, const Device& disk);
 
 // The endpoint for reading that URL. Trusts the host by the thumbprint that the lease names, our
-// own server as it is trusted anyway, and anybody else by its certificate's authority; never
-// nothing. InvalidArgument with VMF-SRC-PROTOCOL for a URL that is none.
+// own server as it is trusted anyway, and anybody else by what vCenter says of the VM's host, or by
+// its certificate's authority; never nothing. InvalidArgument with VMF-SRC-PROTOCOL for a URL that
+// is none.
 Result<DiskEndpoint> lease_endpoint(const ClientOptions& account, const Session& session,
                                     const VmModel& vm, const Device& disk, const LeaseUrl& url);
 

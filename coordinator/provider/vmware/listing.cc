@@ -115,6 +115,18 @@ std::string access_word(AccessPath path) {
   return "none";
 }
 
+// Nobody knows here what an import's agents will have.
+std::string why_without_agents(const Device& device, const AccessChoice& access, bool vddk) {
+  std::string why = access.path == AccessPath::None || access.path == AccessPath::ExportLease
+                        ? why_not_flat(device)
+                        : "flat file, read over HTTPS with ranges";
+  if (access.path == AccessPath::ExportLease) {
+    why += ": one stream from an export lease, which cannot be resumed";
+  }
+  if (vddk) why += access.path == AccessPath::None ? "; VDDK, if" : "; or VDDK, if";
+  return vddk ? why + " an agent of the import has it" : why;
+}
+
 // The disks as an import of the VM would see them: the same ids, labels and order.
 std::vector<Row> disk_rows(const InventoryTree& tree, const ObjectProperties& p) {
   const VmModel model = read_vm(p);
@@ -126,14 +138,16 @@ std::vector<Row> disk_rows(const InventoryTree& tree, const ObjectProperties& p)
     });
     if (device == model.devices.end()) continue;
     const AccessChoice access = choose_access(*device, false);
+    const bool vddk = choose_access(*device, true).path == AccessPath::Vddk;
     ListingCell allocated;
     if (disk.allocated_bytes) allocated = *disk.allocated_bytes;
-    rows.push_back(
-        {disk.id, text_cell(disk.name), text_cell(vm.name), disk.size_bytes, std::move(allocated),
-         text_cell(disk.storage_name), text_cell(disk.details.at(std::string(kDetailController))),
-         access_word(access.path), text_cell(path_of(tree, p, vm.name)), text_cell(disk.file),
-         text_cell(disk.details.at(std::string(kDetailBacking))),
-         text_cell(device->backing.disk_mode), disk.shareable, text_cell(access.reason)});
+    rows.push_back({disk.id, text_cell(disk.name), text_cell(vm.name), disk.size_bytes,
+                    std::move(allocated), text_cell(disk.storage_name),
+                    text_cell(disk.details.at(std::string(kDetailController))),
+                    access_word(access.path), text_cell(path_of(tree, p, vm.name)),
+                    text_cell(disk.file), text_cell(disk.details.at(std::string(kDetailBacking))),
+                    text_cell(device->backing.disk_mode), disk.shareable,
+                    text_cell(why_without_agents(*device, access, vddk))});
   }
   return rows;
 }

@@ -33,12 +33,15 @@ Backing read_backing(pugi::xml_node node) {
   backing.disk_mode = child_text(node, "diskMode");
   backing.uuid = child_text(node, "uuid");
   backing.content_id = child_text(node, "contentId");
+  backing.change_id = child_text(node, "changeId");
   backing.sharing = child_text(node, "sharing");
   const pugi::xml_node key = child(node, "keyId");
   backing.key_id = child_text(key, "keyId");
   if (key && backing.key_id.empty()) backing.key_id = text_of(key).empty() ? "set" : text_of(key);
   backing.compatibility_mode = child_text(node, "compatibilityMode");
   pugi::xml_node parent = child(node, "parent");
+  backing.parent_file = child_text(parent, "fileName");
+  backing.parent_content_id = child_text(parent, "contentId");
   while (parent && backing.parents < kMostParents) {
     ++backing.parents;
     parent = child(parent, "parent");

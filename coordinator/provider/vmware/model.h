@@ -23,10 +23,13 @@ struct Backing {
   std::string disk_mode;           // persistent, independent_persistent, ...
   std::string uuid;                // of the disk's content, 6000C29...
   std::string content_id;          // CID, changes with the first write after an open
+  std::string change_id;           // CBT's position, where that is on
   std::string sharing;             // sharingNone, sharingMultiWriter
   std::string key_id;              // set: encrypted
   std::string compatibility_mode;  // RDM: virtualMode, physicalMode
   int parents = 0;                 // backing.parent's depth: above 0 the file is a delta
+  std::string parent_file;         // what it is the delta of, and that one's content id
+  std::string parent_content_id;
   // Network cards.
   std::string device_name;  // standard network's name
   MoRef network;
@@ -82,6 +85,9 @@ struct VmModel {
   std::optional<bool> change_tracking;
   std::map<std::string, std::string> extra_config;  // boot order and change tracking keys only
   std::string power_state, connection_state;
+  // The newest event of its being started or resumed; empty: none is known. Nothing: the server
+  // does not tell its events.
+  std::optional<std::string> last_start;
   MoRef host;
   bool consolidation_needed = false;
   std::string question;  // text of the dialog that blocks the VM

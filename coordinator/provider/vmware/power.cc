@@ -59,6 +59,36 @@ std::optional<SoapFault> task_failure(const ObjectProperties& task) {
   return fault;
 }
 
+Result<std::optional<std::string>> read_last_start(Exchange& exchange, const MoRef& vm) {
+  const MoRef& manager = exchange.content().event_manager;
+  if (manager.empty()) return std::optional<std::string>();
+  Node entity = structure("entity", "EventFilterSpecByEntity");
+  entity.add(reference("entity", vm)).add(leaf("recursion", "self"));
+  Node filter = structure("filter", "EventFilterSpec");
+  filter.add(std::move(entity));
+  for (const char* type : {"VmPoweredOnEvent", "DrsVmPoweredOnEvent", "VmResumingEvent"}) {
+    filter.add(leaf("eventTypeId", type));
+  }
+  Node query = method_call("QueryEvents", manager);
+  query.add(std::move(filter));
+  const SoapReply reply = TRY(exchange.call(query));
+  if (reply.fault()) {
+    Error error = fault_error(*reply.fault(), "QueryEvents", "VM '" + vm.value + "'");
+    if (is_retryable(error.kind())) return error;
+    return std::optional<std::string>();
+  }
+  // Keys grow with time.
+  std::string newest;
+  std::int64_t newest_key = -1;
+  for (const pugi::xml_node event : reply.returnvals()) {
+    const std::int64_t key = integer_of(child(event, "key")).value_or(-1);
+    if (key <= newest_key) continue;
+    newest_key = key;
+    newest = fmt::format("{} at {}", key, child_text(event, "createdTime"));
+  }
+  return std::optional(std::move(newest));
+}
+
 Result<PowerState> read_power(Exchange& exchange, const MoRef& vm) {
   const Result<ObjectProperties> p = retrieve_one(exchange, vm, {"runtime.powerState"});
   if (!p) {

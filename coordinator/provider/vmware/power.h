@@ -13,6 +13,10 @@ namespace vmferry::vmware {
 // Why a task failed, by its info.state and info.error; nothing while it runs or when it succeeded.
 std::optional<SoapFault> task_failure(const ObjectProperties& task);
 
+// The newest event of the VM's being started or resumed, as far as the server remembers: its key
+// and its time. Empty: none. Nothing: the server or the account's rights give no events.
+Result<std::optional<std::string>> read_last_start(Exchange& exchange, const MoRef& vm);
+
 Result<PowerState> read_power(Exchange& exchange, const MoRef& vm);
 
 // ShutdownGuest, or PowerOffVM_Task with `force`. Success when the VM is off already.

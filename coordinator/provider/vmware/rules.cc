@@ -57,9 +57,22 @@ void check_state(const VmModel& vm, Findings& out) {
   if (vm.fault_tolerance) out.add("vmware.vm.fault_tolerance");
 }
 
-void check_encryption(const VmModel& vm, bool vddk, Findings& out) {
-  if (!vm.key_id.empty() && vddk) {
+// All that is encrypted of its disks is served by somebody else.
+bool encrypted_disks_are_elsewhere(const VmModel& vm, const DiskWays& ways) {
+  int encrypted = 0, elsewhere = 0;
+  for (const Device* disk : ordered_disks(vm)) {
+    if (disk->backing.key_id.empty()) continue;
+    ++encrypted;
+    if (way_of(ways, disk_id(vm, *disk), disk->label) == DiskWay::Elsewhere) ++elsewhere;
+  }
+  return encrypted > 0 && elsewhere == encrypted;
+}
+
+void check_encryption(const VmModel& vm, const ImportTerms& terms, Findings& out) {
+  if (!vm.key_id.empty() && terms.vddk) {
     out.add("vmware.vm.encryption/vddk");
+  } else if (!vm.key_id.empty() && encrypted_disks_are_elsewhere(vm, terms.ways)) {
+    out.add("vmware.vm.encryption/elsewhere");
   } else if (!vm.key_id.empty()) {
     out.add("vmware.vm.encryption");
   }
@@ -202,7 +215,7 @@ std::vector<Finding> find_problems(const VmModel& vm, const ImportTerms& terms) 
   Findings out;
   check_tools(vm, terms.may_cut_power, out);
   check_state(vm, out);
-  check_encryption(vm, terms.vddk, out);
+  check_encryption(vm, terms, out);
   check_hardware(vm, out);
   check_nics(vm, out);
   const std::vector<const Device*> disks = ordered_disks(vm);

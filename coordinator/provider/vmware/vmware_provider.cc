@@ -82,6 +82,11 @@ class VmwareProvider final : public Provider {
         stop, [&](Exchange& exchange) { return start_vm(exchange, vm_ref(native_id)); });
   }
 
+  Result<WayChoice> choose_way(const SourceVm& vm, const SourceDisk& disk, bool vddk,
+                               std::stop_token stop) override {
+    return named(vm, disk, opener_.choose(vm, disk, vddk, std::move(stop)));
+  }
+
   Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
                                 const std::string& owner, std::stop_token stop) override {
     return named(vm, disk, opener_.open(vm, disk, owner, std::move(stop)));
@@ -121,6 +126,8 @@ class VmwareProvider final : public Provider {
     opener_.close();
     client_.logout();
   }
+
+  void log_out() override { client_.logout(); }
 
  private:
   // The disks that are to be read as flat files and no otherwise, and by their backing are some:

@@ -279,6 +279,34 @@ TEST_F(JobTableTest, FailuresAreBoundedUnlessTheyGetFurther_Lc57) {
   EXPECT_EQ(view().error->message(), "after 3 failed attempts: why");
 }
 
+TEST_F(JobTableTest, ASourceThatOthersHoldIsWaitedForAnHourBeforeItCounts) {
+  run_on_a();
+  protocol::Attempt attempt = 1;
+  for (; attempt <= 30; ++attempt) {  // many more than may fail
+    say("a", failed(attempt, ErrorKind::Unavailable, code::kDiskLocked));
+    ASSERT_EQ(view().state, TransferState::Queued) << attempt;
+    for (int i = 0; i < 70; ++i) {
+      now += 500ms;
+      beat("a");
+    }
+    ASSERT_EQ(tick(), "save assign" + std::to_string(attempt + 1) + ">a-peer");
+  }
+  for (int i = 0; i < 7200; ++i) {
+    now += 500ms;
+    beat("a");
+  }
+  int counted = 0;
+  for (; view().state != TransferState::Failed && counted < 10; ++counted, ++attempt) {
+    say("a", failed(attempt, ErrorKind::Unavailable, code::kDiskLocked));
+    for (int i = 0; i < 70; ++i) {
+      now += 500ms;
+      beat("a");
+    }
+    tick();
+  }
+  EXPECT_EQ(counted, 3);
+}
+
 TEST_F(JobTableTest, ATerminalErrorEndsTheJobAtOnce) {
   run_on_a();
   EXPECT_EQ(say("a", failed(1, ErrorKind::ResourceExhausted, code::kTargetFull)), "save forget");

@@ -45,6 +45,7 @@ JobRecord record() {
   r.datastore = "ds";
   r.provider = "vc";
   r.source_host = "esx";
+  r.budget = {.host_bytes = 8u << 20, .host_connections = 1, .provider_connections = 2};
   r.attempt = 3;
   r.failures = 1;
   r.writer = Writer{AgentId{"agent-1"}, "inc", std::chrono::milliseconds(5000)};

@@ -30,6 +30,9 @@ PlacementJob job_of(const std::string& text) {
     if (key == "ds") job.datastore = value;
     if (key == "pr") job.provider = value;
     if (key == "host") job.source_host = value;
+    if (key == "bytes") job.budget.host_bytes = std::stoull(value);
+    if (key == "hc") job.budget.host_connections = std::stoi(value);
+    if (key == "pc") job.budget.provider_connections = std::stoi(value);
     if (key == "node") job.nodes.push_back(value);
     if (key == "prio") job.priority = std::stoi(value);
     if (key == "size") job.size_bytes = std::stoull(value);
@@ -99,6 +102,30 @@ TEST(PlacementTest, DecidesWhoGoesWhere) {
        {"A 10 host=h"},
        {.jobs_per_datastore = 0, .jobs_per_provider = 0, .jobs_per_source_host = 8},
        "0>A 1>A 2>A 3>A 4>A 5>A 6>A 9>A"},
+      {"bytes asked of a source host at once",
+       {"1 host=h bytes=8", "2 host=h bytes=8", "3 host=h bytes=4", "4 host=h", "5 host=i bytes=8"},
+       {{AgentId{"A"}, "node-a", 10}},
+       {"A 9 host=h bytes=8"},
+       {.bytes_per_source_host = 20},
+       "1>A 3>A 4>A 5>A"},
+      {"one that is more than the whole budget goes alone",
+       {"1 host=h bytes=30", "2 host=h bytes=1"},
+       {a},
+       {},
+       {.bytes_per_source_host = 20},
+       "1>A"},
+      {"connections to a source host",
+       {"1 host=h hc=4", "2 host=h hc=4", "3 host=h hc=4", "4 host=h bytes=8"},
+       {a},
+       {},
+       {.connections_per_source_host = 8},
+       "1>A 2>A 4>A"},
+      {"connections to a vCenter, whatever the host",
+       {"1 pr=p host=h pc=2", "2 pr=p host=i pc=2", "3 pr=q host=h pc=2", "4 pr=p host=j hc=4"},
+       {a},
+       {"A 9 pr=p pc=6"},
+       {.connections_per_provider = 8},
+       "1>A 3>A 4>A"},
       {"no name, no cap",
        {"1", "2"},
        {a},
@@ -122,7 +149,7 @@ TEST(PlacementTest, DecidesWhoGoesWhere) {
     for (const std::string& text : c.running) {
       const PlacementJob job = job_of(text.substr(2));
       running.push_back({AgentId{text.substr(0, 1)}, job.import_key, job.ns, job.datastore,
-                         job.provider, job.source_host});
+                         job.provider, job.source_host, job.budget});
     }
     NamespaceBytes served;
     std::string result;
@@ -164,7 +191,11 @@ TEST(PlacementTest, ADiskForVddkGoesToAnAgentThatHasIt) {
   const PlacementAgent with{AgentId{"B"}, "n", 1, true};
   NamespaceBytes served;
   EXPECT_TRUE(place({&job}, {without}, {}, {}, served).empty());
-  EXPECT_EQ(why_waiting(job, {without}, {}, {}), "no agent has VDDK");
+  job.disk = "Hard disk 1";
+  EXPECT_EQ(why_waiting(job, {without}, {}, {}),
+            "an agent with VDDK: disk 'Hard disk 1' is read by VDDK and no agent there has it; "
+            "start one with --vddk-libdir");
+  EXPECT_EQ(why_waiting(job, {}, {}, {}), why_waiting(job, {without}, {}, {}));
   const std::vector<Assignment> assigned = place({&job}, {without, with}, {}, {}, served);
   ASSERT_EQ(assigned.size(), 1u);
   EXPECT_EQ(assigned[0].agent.value, "B");

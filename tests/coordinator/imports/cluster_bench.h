@@ -47,6 +47,9 @@ class ProviderOfOne final : public Provider {
     source_.lock()->power = PowerState::Up;
     return {};
   }
+  Result<WayChoice> choose_way(const SourceVm&, const SourceDisk&, bool, std::stop_token) override {
+    return WayChoice{DiskWay::FlatFile, "a test"};
+  }
   Result<DiskOpening> open_disk(const SourceVm&, const SourceDisk& disk, const std::string&,
                                 std::stop_token) override {
     DiskEndpoint endpoint;

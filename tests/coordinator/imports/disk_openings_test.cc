@@ -4,6 +4,8 @@
 #include <functional>
 #include <thread>
 
+#include "common/catalogue.h"
+#include "coordinator/imports/disk_ways.h"
 #include "tests/coordinator/fleet/fake_agent.h"
 #include "tests/coordinator/imports/step_fixture.h"
 
@@ -18,6 +20,7 @@ class AskedProvider final : public Provider {
  public:
   std::vector<SourceDisk> asked;
   std::optional<Error> refuses;
+  bool encrypted = false;
   std::optional<VmRef> read;
 
   ProviderKind kind() const override { return ProviderKind::Vmware; }
@@ -33,12 +36,20 @@ class AskedProvider final : public Provider {
     return nothing();
   }
   Result<void> start(const std::string&, std::stop_token) override { return nothing(); }
+  // As for a disk that VDDK and a flat file give alike; or VDDK alone.
+  Result<WayChoice> choose_way(const SourceVm&, const SourceDisk& disk, bool vddk,
+                               std::stop_token) override {
+    if (disk.way != DiskWay::Automatic) return WayChoice{disk.way, "configured"};
+    if (vddk) return WayChoice{DiskWay::Vddk, "an agent has VDDK"};
+    if (encrypted) return coded_error(ErrorKind::Unavailable, code::kVddkAgent, "only VDDK can");
+    return WayChoice{DiskWay::FlatFile, "flat"};
+  }
   Result<DiskOpening> open_disk(const SourceVm&, const SourceDisk& disk, const std::string&,
                                 std::stop_token) override {
     asked.push_back(disk);
     if (refuses) return *refuses;
     DiskEndpoint endpoint;
-    endpoint.kind = disk.vddk ? SourceKind::NbdkitVddk : SourceKind::HttpRange;
+    endpoint.kind = disk.way == DiskWay::Vddk ? SourceKind::NbdkitVddk : SourceKind::HttpRange;
     endpoint.size_bytes = disk.size_bytes;
     return DiskOpening{.handle = "",
                        .endpoint = std::move(endpoint),
@@ -72,65 +83,165 @@ class DiskOpeningsTest : public StepFixture {
   void ask_for(const json& sources) {
     patch_import({{"metadata", {{"annotations", {{api::kDiskSources, sources.dump()}}}}}});
   }
-  // Opens the disk with nothing remembered; what the provider was asked for.
-  std::optional<SourceDisk> opened_anew(const SourceDisk& disk) {
-    memory_.openings.clear();
-    provider_->asked.clear();
-    in_pass([&](Pass& pass) { EXPECT_TRUE(opened(pass, disk)); });
-    if (provider_->asked.empty()) return std::nullopt;
-    return provider_->asked.back();
-  }
+  // A coordinator that has just started.
   void in_pass(const std::function<void(Pass&)>& work) {
     auto parsed = api::parse_import(*find("web", kube::types::kVirtualMachineImport));
     ASSERT_TRUE(parsed) << to_string(parsed.error());
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+    auto ledger = ledger_of(parsed->object);
+    ASSERT_TRUE(ledger);
+    Pass pass(*parts_, *std::move(parsed), *std::move(ledger), memory_, {});
     pass.provider = provider_;
     work(pass);
   }
-  // As "way", and "+vddk" where the provider is told that it can be had.
-  std::string asked_for(const SourceDisk& disk) {
-    const std::optional<SourceDisk> asked = opened_anew(disk);
-    if (!asked) return "nobody";
-    EXPECT_EQ(asked->id, disk.id);
-    return std::string(to_string(asked->way)) + (asked->vddk ? "+vddk" : "");
+  // The way in which the disk is opened when nothing is in memory: what the provider is asked for;
+  // or why it is not opened.
+  std::string asked_for(const SourceDisk& disk, const std::vector<std::string>& nodes = {}) {
+    memory_.openings.clear();
+    provider_->asked.clear();
+    std::string why;
+    in_pass([&](Pass& pass) {
+      if (way_is_open(pass, disk)) {
+        std::string waiting_for;
+        const auto chosen = choose_way(pass, disk, nodes, waiting_for);
+        if (!chosen) why = chosen.error().code();
+        if (chosen && !*chosen) why = "waits for " + waiting_for;
+        if (!why.empty()) return;
+      }
+      EXPECT_TRUE(opened(pass, disk));
+    });
+    if (!why.empty()) return why;
+    if (provider_->asked.empty()) return "nobody";
+    EXPECT_EQ(provider_->asked.back().id, disk.id);
+    return std::string(to_string(provider_->asked.back().way));
   }
   std::string asked_for_both() { return asked_for(first_) + " " + asked_for(second_); }
+  // Nothing was ever chosen.
+  void forget_ledger() {
+    patch_import({{"metadata", {{"annotations", {{api::kLedger, nullptr}}}}}});
+  }
+  void set_ledger(const Ledger& ledger) {
+    patch_import({{"metadata", {{"annotations", {{api::kLedger, to_text(ledger)}}}}}});
+  }
+  std::unique_ptr<test::FakeAgent> agent(const std::string& node, bool vddk) {
+    auto made =
+        std::make_unique<test::FakeAgent>(test::FakeAgent::Options{.address = fleet_->address(),
+                                                                   .server_key = keys_.public_key,
+                                                                   .id = node,
+                                                                   .node = node,
+                                                                   .vddk = vddk});
+    wait_until([&] { return agents_there(fleet_->agents(), {node}).any; });
+    return made;
+  }
+  // The fleet's time goes on; agents that live are heard again.
+  void settle_fleet(const std::vector<std::string>& nodes) {
+    clock_.advance(std::chrono::seconds(60));
+    for (const std::string& node : nodes) {
+      wait_until([&] { return agents_there(fleet_->agents(), {node}).any; });
+    }
+    EXPECT_TRUE(fleet_->settled());
+  }
+  static void wait_until(const std::function<bool()>& there) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!there() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_TRUE(there());
+  }
 
   std::shared_ptr<AskedProvider> provider_;
   SourceDisk first_, second_;
 };
 
+constexpr const char* kNobodyKnows =
+    "waits for the agents that can write its target to tell whether they have VDDK";
+
 TEST_F(DiskOpeningsTest, EachDiskGoesTheWayThatIsAskedForIt) {
-  EXPECT_EQ(asked_for_both(), "automatic automatic");
-  ask_for({{first_.name, "vddk"}});
-  EXPECT_EQ(asked_for_both(), "vddk+vddk automatic") << "the other goes by what the agents have";
+  ask_for({{first_.name, "vddk"}, {"*", "https"}});
+  EXPECT_EQ(asked_for_both(), "vddk https");
   ask_for({{first_.id, "https"}, {"*", "export"}});
-  EXPECT_EQ(asked_for_both(), "https export");
+  EXPECT_EQ(asked_for_both(), "https export") << "nothing is open at the source: a mind may change";
   ask_for({{first_.id, "nbd://array:10809/disk"}, {"*", "vddk"}});
-  EXPECT_EQ(asked_for_both(), "nobody vddk+vddk");
+  EXPECT_EQ(asked_for_both(), "nobody vddk");
 }
 
-TEST_F(DiskOpeningsTest, AnAgentWithVddkIsThereForEveryDiskThatAsksForNothingElse) {
-  const test::FakeAgent agent({.address = fleet_->address(),
-                               .server_key = keys_.public_key,
-                               .id = "a",
-                               .node = "a",
-                               .vddk = true});
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!agent.is_in() && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  ASSERT_TRUE(agent.is_in());
-  EXPECT_EQ(asked_for_both(), "automatic+vddk automatic+vddk");
+TEST_F(DiskOpeningsTest, TheFirstChoiceWaitsForTheAgentsToTellWhatTheyHave) {
+  EXPECT_EQ(asked_for(first_), kNobodyKnows) << "no agent";
+  const auto plain = agent("n1", false);
+  EXPECT_EQ(asked_for(first_), kNobodyKnows) << "others may be about to say hello";
+  settle_fleet({"n1"});
+  EXPECT_EQ(asked_for(first_, {"n2"}), "waits for an agent on a node that reaches the target (n2)")
+      << "none that could write there";
+  EXPECT_EQ(asked_for(first_), "https");
+}
+
+TEST_F(DiskOpeningsTest, AnAgentWithVddkCountsWhereItReachesTheTarget) {
+  const auto with = agent("n1", true);
+  EXPECT_EQ(asked_for(first_, {"n1", "n3"}), "vddk") << "at once: it is there";
+  const auto without = agent("n2", false);
+  settle_fleet({"n1", "n2"});
+  EXPECT_EQ(asked_for(second_, {"n2"}), "https") << "VDDK is elsewhere";
+  forget_ledger();
   ask_for({{second_.id, "https"}});
-  EXPECT_EQ(asked_for_both(), "automatic+vddk https+vddk") << "the way decides, not what there is";
+  EXPECT_EQ(asked_for_both(), "vddk https");
+}
+
+TEST_F(DiskOpeningsTest, AWayOnceChosenIsKeptWhateverAgentsComeAndGo) {
+  {
+    const auto with = agent("n1", true);
+    EXPECT_EQ(asked_for(first_), "vddk");
+  }
+  EXPECT_EQ(asked_for(first_), "vddk") << "its agent is away, and the coordinator was restarted";
+  const auto plain = agent("n2", false);
+  settle_fleet({"n2"});
+  EXPECT_EQ(asked_for_both(), "vddk https");
+  const auto with = agent("n3", true);
+  EXPECT_EQ(asked_for_both(), "vddk https") << "and now the other way round";
+  const auto ledger = ledger_of(*find("web", kube::types::kVirtualMachineImport));
+  ASSERT_TRUE(ledger);
+  EXPECT_EQ(ledger->ways.at(first_.id), (WayChoice{DiskWay::Vddk, "an agent has VDDK"}));
+  EXPECT_TRUE(ledger->openings.contains(first_.id)) << "with the intent";
+}
+
+TEST_F(DiskOpeningsTest, AnEncryptedDiskWaitsForAnAgentWithVddk) {
+  provider_->encrypted = true;
+  const auto plain = agent("n1", false);
+  settle_fleet({"n1"});
+  EXPECT_EQ(asked_for(first_), code::kVddkAgent);
+  const auto ledger = ledger_of(*find("web", kube::types::kVirtualMachineImport));
+  ASSERT_TRUE(ledger);
+  EXPECT_TRUE(ledger->empty()) << "nothing was begun";
+  const auto with = agent("n2", true);
+  EXPECT_EQ(asked_for(first_), "vddk");
+}
+
+TEST_F(DiskOpeningsTest, ALedgerOfAnEarlierVersionShowsTheWayByWhatWasBegun) {
+  EXPECT_EQ(way_of_earlier_version("", {}), std::nullopt);
+  EXPECT_EQ(way_of_earlier_version("lease:u:1", {})->way, DiskWay::ExportLease);
+  EXPECT_EQ(way_of_earlier_version("lease:u:1", {{"file", "a"}})->way, DiskWay::ExportLease);
+  EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}, {"file bytes", "7"}})->way,
+            DiskWay::FlatFile);
+  EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}})->way, DiskWay::Vddk);
+  EXPECT_EQ(way_of_earlier_version("", {{"file", "a"}}, "NFC export stream (not resumable)")->way,
+            DiskWay::ExportLease)
+      << "its lease had ended, and was not had anew yet";
+  // No agent is there, and none is needed to know it.
+  set_ledger({.openings = {{first_.id, ""}, {second_.id, ""}},
+              .identities = {{first_.id, {{"file", "a"}}},
+                             {second_.id, {{"file", "b"}, {"file bytes", "7"}}}}});
+  EXPECT_EQ(asked_for_both(), "vddk https");
+  const auto ledger = ledger_of(*find("web", kube::types::kVirtualMachineImport));
+  ASSERT_TRUE(ledger);
+  EXPECT_EQ(ledger->ways.size(), 2u) << "from here on it is written down";
 }
 
 TEST_F(DiskOpeningsTest, TheConfigurationAsksForVddkWhereTheImportAsksForNothing) {
+  const auto plain = agent("n1", false);
+  settle_fleet({"n1"});
+  EXPECT_EQ(asked_for(second_), "https");
   parts_->settings.vddk = true;
-  EXPECT_EQ(asked_for_both(), "vddk+vddk vddk+vddk");
+  EXPECT_EQ(asked_for_both(), "vddk https") << "what was begun goes on as it was";
   ask_for({{first_.id, "export"}});
-  EXPECT_EQ(asked_for_both(), "export vddk+vddk");
+  EXPECT_EQ(asked_for(first_), "export");
 }
 
 TEST_F(DiskOpeningsTest, WhatIsAskedForIsJudgedWhenTheSourceIsRead) {
@@ -153,6 +264,7 @@ TEST_F(DiskOpeningsTest, WhatIsAskedForIsJudgedWhenTheSourceIsRead) {
 }
 
 TEST_F(DiskOpeningsTest, Vsrc52EachAttemptLooksAtTheSourceAgainAndOnce) {
+  ask_for({{"*", "https"}});
   in_pass([&](Pass& pass) {
     const auto host = [&](protocol::Attempt attempt) {
       reopen_for_attempt(pass, first_, attempt);

@@ -17,6 +17,8 @@ kube::Object import_with(std::string_view annotation, std::string_view value) {
 
 TEST(LedgerTest, SurvivesItsText) {
   const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
+                      .ways = {{"disk-1", {DiskWay::Vddk, "an agent has VDDK"}},
+                               {"disk-2", {DiskWay::ExportLease, "it is \"a\" delta"}}},
                       .claims = {{"claim-1", "uid-1"}},
                       .identities = {{"disk-1", {{"content id", "0a1b"}, {"change version", "7"}}}},
                       .source_id = "vm-42",
@@ -32,7 +34,8 @@ TEST(LedgerTest, SurvivesItsText) {
 
 TEST(LedgerTest, AbsentIsEmptyAndDamagedIsAnError) {
   EXPECT_TRUE(ledger_of(kube::Object())->empty());
-  for (const std::string_view damaged : {"{", "[]", R"({"openings": 7})"}) {
+  for (const std::string_view damaged :
+       {"{", "[]", R"({"openings": 7})", R"({"ways": {"disk-1": 7}})"}) {
     const auto read = ledger_of(import_with(api::kLedger, damaged));
     EXPECT_FALSE(read) << damaged;
   }

@@ -53,6 +53,16 @@ TEST_F(StepDecideTest, WhatIsWrongWithTheRequestDoesNotHideTheRest) {
   EXPECT_EQ(condition("Valid"), "False/InvalidTargetVMName");
 }
 
+TEST_F(StepDecideTest, WhatVddkWouldMendIsNotToldBeforeTheAgentsHaveSpoken) {
+  map_network();
+  memory_.vm->findings = {rules::finding("vmware.vm.encryption")};
+  EXPECT_EQ(validate(), StepResult::Kind::Again);
+  EXPECT_EQ(condition("Valid"), "") << "an agent with VDDK may be about to say hello";
+  clock_.advance(std::chrono::seconds(60));
+  EXPECT_EQ(validate(), StepResult::Kind::Again);
+  EXPECT_THAT(condition("Valid") + condition("MappingRulesVerified"), HasSubstr("False/"));
+}
+
 TEST_F(StepDecideTest, AnEventTellsEveryTextThatFitsAndHowManyDoNot) {
   for (int i = 0; i < 40; ++i) {
     memory_.vm->findings.push_back(

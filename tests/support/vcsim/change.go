@@ -68,7 +68,7 @@ func (v *inventory) grow(vm *simulator.VirtualMachine, by int64) error {
 }
 
 // takeSnapshot takes one as any other user would: from now on each disk's file is a delta.
-func (v *inventory) takeSnapshot(vm *simulator.VirtualMachine) error {
+func (v *inventory) takeSnapshot(vm *simulator.VirtualMachine, written bool) error {
 	ctx := context.Background()
 	task, err := object.NewVirtualMachine(v.client, vm.Self).CreateSnapshot(ctx, "somebody else's", "", false, false)
 	if err != nil {
@@ -89,6 +89,9 @@ func (v *inventory) takeSnapshot(vm *simulator.VirtualMachine) error {
 		backing.Parent = &parent
 		backing.FileName = strings.TrimSuffix(backing.FileName, ".vmdk") + deltaSuffix + ".vmdk"
 		v.content[vm.Self][disk.Key] = content
+		if written {
+			backing.ContentId = contentID(backing.FileName + backing.Uuid)
+		}
 		return nil
 	})
 }

@@ -205,6 +205,7 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 		Host    string            `json:"host"`       // moves it there
 		Grow    int64             `json:"grow_bytes"` // the first disk, by so much
 		Delta   bool              `json:"snapshot"`   // of every disk, as somebody else would take it
+		Written bool              `json:"written"`    // and something has been written to the disks since
 		Set     map[string]string `json:"set"`        // property path -> value, as "extra" of the inventory file
 	}
 	if err := decode(body, &ask); err != nil {
@@ -235,7 +236,7 @@ func (f *front) controlVM(body []byte) (interface{}, error) {
 		}
 	}
 	if ask.Delta {
-		if err := f.inventory.takeSnapshot(vm); err != nil {
+		if err := f.inventory.takeSnapshot(vm, ask.Written); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/md5"
 	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -137,7 +139,7 @@ func diskBacking(disk bedDisk, file, uuid string, datastore types.ManagedObjectR
 		VirtualDeviceFileBackingInfo: in(file),
 		DiskMode:                     disk.Mode, ThinProvisioned: types.NewBool(disk.Thin), WriteThrough: types.NewBool(false),
 		Split: types.NewBool(false), EagerlyScrub: types.NewBool(false), Uuid: uuid,
-		Sharing: disk.Sharing, DigestEnabled: types.NewBool(false),
+		Sharing: disk.Sharing, DigestEnabled: types.NewBool(false), ContentId: contentID(uuid),
 	}
 	if disk.KeyID != "" {
 		flat.KeyId = &types.CryptoKeyId{KeyId: disk.KeyID}
@@ -147,6 +149,7 @@ func diskBacking(disk bedDisk, file, uuid string, datastore types.ManagedObjectR
 	case "delta":
 		top := *flat
 		top.FileName, top.Parent = delta, flat
+		top.ContentId = contentID(delta + uuid) // a guest has written since the snapshot
 		return &top
 	case "sesparse":
 		return &types.VirtualDiskSeSparseBackingInfo{VirtualDeviceFileBackingInfo: in(delta), DiskMode: disk.Mode, Uuid: uuid}
@@ -155,6 +158,13 @@ func diskBacking(disk bedDisk, file, uuid string, datastore types.ManagedObjectR
 			CompatibilityMode: strings.TrimPrefix(disk.Backing, "rdm-") + "Mode", Uuid: uuid, LunUuid: "0200000000" + uuid[:8]}
 	}
 	return flat
+}
+
+// contentID looks like the long content id of a descriptor. A host gives a new one with the first write after a disk was
+// opened, so that a fresh snapshot's delta has that of its base.
+func contentID(of string) string {
+	sum := md5.Sum([]byte(of))
+	return hex.EncodeToString(sum[:])
 }
 
 // diskUUID looks like those of vSphere: 6000C29 and noise.

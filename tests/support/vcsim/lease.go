@@ -201,7 +201,7 @@ func (l *leases) export(w http.ResponseWriter, f *front, vm types.ManagedObjectR
 func (l *leases) listDisks(made *lease, inventory *inventory, vm *simulator.VirtualMachine) {
 	host := l.host
 	if l.settings.AnyHost {
-		host = "*" + host[strings.LastIndex(host, ":"):]
+		host = "*" // and no port either: whoever asks knows where
 	}
 	thumbprint := l.thumbprint
 	if l.settings.NoThumbprint {

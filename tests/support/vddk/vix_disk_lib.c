@@ -12,6 +12,9 @@
  *   connect_delay_us=N  and in each connecting
  *   lose_session_after=N   after so many reads of a handle every call on it fails until the disk is opened anew
  *   largest_read=N     longer reads fail as a host does that is out of memory for them
+ *   hang_after=N       after so many reads of a handle the next one never comes back, and nothing but SIGKILL ends it
+ *   hang_open=1        no disk is ever opened, in the same way
+ *   hang_once=PATH     both only while there is no such file, which the first that hangs makes
  *   extents=off        the disk does not tell what is allocated
  *
  * Only what nbdkit's plugin calls is here; nothing writes. */
@@ -42,8 +45,8 @@ enum {
 };
 
 static struct {
-  char *root, *user, *password, *thumbprint, *vm, *snapshot, *server, *transports, *log, *extents;
-  unsigned long delay_us, connect_delay_us, lose_session_after, largest_read;
+  char *root, *user, *password, *thumbprint, *vm, *snapshot, *server, *transports, *log, *extents, *hang_once;
+  unsigned long delay_us, connect_delay_us, lose_session_after, largest_read, hang_after, hang_open;
 } settings;
 static VixDiskLibGenericLogFunc *warn_with;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -85,6 +88,17 @@ static void warn(const char *format, ...) {
   va_end(arguments);
 }
 
+/* As when the host is gone and the library waits for it with its locks held. */
+static void hang(const char *where) {
+  if (settings.hang_once != NULL) {
+    const int file = open(settings.hang_once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) return;
+    close(file);
+  }
+  record("hang in %s", where);
+  for (;;) pause();
+}
+
 static void set(char *line) {
   char *value = strchr(line, '=');
   if (value == NULL || *line == '#') return;
@@ -96,14 +110,17 @@ static void set(char *line) {
                {"password", &settings.password}, {"thumbprint", &settings.thumbprint},
                {"vm", &settings.vm},             {"snapshot", &settings.snapshot},
                {"server", &settings.server},     {"transports", &settings.transports},
-               {"log", &settings.log},           {"extents", &settings.extents}};
+               {"log", &settings.log},           {"extents", &settings.extents},
+               {"hang_once", &settings.hang_once}};
   const struct {
     const char *name;
     unsigned long *number;
   } numbers[] = {{"delay_us", &settings.delay_us},
                  {"connect_delay_us", &settings.connect_delay_us},
                  {"lose_session_after", &settings.lose_session_after},
-                 {"largest_read", &settings.largest_read}};
+                 {"largest_read", &settings.largest_read},
+                 {"hang_after", &settings.hang_after},
+                 {"hang_open", &settings.hang_open}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; ++i) {
     if (strcmp(line, texts[i].name) == 0) *texts[i].text = strdup(value);
   }
@@ -223,6 +240,7 @@ EXPORT VixError VixDiskLib_Open(const VixDiskLibConnection connection, const cha
   const char *inside = strchr(path, ']');
   const size_t length = strlen(path);
   record("open %s flags=%u", path, flags);
+  if (settings.hang_open != 0) hang("open");
   if (settings.root == NULL || *path != '[' || inside == NULL || strstr(path, "..") != NULL) return FILE_NOT_FOUND;
   if (length < 5 || strcmp(path + length - 5, ".vmdk") != 0) return FILE_NOT_FOUND;
   if ((flags & VIXDISKLIB_FLAG_OPEN_READ_ONLY) == 0) return ACCESS_DENIED;
@@ -279,6 +297,7 @@ EXPORT VixError VixDiskLib_Read(VixDiskLibHandle handle, uint64_t sector, uint64
   struct disk *disk = handle;
   uint64_t offset = sector * VIXDISKLIB_SECTOR_SIZE, left = count * VIXDISKLIB_SECTOR_SIZE;
   if (settings.delay_us != 0) usleep((useconds_t)settings.delay_us);
+  if (settings.hang_after != 0 && disk->reads >= settings.hang_after) hang("read");
   if (session_is_lost(disk)) {
     record("read refused: session lost");
     return SESSION_LOST;

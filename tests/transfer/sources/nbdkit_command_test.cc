@@ -21,6 +21,7 @@ DiskEndpoint endpoint() {
   DiskEndpoint endpoint;
   endpoint.kind = SourceKind::NbdkitVddk;
   endpoint.vddk.server = "vc.example";
+  endpoint.vddk.port = 8443;
   endpoint.vddk.user = "administrator@vsphere.local";
   endpoint.vddk.password = SecretString("s3cr3t");
   endpoint.vddk.thumbprint = "aabbccddeeff00112233445566778899aabbccdd";
@@ -39,7 +40,8 @@ TEST(NbdkitCommandTest, Vsrc48PasswordIsHandedOverByDescriptorAndNeverInArgument
   ASSERT_TRUE(command.ok()) << command.error().message();
   EXPECT_THAT(*command, Not(Contains(HasSubstr("s3cr3t"))));
   for (const char* word :
-       {"password=-3", "vm=moref=vm-42", "snapshot=snapshot-55", "file=[ds 1] dir/disk.vmdk",
+       {"server=vc.example", "port=8443", "password=-3", "vm=moref=vm-42", "snapshot=snapshot-55",
+        "file=[ds 1] dir/disk.vmdk",
         "thumbprint=AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD",
         "--exit-with-parent", "--readonly", "transports=nbdssl:nbd", "maxdata=2M"}) {
     EXPECT_THAT(*command, Contains(word));

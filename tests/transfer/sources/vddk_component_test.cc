@@ -2,6 +2,7 @@
 // those of source-vmware.md 10.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -249,15 +250,74 @@ TEST_F(VddkComponentTest, ALostSessionIsHealed) {
   EXPECT_GE(count(calls(), "open "), 2u) << "the disk was opened anew";
 }
 
-TEST_F(VddkComponentTest, Vsrc46ReadsTooLargeForTheHostAreMadeSmaller) {
-  configure("largest_read=524288\n");
+TEST_F(VddkComponentTest, AChildThatHangsInAReadIsKilledAndTheDiskIsReadOn) {
+  configure("hang_after=10\nhang_once=" + workspace_.path("hung") + "\n");
+  options_.nbd.watchdog = 1500ms;
   const auto source = open();
   ASSERT_OK(source);
-  const auto bytes = read_all(**source, 1);  // no other worker's read helps
+  const auto bytes = read_all(**source, 4);
   ASSERT_OK(bytes);
   EXPECT_TRUE(*bytes == base_);
-  EXPECT_GE(count(calls(), "read refused"), 1u);
-  EXPECT_LE(count(calls(), "read refused"), 4u);  // the plugin asks again by itself
+  EXPECT_GE(count(calls(), "hang in read"), 1u) << calls();
+  EXPECT_GE(count(calls(), "connect "), 2u) << "another child";
+}
+
+TEST_F(VddkComponentTest, AChildThatHangsInOpeningIsKilled) {
+  configure("hang_open=1\nhang_once=" + workspace_.path("hung") + "\n");
+  options_.nbd.connect_deadline = 1500ms;
+  const auto hung = open();
+  ASSERT_FALSE(hung.ok());
+  EXPECT_TRUE(is_retryable(hung.error().kind())) << to_string(hung.error());
+  const auto source = open();  // the next attempt
+  ASSERT_OK(source);
+}
+
+TEST_F(VddkComponentTest, AChildThatHangsAgainAndAgainIsGivenUp) {
+  configure("hang_after=1\n");
+  options_.nbd.watchdog = 300ms;
+  options_.max_restarts = 2;
+  const auto source = open();
+  ASSERT_OK(source);
+  Bytes into(1 << 20);
+  std::optional<Error> failed;
+  for (std::uint64_t at = 0; at < base_.size() - into.size() && !failed; at += into.size()) {
+    const auto read = (*source)->read(at, into, {});
+    if (!read) failed = read.error();
+  }
+  ASSERT_TRUE(failed);
+  EXPECT_THAT(failed->message(), HasSubstr("died or hung 3 times"));
+  EXPECT_TRUE(is_retryable(failed->kind())) << "it ends the attempt, not the import";
+  EXPECT_EQ(count(calls(), "connect "), 3u);
+  EXPECT_NE(::kill(child(), 0), 0) << "and none is left";
+}
+
+TEST_F(VddkComponentTest, Vsrc46ReadsTooLargeForTheHostAreMadeSmallerStepByStep) {
+  options_.nbd.memory_pause = 50ms;
+  for (const std::uint32_t largest : {512u << 10, 256u << 10}) {
+    SCOPED_TRACE(largest);
+    std::filesystem::remove(workspace_.path("calls"));
+    configure("largest_read=" + std::to_string(largest) + "\n");
+    const auto source = open();
+    ASSERT_OK(source);
+    const auto bytes = read_all(**source, 1);  // no other worker's read helps
+    ASSERT_OK(bytes);
+    EXPECT_TRUE(*bytes == base_);
+    EXPECT_GE(count(calls(), "read refused"), 1u);
+    // The plugin asks again by itself, once for each.
+    EXPECT_LE(count(calls(), "read refused"), largest == 512u << 10 ? 2u : 4u) << calls();
+  }
+}
+
+TEST_F(VddkComponentTest, Vsrc46AHostWithNoMemoryForAnyReadFailsTheAttempt) {
+  options_.nbd.memory_pause = 1ms;
+  options_.nbd.retry_delays = {1ms};
+  configure("largest_read=512\n");
+  const auto source = open();
+  ASSERT_OK(source);
+  Bytes into(1 << 20);
+  const auto read = (*source)->read(0, into, {});
+  ASSERT_FALSE(read.ok());
+  EXPECT_THAT(read.error().message(), HasSubstr("nbdkit: "));
 }
 
 TEST_F(VddkComponentTest, AllocationIsAskedForAndHolesAreNotRead) {

@@ -1,8 +1,10 @@
 #include "coordinator/provider/vmware/disk_access.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/catalogue.h"
+#include "coordinator/provider/vmware/export_lease.h"
 #include "tests/coordinator/provider/vmware/recorded.h"
 
 namespace vmferry::vmware {
@@ -176,8 +178,9 @@ TEST(DiskAccessTest, RefusesExtentsThatAreNotTheDisksOwnBytes) {
 
 TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   ClientOptions account;
-  account.origin = "https://vc:443";
+  account.origin = "https://vc:8443";
   account.host = "vc";
+  account.port = 8443;
   account.username = "user";
   account.password = SecretString("pw");
   account.trust.thumbprint = std::string(59, 'A');
@@ -189,15 +192,20 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   vm.ref = {"VirtualMachine", "vm-42"};
   vm.instance_uuid = "vm-uuid";
   vm.change_version = "v1";
+  vm.last_start = "17 at 2026-01-31T09:00:00Z";
+  Device disk = flat_disk();
+  disk.backing.content_id = "c0ffee";
+  disk.backing.change_id = "52 ab/7";
   const FlatFile file{"https://vc:443/folder/x", 4096, "Sat, 31 Jan 2026 10:00:00 GMT", "0a1b"};
 
-  DiskEndpoint endpoint = make_endpoint(account, session, vm, flat_disk(), file);
+  DiskEndpoint endpoint = make_endpoint(account, session, vm, disk, file);
   EXPECT_EQ(endpoint.kind, SourceKind::HttpRange);
   EXPECT_EQ(endpoint.cookie.reveal(), "vmware_soap_session=\"52a0\"");
   EXPECT_EQ(endpoint.size_bytes, 4096u);
   EXPECT_EQ(endpoint.max_connections, 2);
   EXPECT_EQ(endpoint.request_bytes, 16u << 20);
   EXPECT_EQ(endpoint.vddk.server, "vc");
+  EXPECT_EQ(endpoint.vddk.port, 8443) << "of the secret's apiUrl";
   EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'A'));
   EXPECT_EQ(endpoint.vddk.vm_moref, "vm-42");
   EXPECT_EQ(endpoint.vddk.file, "[ds] vm/vm.vmdk");
@@ -205,12 +213,25 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
       {"vCenter instance", "vc-uuid"},
       {"VM instance uuid", "vm-uuid"},
       {"disk uuid", "6000C29a"},
+      {"long content id", "c0ffee"},
       {"content id", "0a1b"},
-      {"change version", "v1"},
+      {"last start", "17 at 2026-01-31T09:00:00Z"},
+      {"capacity", "4096"},
       {"file", "[ds] vm/vm.vmdk"},
       {"file modified", "Sat, 31 Jan 2026 10:00:00 GMT"},
       {"file bytes", "4096"}};
   EXPECT_EQ(endpoint.identity, identity);
+  Device unnamed = disk;
+  unnamed.backing.content_id.clear();
+  EXPECT_THAT(make_plain_endpoint(account, session, vm, unnamed).identity,
+              ::testing::Contains(::testing::Pair("change id", "52 ab/7")));
+  vm.change_version = "v2";
+  EXPECT_EQ(make_endpoint(account, session, vm, disk, file).identity, identity)
+      << "a note was edited";
+  vm.last_start.reset();
+  EXPECT_THAT(make_endpoint(account, session, vm, disk, file).identity,
+              ::testing::Contains(::testing::Pair("change version", "v2")))
+      << "where the server tells no events, that has to do";
 
   session.content.api_type = "HostAgent";
   account.trust.thumbprint = std::string(95, 'A');  // SHA-256, of no use to VDDK
@@ -220,6 +241,80 @@ TEST(DiskAccessTest, EndpointHoldsBothWaysAndWhatMustNotChange) {
   session.thumbprint_sha1 = std::string(59, 'B');  // of the connection that was verified by it
   endpoint = make_endpoint(account, session, vm, flat_disk(), file);
   EXPECT_EQ(endpoint.vddk.thumbprint, std::string(59, 'B'));
+}
+
+TEST(DiskAccessTest, ASnapshotTakenSinceIsTheSameContentUntilSomethingIsWritten) {
+  Backing now;
+  now.file = "[ds] vm/vm-000001.vmdk";
+  now.content_id = "1";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk")) << "no parent";
+  now.parent_file = "[ds] vm/vm.vmdk";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk")) << "its parent's is not known";
+  now.parent_content_id = "1";
+  EXPECT_TRUE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/other.vmdk"));
+  now.content_id = "2";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+  now.content_id = now.parent_content_id = "";
+  EXPECT_FALSE(is_untouched_snapshot_of(now, "[ds] vm/vm.vmdk"));
+}
+
+TEST(DiskAccessTest, ALeasesUrlWithoutThumbprintIsTrustedByWhatVcenterSaysOfTheHost) {
+  ClientOptions account;
+  account.origin = "https://vc";
+  account.host = "vc";
+  account.trust.thumbprint = std::string(59, 'A');
+  const std::string of_host = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB";
+  const std::string of_lease = "CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC";
+  const auto trusted = [&](const LeaseUrl& url) {
+    const auto endpoint = lease_endpoint(account, Session(), VmModel(), flat_disk(), url);
+    EXPECT_TRUE(endpoint.ok());
+    return endpoint->trust.thumbprint;
+  };
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true, of_host}), of_host);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", of_lease, true, of_host}), of_lease);
+  EXPECT_EQ(trusted({"", "https://esx/nfc/1", "", true}), "") << "by its authority";
+  EXPECT_EQ(trusted({"", "https://*/nfc/1", "", true, of_host}), account.trust.thumbprint);
+}
+
+TEST(DiskAccessTest, Vsrc35ALeasesUrlIsCompletedByHostAndPortOfTheServerThatWasAsked) {
+  struct Case {
+    const char* name;
+    const char* api_url;
+    const char* url;
+    const char* expected;
+    bool own_server;
+  };
+  const Case cases[] = {
+      {"any host", "https://esx:8443/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://esx:8443/nfc/1/disk-0.vmdk", true},
+      {"any host, usual port", "https://esx/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://esx/nfc/1/disk-0.vmdk", true},
+      {"any host with a port", "https://esx:8443/sdk", "https://*:9443/nfc/1/disk-0.vmdk",
+       "https://esx:9443/nfc/1/disk-0.vmdk", false},
+      {"any host, an address", "https://[fd00::1]:8443/sdk", "https://*/nfc/1/disk-0.vmdk",
+       "https://[fd00::1]:8443/nfc/1/disk-0.vmdk", true},
+      {"its usual port, spelled out", "https://esx/sdk", "https://*:443/nfc/1/disk-0.vmdk",
+       "https://esx:443/nfc/1/disk-0.vmdk", true},
+      {"another host", "https://vc:8443/sdk", "https://esx/nfc/1/disk-0.vmdk",
+       "https://esx/nfc/1/disk-0.vmdk", false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    ProviderCredentials credentials;
+    credentials.api_url = c.api_url;
+    credentials.username = "root";
+    credentials.password = SecretString("pw");
+    const auto account = client_options(credentials);
+    ASSERT_TRUE(account.ok());
+    Session session;
+    session.cookie = SecretString("vmware_soap_session=1");
+    const LeaseUrl url{"", c.url, "", true};
+    const auto endpoint = lease_endpoint(*account, session, VmModel(), flat_disk(), url);
+    ASSERT_TRUE(endpoint.ok());
+    EXPECT_EQ(endpoint->url, c.expected);
+    EXPECT_EQ(!endpoint->cookie.empty(), c.own_server) << "the cookie is nobody else's business";
+  }
 }
 
 }  // namespace

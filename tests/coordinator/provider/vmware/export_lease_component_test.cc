@@ -256,12 +256,13 @@ TEST_F(ExportLeaseTest, Vsrc51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
   EXPECT_EQ(blocked("3"), "") << "virtual RDM";
   EXPECT_EQ(blocked("4"), "") << "independent";
   EXPECT_EQ(blocked("5"), "vmware.disk.shared");
-  for (const char* refused : {"1", "2"}) {
-    const auto opening = vmware_->open_disk(odd, of(refused), "import-1", {});
-    ASSERT_FALSE(opening.ok());
-    EXPECT_EQ(opening.error().code(), code::kDiskUnsupported);
-    EXPECT_NE(opening.error().message().find(';'), std::string::npos) << "a remedy";
-  }
+  const auto physical = vmware_->open_disk(odd, of("1"), "import-1", {});
+  ASSERT_FALSE(physical.ok());
+  EXPECT_EQ(physical.error().code(), code::kDiskUnsupported);
+  EXPECT_NE(physical.error().message().find(';'), std::string::npos) << "a remedy";
+  const auto secret = vmware_->open_disk(odd, of("2"), "import-1", {});
+  ASSERT_FALSE(secret.ok());
+  EXPECT_EQ(secret.error().code(), code::kVddkAgent) << "an agent with VDDK may come";
   const auto rdm = open(odd, of("3"));
   ASSERT_OK(rdm);
   EXPECT_EQ(rdm->endpoint->kind, SourceKind::VmdkStream);
@@ -270,7 +271,12 @@ TEST_F(ExportLeaseTest, Vsrc51OddDisksAreReadInSomeWayOrRefusedWithAReason) {
   EXPECT_EQ(independent->endpoint->kind, SourceKind::HttpRange);
 
   SourceDisk encrypted = of("2");
-  encrypted.vddk = true;
+  EXPECT_EQ(vmware_->choose_way(odd, encrypted, true, {})->way, DiskWay::Vddk);
+  const auto unread = vmware_->choose_way(odd, encrypted, false, {});
+  ASSERT_FALSE(unread.ok());
+  EXPECT_EQ(unread.error().code(), code::kVddkAgent);
+  EXPECT_TRUE(is_retryable(unread.error().kind())) << "an agent with VDDK may come";
+  encrypted.way = DiskWay::Vddk;
   const auto by_vddk = vmware_->open_disk(odd, encrypted, "import-1", {});
   ASSERT_OK(by_vddk);
   EXPECT_EQ(by_vddk->endpoint->kind, SourceKind::NbdkitVddk);

@@ -209,6 +209,29 @@ TEST(RulesTest, WithVddkAnEncryptedDiskIsNoObstacle) {
   }
 }
 
+TEST(RulesTest, AnEncryptedVmWhoseEncryptedDisksAreElsewhereIsNoObstacle) {
+  VmModel vm = healthy();
+  vm.key_id = "key";
+  for (Device& device : vm.devices) {
+    if (is_disk(device)) device.backing.key_id = "key";
+  }
+  const auto blocks = [&](const DiskWays& ways) {
+    const std::vector<Finding> findings = find_problems(vm, {.ways = ways});
+    return std::ranges::count(findings, FindingLevel::Block, &Finding::level);
+  };
+  EXPECT_EQ(blocks({{"*", DiskWay::Elsewhere}}), 0);
+  EXPECT_EQ(blocks({{"disk-202-0", DiskWay::Elsewhere}}), 2) << "the VM and its other disk";
+  for (Device& device : vm.devices) {
+    if (is_disk(device) && device.key != device_of(vm, "disk-202-0")->key) {
+      device.backing.key_id.clear();
+    }
+  }
+  EXPECT_EQ(blocks({{"disk-202-0", DiskWay::Elsewhere}}), 0) << "the other one is plain";
+  const std::vector<Finding> told =
+      find_problems(vm, {.ways = {{"disk-202-0", DiskWay::Elsewhere}}});
+  EXPECT_NE(find(told, "vmware.vm.encryption", FindingLevel::Warn), nullptr);
+}
+
 // What the import asks for is judged before the source is stopped for it.
 TEST(RulesTest, AWayThatIsAskedForAndCannotBeGoneBlocks) {
   const auto none = [](Backing&) {};

@@ -181,6 +181,8 @@ TEST_F(VmwareListingTest, DisksHaveTheIdsThatMappingsMatch) {
     EXPECT_EQ(cell(*listing, each, "datastore"), disk.storage_name);
     EXPECT_EQ(cell(*listing, each, "file"), disk.file);
     EXPECT_EQ(cell(*listing, each, "readBy"), "https");
+    EXPECT_EQ(cell(*listing, each, "readByWhy"),
+              "flat file, read over HTTPS with ranges; or VDDK, if an agent of the import has it");
     EXPECT_EQ(cell(*listing, each, "vmPath"), vm->inventory_path);
     if (disk.allocated_bytes) {
       EXPECT_EQ(cell(*listing, each, "allocated"), std::to_string(*disk.allocated_bytes));

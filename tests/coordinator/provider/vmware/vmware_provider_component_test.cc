@@ -503,6 +503,37 @@ TEST_F(VmwareProviderOwnBedTest, Vsrc4ReadsAllPagesAndVsrc7RestartsWhenTheSessio
   EXPECT_EQ(bed_->state().value("logins", 0), logins + 1);
 }
 
+// The backing of a disk on vSAN or a vVol says flat; only its descriptor tells.
+TEST_F(VmwareProviderOwnBedTest, ADiskWhoseDataIsNoFileIsExported) {
+  start({{"vms", {{{"name", "web"}, {"disks", {{{"size_bytes", kMib}}}}}}}});
+  const auto vm = vmware_->find_vm(by_name("web"), {});
+  ASSERT_OK(vm);
+  std::string descriptor = bed_->vm("web").at("disks")[0].at("path");
+  descriptor.replace(descriptor.rfind("-flat"), std::string_view("-flat").size(), "");
+  for (const char* object : {"vsan://4f6ad2b0-8a1c-11ee", "vvol://ae9d5c2f-77aa-4c5e"}) {
+    SCOPED_TRACE(object);
+    std::ofstream(descriptor, std::ios::trunc)
+        << "# Disk DescriptorFile\nversion=4\nCID=fffffffe\nparentCID=ffffffff\n"
+           "createType=\"vmfs\"\nRW "
+        << kMib / 512 << " VMFS \"" << object << "\"\n";
+    const auto way = vmware_->choose_way(*vm, vm->disks[0], false, {});
+    ASSERT_OK(way);
+    EXPECT_EQ(way->way, DiskWay::ExportLease);
+    EXPECT_NE(way->why.find("object of the storage"), std::string::npos) << way->why;
+  }
+}
+
+TEST_F(VmwareProviderOwnBedTest, AnAccountThatMayNotReadDatastoresExports) {
+  start({{"vms", {{{"name", "web"}, {"disks", {{{"size_bytes", kMib}}}}}}}});
+  const auto vm = vmware_->find_vm(by_name("web"), {});
+  ASSERT_OK(vm);
+  bed_->post("/fault", {{"folder", true}, {"status", 403}, {"times", 8}});
+  const auto way = vmware_->choose_way(*vm, vm->disks[0], false, {});
+  ASSERT_OK(way);
+  EXPECT_EQ(way->way, DiskWay::ExportLease);
+  EXPECT_NE(way->why.find("Datastore.Browse"), std::string::npos) << way->why;
+}
+
 TEST_F(VmwareProviderOwnBedTest, Vsrc33MissingAndGrownFilesAreNamed) {
   start(
       {{"vms", {{{"name", "web"}, {"disks", {{{"size_bytes", kMib}}, {{"size_bytes", kMib}}}}}}}});
