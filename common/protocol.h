@@ -174,6 +174,7 @@ struct HeartbeatAck {
 // What a mover says in Hello::node instead of a node's name, so that it gets the disks of its own
 // pod and nothing else. The coordinator believes it if the pod of its token has this uid.
 std::string mover_node(std::string_view pod_uid);
+bool is_mover_node(std::string_view node);
 
 struct TargetVolume {
   std::string claim_uid;

@@ -7,6 +7,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/protocol.h"
+
 namespace vmferry {
 namespace {
 
@@ -59,6 +61,7 @@ class Slots {
       if (agents_[i].free_slots > 0) {
         by_node_[agents_[i].node].push_back(i);
         free_.push_back(i);
+        if (!protocol::is_mover_node(agents_[i].node)) roaming_.push_back(i);
       }
     }
     load_.resize(agents_.size());
@@ -96,7 +99,7 @@ class Slots {
       }
     };
     if (job.nodes.empty()) {
-      consider(free_);
+      consider(roaming_);
     } else {
       for (const std::string& node : job.nodes) {
         const auto found = by_node_.find(node);
@@ -111,6 +114,7 @@ class Slots {
     ++imports_[job.import_key][agent];
     if (--agents_[agent].free_slots == 0) {
       std::erase(free_, agent);
+      std::erase(roaming_, agent);
       std::erase(by_node_[agents_[agent].node], agent);
     }
     return agents_[agent].id;
@@ -121,6 +125,7 @@ class Slots {
   std::unordered_map<std::string, std::size_t> index_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_node_;
   std::vector<std::size_t> free_;
+  std::vector<std::size_t> roaming_;  // of them, those that no job has to name: no movers
   std::vector<std::uint32_t> load_;
   std::unordered_map<std::string, std::unordered_map<std::size_t, int>> imports_;
 };
@@ -145,6 +150,11 @@ void level(NamespaceBytes& served, const std::set<std::string>& active) {
 }
 
 }  // namespace
+
+bool reaches(const std::string& node, const std::vector<std::string>& nodes) {
+  if (nodes.empty()) return !protocol::is_mover_node(node);
+  return std::ranges::find(nodes, node) != nodes.end();
+}
 
 bool PlacementOrder::operator()(const PlacementJob* a, const PlacementJob* b) const {
   // Larger first within an import: its last disk shall not trail.
@@ -213,12 +223,12 @@ std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgen
   bool free = false;
   for (const PlacementAgent& agent : agents) {
     if (job.needs_vddk && !agent.vddk) continue;
-    const bool here = job.nodes.empty() ||
-                      std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
+    const bool here = reaches(agent.node, job.nodes);
     reachable = reachable || here;
     free = free || (here && agent.free_slots > 0 && !job.blocked.contains(agent.id));
   }
   if (!reachable) {
+    if (job.nodes.empty()) return "no agent is connected";  // movers only
     std::string names;
     for (const std::string& node : job.nodes) names += (names.empty() ? "" : ", ") + node;
     return "no agent on a node that reaches the target (" + names + ")";
