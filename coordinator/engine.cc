@@ -1,18 +1,24 @@
 #include "coordinator/engine.h"
 
+#include <algorithm>
+
+#include "coordinator/provider/watched_provider.h"
+
 namespace vmferry {
 namespace {
 
 // With back-off about two minutes: a restarting vCenter is no failure.
 constexpr int kAttemptsPerJob = 10;
 
+// Three sources that are silent at once leave workers for a fourth.
+int workers_per_source(int workers) { return std::clamp(workers / 4, 1, 8); }
+
 }  // namespace
 
 Engine::Engine(const Clock& clock, const Logger& log)
     : clock_(clock),
       log_(log),
-      queue_(Backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(30)}),
-      providers_(std::make_unique<ProviderPool>(make_provider, log)) {}
+      queue_(Backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(30)}) {}
 
 Engine::~Engine() { stop(); }
 
@@ -29,6 +35,16 @@ void Engine::connect(Fleet::Options& options) {
 
 void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
   fleet_ = std::move(fleet);
+  turns_ = std::make_unique<SourceTurns>(
+      SourceTurns::Options{.per_source = workers_per_source(parts.workers),
+                           .wake = [this](const std::string& import) { queue_.add(import); }},
+      clock_);
+  providers_ = std::make_unique<ProviderPool>(
+      [this](const ProviderCredentials& credentials,
+             const Logger& log) -> Result<std::unique_ptr<Provider>> {
+        return watched(TRY(make_provider(credentials, log)), credentials.api_url, *turns_);
+      },
+      log_);
   events_ = std::make_unique<kube::EventRecorder>(parts.reader, parts.writer, clock_, log_);
   reconciler_ = std::make_unique<imports::ImportReconciler>(
       imports::ReconcilerParts{.reader = parts.reader,
@@ -43,7 +59,8 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
                                .renewals = renewals_,
                                .access = parts.access,
                                .outcomes = &outcomes_,
-                               .pace = &pace_});
+                               .pace = &pace_,
+                               .turns = turns_.get()});
   controller_ = std::make_unique<kube::Controller>(
       queue_,
       [this](const kube::ObjectKey& key, std::stop_token stop) {

@@ -13,6 +13,7 @@
 #include "coordinator/imports/import_reconciler.h"
 #include "coordinator/kube/controller.h"
 #include "coordinator/kube/events.h"
+#include "coordinator/provider/source_turns.h"
 #include "coordinator/volumes/volumes.h"
 
 namespace vmferry {
@@ -27,7 +28,7 @@ class Engine {
     kube::Writer& writer;
     Volumes& volumes;
     imports::ReconcilerSettings settings;
-    int workers = 4;                                 // imports reconciled at once
+    int workers = 16;                                // imports reconciled at once
     access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   };
 
@@ -56,6 +57,7 @@ class Engine {
   const Clock& clock_;
   const Logger log_;
   kube::WorkQueue queue_;
+  std::unique_ptr<SourceTurns> turns_;
   std::unique_ptr<ProviderPool> providers_;
   Guarded<std::map<JobId, imports::Renewal>> renewals_;
   imports::Outcomes outcomes_;

@@ -179,8 +179,7 @@ void show_detour(Pass& pass, const TransferView& view, api::DiskStatus& status) 
              fmt::format("Disk '{}' is read {}", status.name, via));
 }
 
-void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& totals) {
-  const std::uint64_t estimate = disk.allocated_bytes.value_or(disk.size_bytes);
+void count(const api::DiskStatus& status, std::uint64_t estimate, MoveTotals& totals) {
   const bool known = status.phase == "Done" || status.to_move_bytes != 0;
   const std::uint64_t to_move = known ? status.to_move_bytes : estimate;
   totals.to_move_bytes += std::max(to_move, status.moved_bytes);
@@ -200,6 +199,17 @@ std::string describe(const MoveTotals& totals) {
   if (totals.verifying != 0) text += fmt::format(", verifying {}", totals.verifying);
   if (!totals.waiting_for.empty()) text += fmt::format("; waiting for {}", totals.waiting_for);
   return text;
+}
+
+MoveTotals show_transfers(Pass& pass) {
+  MoveTotals totals;
+  for (api::DiskStatus& status : pass.import.status.disks) {
+    ++totals.disks;
+    const auto view = pass.parts.fleet.transfer(JobId{pass.uid() + "/" + status.claim});
+    if (view && status.phase != "Done") show(*view, status);
+    count(status, status.virtual_bytes, totals);
+  }
+  return totals;
 }
 
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) {
@@ -223,11 +233,12 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
+  const std::uint64_t estimate = disk->allocated_bytes.value_or(disk->size_bytes);
   if (status.phase == "Done") {
     // Its end is written. That nothing of it is open any more may not be: whoever died in between
     // had let go of it before.
     if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
-    count(status, *disk, totals);
+    count(status, estimate, totals);
     return StepResult::done();
   }
 
@@ -276,7 +287,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
   }
   if (!waiting_for.empty() && totals.waiting_for.empty()) totals.waiting_for = waiting_for;
-  count(status, *disk, totals);
+  count(status, estimate, totals);
   return result;
 }
 

@@ -25,6 +25,7 @@
 #include "coordinator/kube/writer.h"
 #include "coordinator/provider/pool.h"
 #include "coordinator/provider/provider.h"
+#include "coordinator/provider/source_turns.h"
 #include "coordinator/volumes/volumes.h"
 
 namespace vmferry::imports {
@@ -79,6 +80,7 @@ struct ReconcilerParts {
   Outcomes* outcomes = nullptr;                    // null: nobody counts
   std::shared_ptr<DisksBeingNoted> being_noted = std::make_shared<DisksBeingNoted>();
   ProgressPace* pace = nullptr;  // null: every import as settings say
+  SourceTurns* turns = nullptr;  // null: a source may be asked by all at once
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.
@@ -91,6 +93,7 @@ struct LockedDisk {
 struct ImportMemory {
   std::optional<SourceVm> vm;
   bool vm_read_after_stop = false;
+  SteadyTime power_read{};  // when it was down last
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
   bool stop_asked = false;                // the source was told to shut down
@@ -137,7 +140,8 @@ class Pass {
   std::stop_token stop;
   Logger log;
 
-  // Filled by the early steps.
+  // Filled by the early steps. The turn is held until the pass ends.
+  std::optional<SourceTurns::Turn> turn;
   std::shared_ptr<Provider> provider;
   std::optional<ProviderCredentials> credentials;
   ReferenceRights rights;

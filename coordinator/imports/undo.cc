@@ -95,7 +95,7 @@ Result<bool> clean_source(Pass& pass) {
   if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
-  TRY(obtain_provider(pass));
+  if (TRY(obtain_provider(pass))) return false;
   if (!TRY(close_openings(pass))) return false;
   return restore_power(pass);
 }
