@@ -125,6 +125,9 @@ struct Done {
   bool source_digest_matched = false;
   double seconds = 0;
   double verify_seconds = 0;
+  // Whose the disk is, "0:0, mode 0660", where it could not be given to the user or group that
+  // KubeVirt runs a VM as; empty: it could.
+  std::string owner;
   friend bool operator==(const Done&, const Done&) = default;
 };
 

@@ -267,6 +267,7 @@ void JobTable::on(Agent& agent, const protocol::Done& message, SteadyTime, Effec
     outcome.verified = message.verified;
     outcome.source_digest_matched = message.source_digest_matched;
     outcome.seconds = message.seconds;
+    outcome.owner = message.owner;
     remember(*entry, agent.id.value + ": done");
     close(*entry, std::move(outcome), effects);
   } else if (const auto found = jobs_.find(message.job);

@@ -162,6 +162,7 @@ TransferView JobTable::view(const Entry& entry, SteadyTime now,
     view.verified = outcome.verified;
     view.source_digest_matched = outcome.source_digest_matched;
     view.seconds = outcome.seconds;
+    view.owner = outcome.owner;
     view.status.job = record.job;
     view.status.attempt = record.attempt;
     view.status.phase = outcome.error ? protocol::JobPhase::Failed : protocol::JobPhase::Done;

@@ -139,6 +139,16 @@ void show(const TransferView& view, api::DiskStatus& status) {
   status.attempt = view.attempt;
 }
 
+// The VM will not be able to open its disk: told, for only a person can mend it. Empty: it is.
+std::string owner_trouble(const Pass& pass, const PlannedDisk& planned, const TransferView& view) {
+  if (view.owner.empty()) return "";
+  return text_with_remedy(coded_error(
+      ErrorKind::PermissionDenied, code::kTargetOwner,
+      "disk '{}' on claim '{}/{}' belongs to {} and could not be given to the virtual machine's "
+      "user or group (107)",
+      planned.name, pass.key().ns, planned.claim, view.owner));
+}
+
 // The transfer succeeded: lets go of source and target, then records the result for good.
 Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const TransferView& view,
                           api::DiskStatus& status) {
@@ -155,7 +165,7 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   status.bytes_per_second = 0;
   status.to_move_bytes = view.status.to_move_bytes;
   status.moved_bytes = view.status.moved_bytes;
-  status.last_error.clear();
+  status.last_error = owner_trouble(pass, planned, view);
   TRY(pass.save_status(true));
   if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
   pass.memory.openings.erase(planned.source_id);
@@ -165,6 +175,9 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
                          human_bytes(status.moved_bytes), human_duration(view.seconds),
                          view.source_digest_matched ? ", equal to the source's own checksum" : "",
                          status.digest));
+  if (!status.last_error.empty()) {
+    pass.event(kube::EventSeverity::Warning, "DiskNotHandedOver", status.last_error);
+  }
   pass.parts.fleet.forget(pass.job_of(planned));
   return StepResult::done();
 }
