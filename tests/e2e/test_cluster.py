@@ -255,10 +255,10 @@ def test_a_deleted_import_leaves_nothing_foreground_or_background(world, tmp_pat
     images = [small_image(tmp_path / "big.raw", 30, 7)]
     vcenter = world.vcenter(vmware_vm("web", images, power="on"))
     world.ferry.coordinator()
-    world.ferry.agent(limit="3M")
+    world.ferry.agent(limit="100K")  # five minutes for the disk: however late the deletion comes, it is being copied
     for policy in ("Background", "Foreground"):
         world.start_import(vcenter, "web")
-        world.ferry.wait_for(lambda: world.ferry.moved("web") > 4 * MIB, 60, "4 MiB")
+        world.ferry.wait_for(lambda: world.ferry.moved("web") > 0, 120, "its first bytes")
         assert vcenter.power("web") == "off"
         world.ferry.delete("VirtualMachineImport", "web", policy=policy)
         world.ferry.wait_for(lambda: world.ferry.get("VirtualMachineImport", "web") is None, 60, f"the {policy} end")
