@@ -29,12 +29,14 @@ def test_a_silent_source_does_not_stop_the_imports_of_another(scene, stage):
         silent_imports(scene)
         scene.ferry.wait_for(lambda: silent.state()["faults"], 30, "the engine's silence")
     else:
-        # One copies the disk, slowly, and the others wait for it.
-        scene.ferry.up(1, "1M")
+        # One copies the disk, slowly; the others are blocked by its lock, and look again every five seconds.
+        scene.ferry.up(1, "64K")
         silent_imports(scene)
-        scene.ferry.wait_for(lambda: all(scene.ferry.conditions(f"stuck-{number:02}").get("Processing", {})
-                                         .get("reason") in ("CopyingDisks", "Pending") for number in range(MANY)),
-                             120, "all of them to wait for their disk")
+
+        def all_have_begun():
+            conditions = [scene.ferry.conditions(f"stuck-{number:02}") for number in range(MANY)]
+            return all(conditions) and any("Processing" in each for each in conditions)
+        scene.ferry.wait_for(all_have_begun, 120, "all of them to wait for their disk")
         falls_silent(silent)
     # Some of them hang by now.
     names = [f"stuck-{number:02}" for number in range(MANY)]
