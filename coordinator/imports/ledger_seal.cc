@@ -10,6 +10,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "coordinator/kube/bounded_json.h"
 
 namespace vmferry::imports {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kSeal = "seal";
+constexpr std::size_t kMostBytes = 4u << 20;
+constexpr int kDeepest = 16;
 
 // Of the ledger as it is dumped, whose names are in order.
 std::string code_of(const json& ledger, std::string_view uid, const SecretString& key) {
@@ -44,7 +47,7 @@ std::string sealed(std::string_view ledger, std::string_view uid, const SecretSt
 
 bool is_sealed(std::string_view ledger, std::string_view uid, const SecretString& key) {
   if (key.empty()) return false;
-  json value = json::parse(ledger, nullptr, false);
+  json value = kube::parse_bounded_json(ledger, kMostBytes, kDeepest);  // anybody's
   if (!value.is_object()) return false;
   const auto seal = value.find(kSeal);
   if (seal == value.end() || !seal->is_string()) return false;

@@ -148,6 +148,9 @@ TEST(LedgerSealTest, IsOfTheTextTheImportAndTheKey) {
   for (const char* rubbish : {"", "{", "[]", "{\"seal\":7}", "{\"seal\":\"\"}"}) {
     EXPECT_FALSE(is_sealed(rubbish, "uid", kKey)) << rubbish;
   }
+  const std::string deep =
+      R"({"a":)" + std::string(100'000, '[') + std::string(100'000, ']') + R"(,"seal":"00"})";
+  EXPECT_FALSE(is_sealed(deep, "uid", kKey));
   EXPECT_EQ(sealed(to_text(ledger), "uid", SecretString()), to_text(ledger));
 }
 
