@@ -56,7 +56,8 @@ class SourceTurns {
   // Whether nobody should ask it now; for those that need no turn.
   bool rests(const std::string& source) const;
 
-  // A call to the source from its beginning; end() tells how it went, by its error's kind.
+  // A call to the source from its beginning; end() tells how it went, by its error's kind. The
+  // source's name outlives it.
   class Call {
    public:
     Call(SourceTurns& turns, const std::string& source);

@@ -33,6 +33,7 @@ class SourceTurnsTest : public ::testing::Test {
     call.end(failure);
   }
 
+  const std::string source_ = "a";
   FakeClock clock_;
   std::vector<std::string> woken_;
   SourceTurns turns_{
@@ -65,7 +66,7 @@ TEST_F(SourceTurnsTest, WhoWaitsIsTurnedAwayTogetherButComesBackSpread) {
 TEST_F(SourceTurnsTest, ACallThatHangsIsToldToThoseThatWait) {
   ask("a", "1");
   ask("a", "2");
-  SourceTurns::Call hangs(turns_, "a");
+  SourceTurns::Call hangs(turns_, source_);
   EXPECT_EQ(ask("a", "3"), "soon");
   clock_.advance(SourceTurns::kSlow + 1s);
   EXPECT_EQ(ask("a", "3"), "it has not answered for a while, and others are asking it");
@@ -102,7 +103,7 @@ TEST_F(SourceTurnsTest, ItRestsLongerEachTimeButHalfAMinuteAtMost) {
 TEST_F(SourceTurnsTest, CallsThatTimeOutTogetherCountOnce) {
   {
     std::deque<SourceTurns::Call> calls;
-    for (int i = 0; i < 20; ++i) calls.emplace_back(turns_, "a");
+    for (int i = 0; i < 20; ++i) calls.emplace_back(turns_, source_);
     clock_.advance(120s);
     for (auto& call : calls) call.end(ErrorKind::DeadlineExceeded);
   }
