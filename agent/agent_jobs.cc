@@ -116,6 +116,7 @@ void Agent::on(JobEnded event) {
     done.verified = result.verified;
     done.source_digest_matched = result.source_digest_matched;
     done.seconds = result.seconds;
+    done.owner = event.owner;
     done.verify_seconds = result.verify_seconds;
     task->log.info("job done", {{"bytes", task->status.moved_bytes}, {"seconds", result.seconds}});
     task->outcome = std::move(done);

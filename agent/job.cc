@@ -55,7 +55,7 @@ void Job::run(std::stop_token stop) {
   } catch (...) {
     result = Error(ErrorKind::Internal, "the transfer broke off");
   }
-  environment_.events->put(JobEnded{assign_.job, assign_.attempt, std::move(result)});
+  environment_.events->put(JobEnded{assign_.job, assign_.attempt, std::move(result), owner_});
 }
 
 Result<std::optional<ResumeState>> Job::resume_state() const {
@@ -165,12 +165,10 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   CopyResult result =
       TRY(copy_disk(*source, *target.sink, target.journal.get(), &throttle_, options, monitor_,
                     *environment_.clock, environment_.log, stop));
-  if (!TRY(hand_over(volume))) {
-    environment_.log.warn(
-        "the disk cannot be given to the virtual machine's user or group (107): unless the file "
-        "server takes everybody for its owner, the VM cannot open it; let movers copy "
-        "(--mode=movers of the coordinator), or do not squash root",
-        {{"target", volume.name}});
+  owner_ = TRY(hand_over(volume));
+  if (!owner_.empty()) {
+    environment_.log.warn("the disk cannot be given to the virtual machine's user or group (107)",
+                          {{"target", volume.name}, {"owner", owner_}});
   }
   return result;
 }

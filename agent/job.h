@@ -46,6 +46,7 @@ struct JobEnded {  // source, target and journal are closed
   JobId job;
   protocol::Attempt attempt = 0;
   Result<CopyResult> result;
+  std::string owner;  // as in protocol::Done
 };
 using JobEvent = std::variant<JobDurable, JobOpened, JobAsks, JobEnded>;
 
@@ -89,7 +90,7 @@ class Job {
 
  private:
   void run(std::stop_token stop);
-  Result<CopyResult> transfer(std::stop_token stop);
+  Result<CopyResult> transfer(std::stop_token stop);  // and sets owner_
   Result<DiskEndpoint> renewed(const Error& why, std::stop_token stop);
   Result<std::optional<ResumeState>> resume_state() const;
   std::string note(const CopyProgress& progress, double rate, SteadyTime now);
@@ -104,6 +105,8 @@ class Job {
   std::atomic<bool> opening_{true};
   std::atomic<bool> holds_target_{false};
   std::atomic<bool> tell_all_{false};
+
+  std::string owner_;  // of the job's thread
 
   RateMeter moved_rate_;
   RateMeter verified_rate_;

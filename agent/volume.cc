@@ -304,8 +304,8 @@ Result<FoundVolume> find_volume(const protocol::TargetVolume& target, std::uint6
   return volume;
 }
 
-Result<bool> hand_over(const FoundVolume& volume) {
-  if (!volume.fd || volume.block) return true;
+Result<std::string> hand_over(const FoundVolume& volume) {
+  if (!volume.fd || volume.block) return std::string();
   const UniqueFd disk(
       ::openat(volume.fd.get(), kDiskImage, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   if (!disk) return errno_error(errno, fmt::format("cannot open the disk of '{}'", volume.name));
@@ -328,7 +328,8 @@ Result<bool> hand_over(const FoundVolume& volume) {
                        volume.name, errno_error(errno, "").message());
   }
   state = TRY(stat_of(disk.get(), volume.name));
-  return state.st_uid == kQemuUser || state.st_gid == kQemuGroup;
+  if (state.st_uid == kQemuUser || state.st_gid == kQemuGroup) return std::string();
+  return fmt::format("{}:{}, mode {:04o}", state.st_uid, state.st_gid, state.st_mode & 07777);
 }
 
 }  // namespace vmferry

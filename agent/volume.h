@@ -57,10 +57,10 @@ Result<void> check_target(const protocol::TargetVolume& target, const VolumeRule
 
 // After the last write: the disk file belongs to the user that KubeVirt runs a VM as (107:107) and
 // has mode 0660, durably. Where the file system lets nobody give files away, it gets that user's
-// group: an NFS server that squashes root keeps the agent's other groups, and 107 is one. False:
-// not even that, so that the VM can open its disk only where the server takes everybody for the
-// file's owner (all_squash). The mode is 0660 all the same: others on a shared export are
-// strangers. Nothing to do for devices and in mode AnyPath.
-Result<bool> hand_over(const FoundVolume& volume);
+// group: an NFS server that squashes root keeps the agent's other groups, and 107 is one. A text:
+// not even that, and whose it is instead ("0:0, mode 0660"), so that the VM can open its disk only
+// where the server takes everybody for the file's owner (all_squash). The mode is 0660 all the
+// same: others on a shared export are strangers. Nothing to do for devices and in mode AnyPath.
+Result<std::string> hand_over(const FoundVolume& volume);
 
 }  // namespace vmferry

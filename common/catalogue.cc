@@ -30,6 +30,10 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "device_ownership_from_security_context in the container runtime, as KubeVirt asks for; "
      "agents "
      "open devices only with deploy/daemonset/components/block-by-agents"},
+    {code::kTargetOwner, "the file server let nobody give the disk to the virtual machine's user",
+     "unless it takes everybody for the file's owner (all_squash), the VM cannot open its disk: on "
+     "the file server run chown 107:107 on disk.img in the directory of this claim's volume; for "
+     "later imports do not squash root, or let movers copy (--mode=movers of the coordinator)"},
     {code::kHolderRefused, "the cluster refuses the pod that holds the target volume",
      "allow the pod named in the error: pod security level, admission webhook or service account; "
      "the import goes on by itself"},

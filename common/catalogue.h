@@ -59,6 +59,7 @@ inline constexpr std::string_view kTargetBusy = "VMF-DST-BUSY";
 inline constexpr std::string_view kTargetUnsafe = "VMF-DST-UNSAFE";
 inline constexpr std::string_view kTargetNotMounted = "VMF-DST-NOT-MOUNTED";
 inline constexpr std::string_view kTargetDenied = "VMF-DST-DENIED";
+inline constexpr std::string_view kTargetOwner = "VMF-DST-OWNER";
 inline constexpr std::string_view kHolderRefused = "VMF-DST-HOLDER-REFUSED";
 inline constexpr std::string_view kAdoption = "VMF-DST-ADOPTION";
 inline constexpr std::string_view kNameTaken = "VMF-DST-NAME-TAKEN";

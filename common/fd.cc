@@ -44,6 +44,16 @@ Result<void> write_fully(int fd, std::uint64_t offset, std::span<const std::byte
 Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return errno_error(errno, fmt::format("cannot open '{}'", path));
+  const auto too_large = [&] {
+    return make_error(ErrorKind::ResourceExhausted, "'{}' is larger than {} bytes", path,
+                      max_bytes);
+  };
+  // Before all that it may have is read: gigabytes take longer than some callers live.
+  struct stat state {};
+  if (::fstat(fd.get(), &state) == 0 && S_ISREG(state.st_mode) &&
+      static_cast<std::uint64_t>(state.st_size) > max_bytes) {
+    return too_large();
+  }
   std::string content;
   char buffer[65536];
   while (true) {
@@ -52,10 +62,7 @@ Result<std::string> read_file(const std::string& path, std::uint64_t max_bytes) 
     if (count < 0) return errno_error(errno, fmt::format("cannot read '{}'", path));
     if (count == 0) return content;
     content.append(buffer, static_cast<std::size_t>(count));
-    if (content.size() > max_bytes) {
-      return make_error(ErrorKind::ResourceExhausted, "'{}' is larger than {} bytes", path,
-                        max_bytes);
-    }
+    if (content.size() > max_bytes) return too_large();
   }
 }
 

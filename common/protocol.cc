@@ -34,6 +34,8 @@ constexpr std::array<std::pair<JobPhase, std::string_view>, 8> kPhases{{
     {JobPhase::Cancelled, "cancelled"},
 }};
 
+constexpr std::string_view kMoverNode = "mover:";
+
 // In the order of Message's alternatives.
 constexpr std::array<std::string_view, std::variant_size_v<Message>> kKinds{
     "hello",         "heartbeat", "accepted",       "refused",     "journal",
@@ -100,7 +102,11 @@ std::string_view to_string(JobPhase phase) {
   return "failed";
 }
 
-std::string mover_node(std::string_view pod_uid) { return "mover:" + std::string(pod_uid); }
+std::string mover_node(std::string_view pod_uid) {
+  return std::string(kMoverNode) + std::string(pod_uid);
+}
+
+bool is_mover_node(std::string_view node) { return node.starts_with(kMoverNode); }
 
 WireError WireError::from(const Error& error) {
   return {.kind = error.kind(), .code = error.code(), .message = error.message()};

@@ -125,6 +125,9 @@ struct Done {
   bool source_digest_matched = false;
   double seconds = 0;
   double verify_seconds = 0;
+  // Whose the disk is, "0:0, mode 0660", where it could not be given to the user or group that
+  // KubeVirt runs a VM as; empty: it could.
+  std::string owner;
   friend bool operator==(const Done&, const Done&) = default;
 };
 
@@ -174,6 +177,7 @@ struct HeartbeatAck {
 // What a mover says in Hello::node instead of a node's name, so that it gets the disks of its own
 // pod and nothing else. The coordinator believes it if the pod of its token has this uid.
 std::string mover_node(std::string_view pod_uid);
+bool is_mover_node(std::string_view node);
 
 struct TargetVolume {
   std::string claim_uid;

@@ -160,6 +160,7 @@ void fields(A& a, M& m) {
   a.optional("source_digest_matched", m.source_digest_matched);
   a.optional("seconds", m.seconds);
   a.optional("verify_seconds", m.verify_seconds);
+  a.optional("owner", people(m.owner));
 }
 
 template <typename A, Is<Failed> M>

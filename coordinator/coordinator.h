@@ -16,7 +16,7 @@ struct CoordinatorOptions {
   std::uint64_t agent_limit_bytes_per_second = 0;
   std::chrono::milliseconds heartbeat{500};
   std::chrono::milliseconds lease{5000};
-  int workers = 4;    // imports reconciled at once
+  int workers = 16;   // imports reconciled at once
   bool vddk = false;  // read VMware disks through nbdkit's vddk plugin
 };
 

@@ -13,6 +13,7 @@
 #include "coordinator/imports/import_reconciler.h"
 #include "coordinator/kube/controller.h"
 #include "coordinator/kube/events.h"
+#include "coordinator/provider/source_turns.h"
 #include "coordinator/volumes/volumes.h"
 
 namespace vmferry {
@@ -27,8 +28,9 @@ class Engine {
     kube::Writer& writer;
     Volumes& volumes;
     imports::ReconcilerSettings settings;
-    int workers = 4;                                 // imports reconciled at once
+    int workers = 16;                                // imports reconciled at once
     access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
+    std::string imports_in = {};                     // that namespace only; empty: everywhere
   };
 
   Engine(const Clock& clock, const Logger& log);
@@ -56,10 +58,12 @@ class Engine {
   const Clock& clock_;
   const Logger log_;
   kube::WorkQueue queue_;
+  std::unique_ptr<SourceTurns> turns_;
   std::unique_ptr<ProviderPool> providers_;
   Guarded<std::map<JobId, imports::Renewal>> renewals_;
   imports::Outcomes outcomes_;
   imports::ProgressPace pace_;
+  SecretString seal_key_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<kube::EventRecorder> events_;
   std::unique_ptr<imports::ImportReconciler> reconciler_;

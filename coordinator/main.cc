@@ -18,7 +18,7 @@ using MoverUse = volumes::ClusterVolumes::MoverUse;
 struct Arguments {
   std::string home;
   std::string limit = "0";
-  int workers = 4;
+  int workers = 16;
   int lease_ms = 0;  // 0: what the mode takes
   bool vddk = false;
   bool on_cluster = false;

@@ -17,6 +17,8 @@ constexpr std::string_view kAccountPrefix = "system:serviceaccount:";
 constexpr const char* kPodName = "authentication.kubernetes.io/pod-name";
 constexpr const char* kPodUid = "authentication.kubernetes.io/pod-uid";
 constexpr std::chrono::seconds kLeastLife{60};
+constexpr std::chrono::hours kClocksDiffer{1};  // the API server's judges, ours only filters
+constexpr std::size_t kLongestIssuer = 512;
 constexpr std::size_t kMaxTokenBytes = 16u << 10;
 constexpr std::size_t kMaxPayloadBytes = 64u << 10;
 
@@ -120,6 +122,19 @@ std::optional<std::int64_t> number(const json& object, const char* name) {
   return static_cast<std::int64_t>(value);
 }
 
+// `account`: "namespace:name" of its subject.
+Result<void> check_bound_to_pod(const json& claims, std::string_view account) {
+  const json bound = at(claims, "/kubernetes.io");
+  const std::string ns = text_at(bound, "/namespace");
+  if (text_at(bound, "/pod/name").empty() || text_at(bound, "/pod/uid").empty()) {
+    return refused("its token is bound to no pod; use a projected one");
+  }
+  if (ns.empty() || account != ns + ":" + text_at(bound, "/serviceaccount/name")) {
+    return refused("what it shows is no service account token (JWT): its subject is another");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<TokenOwner> token_owner(const kube::Object& review, const std::string& audience) {
@@ -174,7 +189,7 @@ Result<std::string> check_agent(const protocol::Hello& hello, const Evidence& ev
   return check_mover(hello, evidence);
 }
 
-Result<void> check_token_shape(std::string_view token, const std::string& audience) {
+Result<void> check_token_shape(std::string_view token, const std::string& audience, WallTime now) {
   if (token.empty()) return refused("shows no token");
   if (token.size() > kMaxTokenBytes) {
     return refused("shows a token of {} bytes; a service account's is smaller", token.size());
@@ -191,7 +206,17 @@ Result<void> check_token_shape(std::string_view token, const std::string& audien
   const bool for_us = meant == json(audience) ||
                       (meant.is_array() && std::ranges::find(meant, json(audience)) != meant.end());
   if (!for_us) return refused("its token is not for audience '{}'", audience);
-  return {};
+  // A URL or any word (--service-account-issuer).
+  const std::string issuer = text_at(claims, "/iss");
+  const bool is_issuer = !issuer.empty() && issuer.size() <= kLongestIssuer &&
+                         std::ranges::all_of(issuer, [](char c) { return c > ' ' && c < 0x7f; });
+  if (!is_issuer) return refused("what it shows is no service account token (JWT): no issuer");
+  const auto end = claims.is_object() ? number(claims, "exp") : std::nullopt;
+  if (!end) return refused("its token does not say when it ends; use a projected one");
+  if (WallTime(std::chrono::seconds(*end)) + kClocksDiffer < now) {
+    return refused("its token has run out");
+  }
+  return check_bound_to_pod(claims, subject.substr(kAccountPrefix.size()));
 }
 
 std::chrono::nanoseconds token_life(std::string_view token, WallTime now) {

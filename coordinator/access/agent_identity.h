@@ -26,9 +26,11 @@ struct AgentRules {
 };
 
 // Whether a text may be a service account's token for us at all, by its size and by what it says of
-// itself: a JWT that names a service account and our audience. Nothing is believed of it; but
-// whoever can connect could else make us ask the API server about rubbish. PermissionDenied.
-Result<void> check_token_shape(std::string_view token, const std::string& audience);
+// itself: a JWT of an issuer that is one, for a service account, our audience and a pod of the
+// account's namespace, and good at `now`. Nothing is believed of it; but whoever can connect could
+// else make us ask the API server about rubbish. Clocks may differ by an hour.
+// PermissionDenied.
+Result<void> check_token_shape(std::string_view token, const std::string& audience, WallTime now);
 
 // Whose a token is.
 struct TokenOwner {

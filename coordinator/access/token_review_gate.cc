@@ -92,7 +92,7 @@ void TokenReviewGate::run(std::stop_token stop) {
 }
 
 Result<AgentPass> TokenReviewGate::judge(const protocol::Hello& hello, std::stop_token stop) {
-  TRY(check_token_shape(hello.token, settings_.rules.audience));
+  TRY(check_token_shape(hello.token, settings_.rules.audience, clock_.wall()));
   const std::string known_as = digest_of(hello);
   if (const auto known = remembered(known_as)) return *known;
   const kube::Object request(nlohmann::json{

@@ -24,7 +24,7 @@ struct ClusterOptions {
   std::string watch_namespace;                       // imports of this one alone; empty: of all
   volumes::ClusterVolumes::MoverUse mover_use = volumes::ClusterVolumes::MoverUse::BlockDevices;
   std::uint64_t agent_limit_bytes_per_second = 0;
-  int workers = 4;
+  int workers = 16;
   std::chrono::milliseconds agent_lease{30'000};  // transfers go on through a takeover
   bool vddk = false;
   ElectionSettings election;  // its identity is made here

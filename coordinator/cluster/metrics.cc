@@ -80,7 +80,7 @@ void tell_outcomes(const imports::Outcomes::Counts& counts, Text& text) {
 void tell_nodes(const MetricsInput& input, Text& text) {
   std::map<std::string, const AgentView*> nodes;
   for (const AgentView& agent : input.agents) {
-    if (agent.node.empty() || agent.node.starts_with(protocol::mover_node(""))) continue;
+    if (agent.node.empty() || protocol::is_mover_node(agent.node)) continue;
     nodes[agent.node] = &agent;
   }
   std::map<std::string, double> retries;  // by agent

@@ -97,7 +97,7 @@ void Admissions::forget_strangers(SteadyTime now) {
     const auto silent = now - guest.seen;
     if (guest.asking) return false;
     if (!guest.place) return silent > kForgetAfter;
-    const bool mover = guest.place->node.starts_with(protocol::mover_node(""));
+    const bool mover = protocol::is_mover_node(guest.place->node);
     const bool gone = mover ? silent > kForgetMover : silent > kForgetAgent;
     if (gone) --placed_;
     return gone;

@@ -56,6 +56,7 @@ struct TransferView {
   bool verified = false;
   bool source_digest_matched = false;
   double seconds = 0;
+  std::string owner{};         // of the disk, where it is not the VM's; as in protocol::Done
   std::optional<Error> error;  // Failed: terminal, after bounded attempts on other agents
   std::string waiting_for;  // Queued: why ("no free slot", "agent-2 lost, lease runs out in 4 s")
   std::vector<std::string> history;  // "agent-2: lost after 34%", newest last, bounded

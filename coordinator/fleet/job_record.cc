@@ -17,6 +17,7 @@ json outcome_to_json(const JobOutcome& outcome) {
                 {"resumedBytes", outcome.resumed_bytes},
                 {"zeroBytes", outcome.zero_bytes},
                 {"verifiedBytes", outcome.verified_bytes}};
+  if (!outcome.owner.empty()) value["owner"] = outcome.owner;
   if (outcome.error) {
     value["error"] = {{"kind", to_string(outcome.error->kind)},
                       {"code", outcome.error->code},
@@ -31,6 +32,7 @@ JobOutcome outcome_from_json(const json& value) {
   outcome.verified = value.at("verified").get<bool>();
   outcome.source_digest_matched = value.at("sourceDigestMatched").get<bool>();
   outcome.seconds = value.at("seconds").get<double>();
+  outcome.owner = value.value("owner", std::string());
   outcome.virtual_bytes = value.at("virtualBytes").get<std::uint64_t>();
   outcome.moved_bytes = value.at("movedBytes").get<std::uint64_t>();
   outcome.resumed_bytes = value.at("resumedBytes").get<std::uint64_t>();

@@ -30,6 +30,7 @@ struct JobOutcome {
   bool verified = false;
   bool source_digest_matched = false;
   double seconds = 0;
+  std::string owner;  // as in protocol::Done
   std::uint64_t virtual_bytes = 0;
   std::uint64_t moved_bytes = 0;
   std::uint64_t resumed_bytes = 0;

@@ -130,6 +130,7 @@ void JobTable::on_hello(const Received& received, const protocol::Hello& hello, 
 void JobTable::agree(Agent& agent, const std::vector<protocol::JobStatus>& jobs, SteadyTime now,
                      Effects& effects) {
   std::set<JobId> listed;
+  std::vector<const protocol::JobStatus*> foreign;
   for (const protocol::JobStatus& status : jobs) {
     listed.insert(status.job);
     if (has_ended(status.phase)) continue;  // its Done or Failed tells more
@@ -141,25 +142,9 @@ void JobTable::agree(Agent& agent, const std::vector<protocol::JobStatus>& jobs,
       take_status(agent, *entry, status);
       continue;
     }
-    auto [found, unknown] = jobs_.try_emplace(status.job);
-    Entry& entry = found->second;
-    entry.record.attempt = std::max(entry.record.attempt, status.attempt);
-    if (unknown) {
-      // We have no record of a job that writes: hold its target until the agent let go of it.
-      entry.record.job = status.job;
-      entry.placement.job = status.job;
-      entry.cancel = true;
-      set_writer(entry, agent);
-      entry.asked = now;
-    }
-    effects.push_back(TellLog{LogLevel::Warn,
-                              "agent runs what it should not; cancelled",
-                              {{"agent", agent.id.value},
-                               {"job", status.job.value},
-                               {"attempt", std::uint64_t{status.attempt}}}});
-    effects.push_back(
-        SendMessage{agent.peer, status.job, protocol::Cancel{status.job, status.attempt}});
+    foreign.push_back(&status);
   }
+  if (!foreign.empty()) take_foreign(agent, foreign, now, effects);
   // Assignments that it does not know of: the message was lost. The same attempt may be said again.
   const auto patience = std::max<std::chrono::milliseconds>(std::chrono::milliseconds(500),
                                                             2 * options_.heartbeat_every);
@@ -179,6 +164,10 @@ JobTable::Entry* JobTable::written_by(const Agent& agent, const JobId& job,
   const bool its = record.writer && record.writer->agent == agent.id &&
                    record.writer->incarnation == agent.incarnation && record.attempt == attempt;
   return its ? &found->second : nullptr;
+}
+
+bool JobTable::ended_on(const Agent& agent, const Entry& entry) {
+  return entry.record.outcome && entry.last_agent == agent.id.value;
 }
 
 // Counters are absolute and never fall within an attempt, however late a report comes.
@@ -280,10 +269,11 @@ void JobTable::on(Agent& agent, const protocol::Done& message, SteadyTime, Effec
     outcome.verified = message.verified;
     outcome.source_digest_matched = message.source_digest_matched;
     outcome.seconds = message.seconds;
+    outcome.owner = message.owner;
     remember(*entry, agent.id.value + ": done");
     close(*entry, std::move(outcome), effects);
   } else if (const auto found = jobs_.find(message.job);
-             found != jobs_.end() && found->second.record.outcome) {
+             found != jobs_.end() && ended_on(agent, found->second)) {
     effects.push_back(SaveRecord{found->second.record});  // perhaps that failed the first time
   }
   effects.push_back(
@@ -317,7 +307,7 @@ void JobTable::on(Agent& agent, const protocol::Failed& message, SteadyTime now,
       close(*entry, std::move(outcome), effects);
     }
   } else if (const auto found = jobs_.find(message.job);
-             found != jobs_.end() && found->second.record.outcome) {
+             found != jobs_.end() && ended_on(agent, found->second)) {
     effects.push_back(SaveRecord{found->second.record});
   }
   effects.push_back(

@@ -52,7 +52,7 @@ void JobTable::lose_silent_agents(SteadyTime now, Effects& effects) {
 void JobTable::forget_gone_agents(SteadyTime now, Effects& effects) {
   std::erase_if(agents_, [&](const auto& item) {
     const Agent& agent = item.second;
-    const bool mover = agent.node.starts_with(protocol::mover_node(""));
+    const bool mover = protocol::is_mover_node(agent.node);
     const auto limit =
         mover ? SteadyTime::duration(kForgetMover) : SteadyTime::duration(kForgetAgent);
     if (!agent.lost || !agent.jobs.empty() || now - agent.heard <= limit) return false;

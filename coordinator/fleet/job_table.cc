@@ -33,6 +33,13 @@ JobTable::JobTable(Options options, std::vector<JobRecord> records, SteadyTime n
 
 void JobTable::submit(const TransferRequest& request, Effects& effects) {
   Entry& entry = jobs_[request.job];
+  if (is_unknown(entry) && entry.record.writer &&
+      !reaches(agents_.at(entry.record.writer->agent).node, request.nodes)) {
+    // Whoever says that it writes to this target cannot even reach it.
+    clear_writer(entry);
+    entry.cancel = false;
+    entry.record.attempt = 0;
+  }
   if (entry.record.outcome || entry.cancel) return;
   dequeue(entry);
   const bool is_new = !entry.request.has_value();
@@ -158,6 +165,7 @@ TransferView JobTable::view(const Entry& entry, SteadyTime now,
     view.verified = outcome.verified;
     view.source_digest_matched = outcome.source_digest_matched;
     view.seconds = outcome.seconds;
+    view.owner = outcome.owner;
     view.status.job = record.job;
     view.status.attempt = record.attempt;
     view.status.phase = outcome.error ? protocol::JobPhase::Failed : protocol::JobPhase::Done;

@@ -154,6 +154,7 @@ class JobTable {
              Effects& effects);
   void take_status(Agent& agent, Entry& entry, const protocol::JobStatus& status);
   Entry* written_by(const Agent& agent, const JobId& job, protocol::Attempt attempt);
+  static bool ended_on(const Agent& agent, const Entry& entry);
   void close(Entry& entry, JobOutcome outcome, Effects& effects);
   // Whether a failure counts against attempts_per_job, and whether the next attempt waits.
   enum class Blame { Counts, Progressed, Nobody, Busy };
@@ -161,6 +162,11 @@ class JobTable {
   void retry(Entry& entry, const Error& why, Blame blame, SteadyTime now, Effects& effects);
   static Blame blame_for(const Entry& entry);
   static bool is_patient(Entry& entry, const Error& error, SteadyTime now);
+
+  // What an agent runs without having been given it (foreign_jobs.cc).
+  void take_foreign(Agent& agent, const std::vector<const protocol::JobStatus*>& foreign,
+                    SteadyTime now, Effects& effects);
+  void take_foreign(Agent& agent, const protocol::JobStatus& status, SteadyTime now);
 
   // Time (job_schedule.cc).
   void lose_silent_agents(SteadyTime now, Effects& effects);
@@ -172,6 +178,10 @@ class JobTable {
   std::vector<PlacementRunning> placement_running() const;
 
   // Both (job_table.cc).
+  // Known from an agent's report alone: nobody submitted it, and no record is stored.
+  static bool is_unknown(const Entry& entry) {
+    return entry.cancel && entry.record.import_key.empty();
+  }
   void set_writer(Entry& entry, Agent& agent);
   void clear_writer(Entry& entry);
   void enqueue(Entry& entry);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/error.h"
+#include "common/protocol.h"
 
 namespace vmferry {
 namespace {
@@ -86,6 +87,7 @@ class Slots {
       if (agents_[i].free_slots > 0) {
         by_node_[agents_[i].node].push_back(i);
         free_.push_back(i);
+        if (!protocol::is_mover_node(agents_[i].node)) roaming_.push_back(i);
       }
     }
     load_.resize(agents_.size());
@@ -123,7 +125,7 @@ class Slots {
       }
     };
     if (job.nodes.empty()) {
-      consider(free_);
+      consider(roaming_);
     } else {
       for (const std::string& node : job.nodes) {
         const auto found = by_node_.find(node);
@@ -138,6 +140,7 @@ class Slots {
     ++imports_[job.import_key][agent];
     if (--agents_[agent].free_slots == 0) {
       std::erase(free_, agent);
+      std::erase(roaming_, agent);
       std::erase(by_node_[agents_[agent].node], agent);
     }
     return agents_[agent].id;
@@ -148,6 +151,7 @@ class Slots {
   std::unordered_map<std::string, std::size_t> index_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_node_;
   std::vector<std::size_t> free_;
+  std::vector<std::size_t> roaming_;  // of them, those that no job has to name: no movers
   std::vector<std::uint32_t> load_;
   std::unordered_map<std::string, std::unordered_map<std::size_t, int>> imports_;
 };
@@ -172,6 +176,11 @@ void level(NamespaceBytes& served, const std::set<std::string>& active) {
 }
 
 }  // namespace
+
+bool reaches(const std::string& node, const std::vector<std::string>& nodes) {
+  if (nodes.empty()) return !protocol::is_mover_node(node);
+  return std::ranges::find(nodes, node) != nodes.end();
+}
 
 bool PlacementOrder::operator()(const PlacementJob* a, const PlacementJob* b) const {
   // Larger first within an import: its last disk shall not trail.
@@ -233,9 +242,8 @@ std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgen
                         const PlacementLimits& limits) {
   bool reachable = false, free = false;
   for (const PlacementAgent& agent : agents) {
-    const bool here = job.nodes.empty() ||
-                      std::find(job.nodes.begin(), job.nodes.end(), agent.node) != job.nodes.end();
-    if (!here || (job.needs_vddk && !agent.vddk)) continue;
+    if (job.needs_vddk && !agent.vddk) continue;
+    if (!reaches(agent.node, job.nodes)) continue;
     reachable = true;
     free = free || (agent.free_slots > 0 && !job.blocked.contains(agent.id));
   }
@@ -249,7 +257,7 @@ std::string why_waiting(const PlacementJob& job, const std::vector<PlacementAgen
           "with --vddk-libdir",
           where, job.disk);
     }
-    return agents.empty() ? "no agent is connected" : "no agent" + where;
+    return where.empty() ? "no agent is connected" : "no agent" + where;  // or movers only
   }
   Usage usage(limits);
   for (const PlacementRunning& other : running) usage.add(other);

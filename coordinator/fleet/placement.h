@@ -23,7 +23,7 @@ struct PlacementJob {
   std::string provider;
   std::string source_host;
   SourceBudget budget{};
-  std::vector<std::string> nodes;  // that reach the target; empty: any
+  std::vector<std::string> nodes;  // that reach the target; empty: any but movers
   int priority = 0;
   std::uint64_t arrival = 0;  // of its import: lower came first
   std::uint64_t size_bytes = 0;
@@ -31,6 +31,9 @@ struct PlacementJob {
   std::set<AgentId> avoid;    // only if there is nobody else: it failed there
   std::set<AgentId> blocked;  // not at all: they refused it a moment ago
 };
+
+// Whether an agent on `node` may take a job of those nodes. A mover may take what names it.
+bool reaches(const std::string& node, const std::vector<std::string>& nodes);
 
 // The order of the queue.
 struct PlacementOrder {

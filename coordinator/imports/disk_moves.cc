@@ -179,6 +179,16 @@ Result<void> forget_opening(Pass& pass, const std::string& disk) {
   return pass.save_ledger();
 }
 
+// The VM will not be able to open its disk: told, for only a person can mend it. Empty: it is.
+std::string owner_trouble(const Pass& pass, const PlannedDisk& planned, const TransferView& view) {
+  if (view.owner.empty()) return "";
+  return text_with_remedy(coded_error(
+      ErrorKind::PermissionDenied, code::kTargetOwner,
+      "disk '{}' on claim '{}/{}' belongs to {} and could not be given to the virtual machine's "
+      "user or group (107)",
+      planned.name, pass.key().ns, planned.claim, view.owner));
+}
+
 // The transfer succeeded: lets go of source and target, then records the result for good.
 Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const TransferView& view,
                           api::DiskStatus& status) {
@@ -195,7 +205,7 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
   status.bytes_per_second = 0;
   status.to_move_bytes = view.status.to_move_bytes;
   status.moved_bytes = view.status.moved_bytes;
-  status.last_error.clear();
+  status.last_error = owner_trouble(pass, planned, view);
   TRY(pass.save_status(true));
   TRY(forget_opening(pass, planned.source_id));
   pass.memory.openings.erase(planned.source_id);
@@ -205,6 +215,9 @@ Result<StepResult> settle(Pass& pass, const PlannedDisk& planned, const Transfer
                          human_bytes(status.moved_bytes), human_duration(view.seconds),
                          view.source_digest_matched ? ", equal to the source's own checksum" : "",
                          status.digest));
+  if (!status.last_error.empty()) {
+    pass.event(kube::EventSeverity::Warning, "DiskNotHandedOver", status.last_error);
+  }
   pass.parts.fleet.forget(pass.job_of(planned));
   return StepResult::done();
 }
@@ -219,8 +232,7 @@ void show_detour(Pass& pass, const TransferView& view, api::DiskStatus& status) 
              fmt::format("Disk '{}' is read {}", status.name, via));
 }
 
-void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& totals) {
-  const std::uint64_t estimate = disk.allocated_bytes.value_or(disk.size_bytes);
+void count(const api::DiskStatus& status, std::uint64_t estimate, MoveTotals& totals) {
   const bool known = status.phase == "Done" || status.to_move_bytes != 0;
   const std::uint64_t to_move = known ? status.to_move_bytes : estimate;
   totals.to_move_bytes += std::max(to_move, status.moved_bytes);
@@ -240,6 +252,17 @@ std::string describe(const MoveTotals& totals) {
   if (totals.verifying != 0) text += fmt::format(", verifying {}", totals.verifying);
   if (!totals.waiting_for.empty()) text += fmt::format("; waiting for {}", totals.waiting_for);
   return text;
+}
+
+MoveTotals show_transfers(Pass& pass) {
+  MoveTotals totals;
+  for (api::DiskStatus& status : pass.import.status.disks) {
+    ++totals.disks;
+    const auto view = pass.parts.fleet.transfer(JobId{pass.uid() + "/" + status.claim});
+    if (view && status.phase != "Done") show(*view, status);
+    count(status, status.virtual_bytes, totals);
+  }
+  return totals;
 }
 
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) {
@@ -263,11 +286,12 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
+  const std::uint64_t estimate = disk->allocated_bytes.value_or(disk->size_bytes);
   if (status.phase == "Done") {
     // Its end is written. That nothing of it is open any more may not be: whoever died in between
     // had let go of it before.
     TRY(forget_opening(pass, planned.source_id));
-    count(status, *disk, totals);
+    count(status, estimate, totals);
     return StepResult::done();
   }
 
@@ -316,7 +340,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
   }
   if (!waiting_for.empty() && totals.waiting_for.empty()) totals.waiting_for = waiting_for;
-  count(status, *disk, totals);
+  count(status, estimate, totals);
   return result;
 }
 

@@ -23,6 +23,10 @@ struct MoveTotals {
 // One sentence for the condition: "Copying disks: 1 of 3 done, 1.2 GiB of 3.0 GiB".
 std::string describe(const MoveTotals& totals);
 
+// Puts into the status how far the transfers are, without a word to the source. No disk is counted
+// that was not moved before.
+MoveTotals show_transfers(Pass& pass);
+
 // Takes the plan's disk number `index` one step further: open it at the source, queue its transfer,
 // follow it, release both ends. Done when its bytes are verified on the target; else Again.
 Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "coordinator/fleet/placement.h"
+
 namespace vmferry::imports {
 
 bool has_vddk(const Pass& pass) { return agents_there(pass.parts.fleet.agents(), {}).vddk; }
@@ -10,8 +12,7 @@ AgentsThere agents_there(const std::vector<AgentView>& agents,
                          const std::vector<std::string>& nodes) {
   AgentsThere there;
   for (const AgentView& agent : agents) {
-    const bool here = nodes.empty() || std::ranges::find(nodes, agent.node) != nodes.end();
-    if (!agent.connected || agent.draining || !here) continue;
+    if (!agent.connected || agent.draining || !reaches(agent.node, nodes)) continue;
     there.any = true;
     there.vddk = there.vddk || agent.vddk;
   }

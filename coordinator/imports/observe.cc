@@ -151,11 +151,13 @@ std::string claimed_name(const api::VirtualMachineImport& import) {
 
 // Seen without reading all of it: a namespace may have thousands, and each is asked about each.
 bool claims_another(const kube::Object& import, const std::string& vm_name) {
-  for (const auto& path :
-       {"/status/targetVmName"_json_pointer, "/spec/targetVmName"_json_pointer}) {
-    if (!import.json().contains(path)) continue;
-    const nlohmann::json& name = import.json().at(path);
-    if (name.is_string() && !name.get_ref<const std::string&>().empty()) return name != vm_name;
+  for (const char* const part : {"status", "spec"}) {
+    const auto section = import.json().find(part);
+    if (section == import.json().end() || !section->is_object()) continue;
+    const auto name = section->find("targetVmName");
+    if (name == section->end() || !name->is_string()) continue;
+    const std::string& text = name->get_ref<const std::string&>();
+    if (!text.empty()) return text != vm_name;
   }
   return false;
 }
@@ -173,9 +175,10 @@ Result<std::optional<std::string>> import_with_name(kube::Reader& reader,
                                                     const api::VirtualMachineImport& import,
                                                     const std::string& vm_name,
                                                     std::stop_token stop) {
-  const kube::ObjectList list = TRY(reader.list(
+  const kube::SharedObjects list = TRY(reader.list_shared(
       kube::types::kVirtualMachineImport, {.ns = import.object.ns(), .label_selector = {}}, stop));
-  for (const kube::Object& object : list.items) {
+  for (const auto& shared : list) {
+    const kube::Object& object = *shared;
     // By key: imports that are not applied yet have no uid of their own.
     if (claims_another(object, vm_name) || object.key() == import.object.key()) continue;
     const auto other = api::parse_import(object);

@@ -15,6 +15,7 @@
 #include "coordinator/api/import.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/decision.h"
+#include "coordinator/imports/disk_locks.h"
 #include "coordinator/imports/ledger.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/outcomes.h"
@@ -25,6 +26,7 @@
 #include "coordinator/kube/writer.h"
 #include "coordinator/provider/pool.h"
 #include "coordinator/provider/provider.h"
+#include "coordinator/provider/source_turns.h"
 #include "coordinator/volumes/volumes.h"
 
 namespace vmferry::imports {
@@ -60,10 +62,6 @@ struct OpenedDisk {
   bool elsewhere = false;  // on a server that the import names
 };
 
-// Source disks that an import is about to write into its ledger, and whose: by disk id, import uid.
-// What the ledgers do not tell yet.
-using DisksBeingNoted = Guarded<std::map<std::string, std::string>>;
-
 // What the reconciler works with; owned by the coordinator's main.
 struct ReconcilerParts {
   kube::Reader& reader;
@@ -78,8 +76,9 @@ struct ReconcilerParts {
   Guarded<std::map<JobId, Renewal>>& renewals;
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   Outcomes* outcomes = nullptr;                    // null: nobody counts
-  std::shared_ptr<DisksBeingNoted> being_noted = std::make_shared<DisksBeingNoted>();
+  std::shared_ptr<DiskLocks> disks = std::make_shared<DiskLocks>();
   ProgressPace* pace = nullptr;  // null: every import as settings say
+  SourceTurns* turns = nullptr;  // null: a source may be asked by all at once
 };
 
 // A disk that its source does not open yet: since when, and when to ask again.
@@ -92,6 +91,7 @@ struct LockedDisk {
 struct ImportMemory {
   std::optional<SourceVm> vm;
   bool vm_read_after_stop = false;
+  SteadyTime power_read{};  // when it was down last
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
   bool stop_asked = false;                // the source was told to shut down
@@ -138,7 +138,8 @@ class Pass {
   std::stop_token stop;
   Logger log;
 
-  // Filled by the early steps.
+  // Filled by the early steps. The turn is held until the pass ends.
+  std::optional<SourceTurns::Turn> turn;
   std::shared_ptr<Provider> provider;
   std::optional<ProviderCredentials> credentials;
   ReferenceRights rights;

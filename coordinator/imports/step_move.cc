@@ -16,6 +16,7 @@ constexpr std::chrono::seconds kDiskPoll{1};
 // Where a change is told anyway, in case that it was not: thousands of imports may be waiting.
 constexpr Backoff kIdlePoll{.first = std::chrono::seconds(1), .cap = std::chrono::seconds(15)};
 constexpr std::chrono::seconds kClaimRetry{10};
+constexpr std::chrono::seconds kPowerLook{60};
 
 std::string word_of(PowerState state) { return state == PowerState::Up ? "up" : "down"; }
 
@@ -174,10 +175,22 @@ Result<void> forget_shutdown(Pass& pass) {
   return pass.save_ledger();
 }
 
+// Nothing of it is read yet, and it was down a moment ago: thousands of imports that wait for an
+// agent need not ask their sources each second. A first byte that is read is told, and comes after.
+bool only_waits_for_agents(const Pass& pass) {
+  if (!pass.memory.vm_read_after_stop) return false;
+  if (pass.parts.clock.steady() - pass.memory.power_read > kPowerLook) return false;
+  return std::ranges::all_of(pass.memory.plan->disks, [&](const PlannedDisk& disk) {
+    const auto view = pass.parts.fleet.transfer(pass.job_of(disk));
+    return view && view->state == TransferState::Queued && view->attempt == 0;
+  });
+}
+
 }  // namespace
 
 Result<StepResult> stop_source(Pass& pass) {
   const std::string& id = pass.memory.plan->source_native_id;
+  if (only_waits_for_agents(pass)) return StepResult::done();
   const auto state = pass.provider->power_state(id, pass.stop);
   if (!state && state.error().code() == code::kVmNotFound) {
     if (all_disks_are(pass, "Done")) return StepResult::done();
@@ -199,6 +212,7 @@ Result<StepResult> stop_source(Pass& pass) {
     TRY(pass.annotate(api::kInitialState, word_of(power)));
   }
   if (power == PowerState::Down) {
+    pass.memory.power_read = pass.parts.clock.steady();
     TRY(forget_shutdown(pass));
     return reread_stopped(pass);
   }

@@ -3,6 +3,8 @@
 
 #include "common/backoff.h"
 #include "common/catalogue.h"
+#include "common/secret.h"
+#include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
@@ -51,6 +53,23 @@ std::string_view reason_of(const Finding& finding) {
   return "UninitializedProvider";
 }
 
+// The source does not answer, or others are asking it. What its agents copy is still shown.
+Result<StepResult> wait_for_turn(Pass& pass, const SourceTurns::Wait& wait) {
+  if (wait.why.empty()) return StepResult::again(wait.after);
+  const std::string source = fmt::format("source '{}'", redacted_url(pass.credentials->api_url));
+  if (!in_progress(pass)) {
+    pass.set_condition("Valid", "False", "UnreachableProvider",
+                       fmt::format("Waiting for {}: {}", source, wait.why));
+  } else if (const auto totals = show_transfers(pass); totals.active > 0) {
+    pass.set_processing("CopyingDisks",
+                        fmt::format("{}; {}: {}", describe(totals), source, wait.why));
+  } else {
+    pass.set_processing("Pending", fmt::format("Waiting for {}: {}", source, wait.why));
+  }
+  TRY(pass.save_status(false));
+  return StepResult::again(wait.after);
+}
+
 // A clock that is behind sees certificates of the future. It is set right without our import.
 bool is_of_clocks(const Error& error) {
   return error.code() == code::kSourceTls &&
@@ -95,8 +114,8 @@ Result<StepResult> check_spec(Pass& pass) {
   return again_when_blocked(pass);
 }
 
-Result<void> obtain_provider(Pass& pass) {
-  if (pass.provider) return {};
+Result<std::optional<SourceTurns::Wait>> obtain_provider(Pass& pass) {
+  if (pass.provider) return std::optional<SourceTurns::Wait>();
   ImportMemory& memory = pass.memory;
   const SteadyTime now = pass.parts.clock.steady();
   // A new import never meets an old password: its first failure would be its end. In one under way
@@ -108,13 +127,22 @@ Result<void> obtain_provider(Pass& pass) {
     memory.credentials_read = now;
   }
   pass.credentials = memory.credentials;
+  if (pass.parts.turns != nullptr) {
+    auto turn = pass.parts.turns->take(pass.credentials->api_url, pass.key().to_string());
+    if (auto* const wait = std::get_if<SourceTurns::Wait>(&turn)) {
+      return std::optional(std::move(*wait));
+    }
+    pass.turn.emplace(std::get<SourceTurns::Turn>(std::move(turn)));
+  }
   pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
-  return {};
+  return std::optional<SourceTurns::Wait>();
 }
 
 Result<StepResult> connect_source(Pass& pass) {
-  if (auto obtained = obtain_provider(pass); !obtained) {
-    const Error error = std::move(obtained).error();
+  const auto obtained = obtain_provider(pass);
+  if (obtained && *obtained) return wait_for_turn(pass, **obtained);
+  if (!obtained) {
+    const Error& error = obtained.error();
     if (error.code() == code::kSecretMissing) return refuse(pass, "SecretNotFound", error);
     if (error.kind() == ErrorKind::InvalidArgument) {  // a secret that says nothing usable
       return refuse(pass, "UninitializedProvider", error);

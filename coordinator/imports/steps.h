@@ -53,7 +53,8 @@ Result<bool> clean_up_finished(Pass& pass);
 // True when all of it is gone; false: call again soon.
 Result<bool> undo(Pass& pass);
 
-// The provider of this import's secret; shared by connect_source and undo.
-Result<void> obtain_provider(Pass& pass);
+// The provider of this import's secret, and the turn to ask its source; shared by connect_source
+// and undo. Something: no turn yet, come again.
+Result<std::optional<SourceTurns::Wait>> obtain_provider(Pass& pass);
 
 }  // namespace vmferry::imports

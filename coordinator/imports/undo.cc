@@ -95,7 +95,7 @@ Result<bool> clean_source(Pass& pass) {
   if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
-  TRY(obtain_provider(pass));
+  if (TRY(obtain_provider(pass))) return false;
   if (!TRY(close_openings(pass))) return false;
   return restore_power(pass);
 }
@@ -137,10 +137,6 @@ Result<bool> undo(Pass& pass) {
   }
   if (!pass.memory.plan) pass.memory.plan = plan_of_ledger(pass);
   if (!pass.memory.plan) return true;  // nothing was made before the plan
-  if (pass.ledger.undo_started_at.empty()) {
-    pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());
-    TRY(pass.save_ledger());
-  }
   if (!stop_transfers(pass)) return false;
 
   auto source_clean = clean_source(pass);

@@ -21,11 +21,20 @@ class CachedReader final : public Reader {
   Result<Object> get(const ResourceType& type, const ObjectKey& key, std::stop_token stop) override;
   Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
                           std::stop_token stop) override;
+  Result<SharedObjects> list_shared(const ResourceType& type, const ListOptions& options,
+                                    std::stop_token stop) override;
   Result<std::unique_ptr<Watch>> watch(const ResourceType& type, const ListOptions& options,
                                        const std::string& resource_version,
                                        std::stop_token stop) override;
 
  private:
+  // What the informer has of it; nothing: the server is to be asked.
+  Result<std::optional<SharedObjects>> cached(const ResourceType& type, const ListOptions& options,
+                                              std::stop_token stop);
+  // Asks the server about what is in doubt, a few objects at most. Whether the cache can be
+  // believed then.
+  bool ask_about_doubts(Informer& informer, const std::string& ns, std::stop_token stop);
+  Result<Object> ask(Informer& informer, const ObjectKey& key, std::stop_token stop);
   // The informer that knows all of that namespace by now, if any.
   Informer* informer_of(const ResourceType& type, const std::string& ns) const;
 

@@ -28,7 +28,10 @@ class CachedWriter final : public Writer {
 
  private:
   Informer* informer_of(const ResourceType& type, const std::string& ns) const;
-  void tell(const ResourceType& type, const ObjectKey& key, const Result<Object>& answer) const;
+  // `doubts`: that there had been before the write.
+  void tell(const ResourceType& type, const ObjectKey& key, const Result<Object>& answer,
+            std::uint64_t doubts) const;
+  std::uint64_t doubts(const ResourceType& type, const std::string& ns) const;
 
   Writer& direct_;
   std::map<ResourceType, Informer*> informers_;

@@ -108,11 +108,34 @@ std::vector<std::shared_ptr<const Object>> Informer::all(const std::string& ns,
   return result;
 }
 
-bool Informer::has_doubts(const std::string& ns) const {
+std::vector<ObjectKey> Informer::doubtful(const std::string& ns, std::size_t most) const {
+  std::vector<ObjectKey> keys;
   auto cache = cache_.lock();
-  if (ns.empty()) return !cache->doubtful.empty();
-  const auto first = cache->doubtful.lower_bound({ns, ""});
-  return first != cache->doubtful.end() && first->ns == ns;
+  for (auto one = cache->doubtful.lower_bound({ns, ""}); one != cache->doubtful.end(); ++one) {
+    if (keys.size() >= most || (!ns.empty() && one->first.ns != ns)) break;
+    keys.push_back(one->first);
+  }
+  return keys;
+}
+
+void Informer::doubt(const ObjectKey& key, Doubt kind) {
+  auto cache = cache_.lock();
+  const std::uint64_t number = ++cache->doubts;
+  const auto [known, is_new] = cache->doubtful.try_emplace(key, number, kind);
+  if (is_new) return;
+  known->second.first = number;
+  if (kind == Doubt::Write) known->second.second = kind;
+}
+
+void Informer::answer_doubt(Cache& cache, const ObjectKey& key, std::uint64_t doubts) {
+  const auto found = cache.doubtful.find(key);
+  if (found != cache.doubtful.end() && found->second.first <= doubts) cache.doubtful.erase(found);
+}
+
+void Informer::settle(const ObjectKey& key, std::uint64_t doubts) {
+  auto cache = cache_.lock();
+  // An older state of it is still to be told gone: until then the server knows better.
+  if (!cache->objects.contains(key)) answer_doubt(*cache, key, doubts);
 }
 
 std::string Informer::label_value(const Object& object) const {
@@ -145,10 +168,10 @@ void Informer::index(Cache& cache) const {
   for (const auto& [key, object] : cache.objects) cache.by_label[label_value(*object)].insert(key);
 }
 
-void Informer::note(const Object& object) {
+void Informer::note(const Object& object, std::uint64_t doubts) {
   auto cache = cache_.lock();
   const ObjectKey key = object.key();
-  cache->doubtful.erase(key);
+  answer_doubt(*cache, key, doubts);
   // Not of our scope (any more): the watch says so, too.
   if (!selector_.matches(object.labels())) return;
   const std::uint64_t version = version_of(object);
@@ -182,7 +205,11 @@ void Informer::drop(const Object& object) {
     if (found != cache->objects.end() && is_older(object, *found->second)) return;
     remove(*cache, object.key());
     cache->noted.erase(object.key());
-    cache->doubtful.erase(object.key());
+    // But not what a write without an answer may have made of it since.
+    const auto doubt = cache->doubtful.find(object.key());
+    if (doubt != cache->doubtful.end() && doubt->second.second == Doubt::Removal) {
+      cache->doubtful.erase(doubt);
+    }
   }
   if (handlers_.on_deleted) handlers_.on_deleted(object);
 }
@@ -213,7 +240,9 @@ void Informer::replace_all(ObjectList now) {
     cache->coverage = Coverage::Synced;
     cache->seen_version = version;
     cache->noted.clear();
-    cache->doubtful.clear();
+    // What was doubted since then may have happened since.
+    std::erase_if(cache->doubtful,
+                  [&](const auto& doubt) { return doubt.second.first <= cache->doubts_at_list; });
   }
   if (handlers_.on_deleted) {
     for (const auto& [key, object] : before) {
@@ -236,7 +265,11 @@ void Informer::forget_all() {
 }
 
 Result<void> Informer::follow(std::stop_token stop) {
-  cache_.lock()->noted.clear();
+  {
+    auto cache = cache_.lock();
+    cache->noted.clear();
+    cache->doubts_at_list = cache->doubts;
+  }
   ObjectList list = TRY(reader_.list(type_, scope_, stop));
   const std::string version = list.resource_version;
   replace_all(std::move(list));

@@ -46,14 +46,22 @@ class Informer {
   Coverage coverage() const { return cache_.lock()->coverage; }
   bool synced() const { return coverage() == Coverage::Synced; }
 
-  // What the server answered to a write or a direct read of ours.
-  void note(const Object& object);
+  // How many doubts there have been: what is asked for after a look at it answers the doubts up to
+  // there, and none that came while the answer was on its way.
+  std::uint64_t doubts() const { return cache_.lock()->doubts; }
+  // What the server answered to a write or a direct read of ours that began when there had been
+  // `doubts`.
+  void note(const Object& object, std::uint64_t doubts);
   // The object may have changed without our knowing how: a write without an answer, a conflict, a
-  // removal. Until the next note() of it a reader had better ask the server.
-  void doubt(const ObjectKey& key) { cache_.lock()->doubtful.insert(key); }
-  void settle(const ObjectKey& key) { cache_.lock()->doubtful.erase(key); }
+  // removal. Until the next note() of it, or a whole list that was asked for later, a reader had
+  // better ask the server. One about a removal is answered by the event of it, too.
+  enum class Doubt { Write, Removal };
+  void doubt(const ObjectKey& key, Doubt kind = Doubt::Write);
+  // The server has no such object, as it answered to a read; and the cache has none.
+  void settle(const ObjectKey& key, std::uint64_t doubts);
   bool is_doubtful(const ObjectKey& key) const { return cache_.lock()->doubtful.contains(key); }
-  bool has_doubts(const std::string& ns = "") const;  // about any of a namespace (empty: of all)
+  // Of a namespace (empty: of all), at most so many.
+  std::vector<ObjectKey> doubtful(const std::string& ns, std::size_t most) const;
   // The object as last seen; null when there is none.
   std::shared_ptr<const Object> find(const ObjectKey& key) const;
   // All of a namespace (empty: of all).
@@ -71,7 +79,9 @@ class Informer {
     Coverage coverage = Coverage::Unknown;
     std::uint64_t seen_version = 0;  // of the newest list or event: all before it is known
     Objects noted;                   // since the last list was asked for
-    std::set<ObjectKey> doubtful;
+    std::map<ObjectKey, std::pair<std::uint64_t, Doubt>> doubtful;  // and the how manieth it was
+    std::uint64_t doubts = 0;
+    std::uint64_t doubts_at_list = 0;  // when the last list was asked for
   };
   void run(std::stop_token stop);
   Result<void> follow(std::stop_token stop);
@@ -82,6 +92,7 @@ class Informer {
   void keep(Cache& cache, const std::shared_ptr<const Object>& object) const;
   void remove(Cache& cache, const ObjectKey& key) const;
   void index(Cache& cache) const;
+  static void answer_doubt(Cache& cache, const ObjectKey& key, std::uint64_t doubts);
   std::string label_value(const Object& object) const;
 
   Reader& reader_;

@@ -21,6 +21,9 @@ struct ObjectList {
   std::string resource_version;  // watch from here
 };
 
+// Of a list whose version nobody needs, without copies of them.
+using SharedObjects = std::vector<std::shared_ptr<const Object>>;
+
 enum class EventType { Added, Modified, Deleted, Bookmark };
 
 struct WatchEvent {
@@ -47,6 +50,9 @@ class Reader {
                              std::stop_token stop) = 0;
   virtual Result<ObjectList> list(const ResourceType& type, const ListOptions& options,
                                   std::stop_token stop) = 0;
+  // The same for those who look at thousands: from a cache it costs a pointer each.
+  virtual Result<SharedObjects> list_shared(const ResourceType& type, const ListOptions& options,
+                                            std::stop_token stop);
   virtual Result<std::unique_ptr<Watch>> watch(const ResourceType& type, const ListOptions& options,
                                                const std::string& resource_version,
                                                std::stop_token stop) = 0;

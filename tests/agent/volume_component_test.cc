@@ -81,7 +81,7 @@ TEST_F(VolumeOnANodeTest, AFileSystemIsWrittenAndHandedToTheVirtualMachinesUser)
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code(), code::kTargetBusy);
     EXPECT_NE(second.error().message().find("n/claim/disk.img"), std::string::npos);
-    ASSERT_TRUE(hand_over(*found));
+    ASSERT_EQ(*hand_over(*found), "");
   }
   struct stat state {};
   ASSERT_EQ(::stat((csi_mount() + "/disk.img").c_str(), &state), 0);
@@ -118,8 +118,9 @@ TEST_F(VolumeOnANodeTest, ThePowersThatTheDaemonSetGivesAreEnoughAlsoForAnotherA
     const std::vector<std::byte> data(kMiB, std::byte{7});
     TRY(sink->write(kMiB, data));
     TRY(sink->finish());
-    if (TRY(hand_over(found))) return {};
-    return Error(ErrorKind::Internal, "not given to 107");
+    const std::string owner = TRY(hand_over(found));
+    if (owner.empty()) return {};
+    return Error(ErrorKind::Internal, "not given to 107 but " + owner);
   };
   const pid_t child = ::fork();
   if (child == 0) {
@@ -165,8 +166,8 @@ TEST_F(VolumeOnANodeTest, ADiskThatCannotBeGivenAwayGetsTheGroupAndIsNeverForEve
       if (!become_squashed(with_group)) ::_exit(9);
       const int disk = ::openat(volume.fd.get(), "disk.img", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
       if (disk < 0) ::_exit(8);
-      const Result<bool> given = hand_over(volume);
-      ::_exit(!given ? 7 : *given ? 1 : 0);
+      const Result<std::string> owner = hand_over(volume);
+      ::_exit(!owner ? 7 : owner->empty() ? 1 : *owner == "65534:65534, mode 0660" ? 0 : 6);
     }
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
@@ -258,7 +259,7 @@ TEST_F(VolumeOnANodeTest, ABlockDeviceIsFoundWhereTheKubeletMountedItsNode) {
     const std::vector<std::byte> data(kMiB, std::byte{9});
     ASSERT_TRUE((*sink)->write(0, data));
     ASSERT_TRUE((*sink)->finish());
-    EXPECT_TRUE(hand_over(*found));
+    EXPECT_EQ(*hand_over(*found), "");
     options.size_bytes = 9 * kMiB;
     sink->reset();
     const auto small = open_sink(options);

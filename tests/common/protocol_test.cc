@@ -81,7 +81,7 @@ std::vector<Message> one_of_each() {
       Accepted{kJob, 3},
       Refused{kJob, 3, kError},
       JournalUpdate{kJob, 3, "epoch", "identity", true, 9, std::string("\0\xff chunks", 9)},
-      Done{kJob, 3, status(), "xxh3-128:00", true, true, 1.5, 0.5},
+      Done{kJob, 3, status(), "xxh3-128:00", true, true, 1.5, 0.5, "0:0, mode 0660"},
       Failed{kJob, 3, status(), kError},
       Cancelled{kJob, 3},
       RenewRequest{kJob, 3, 4, kError},

@@ -88,7 +88,7 @@ def test_the_programs_run_in_nothing_but_the_image(image, tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
-# ---- the Containerfile: no builder runs here, so what it says is carried out by hand
+# ---- the Containerfile: its first stage needs a registry and a long time, so what that says is carried out by hand
 
 def instructions():
     """[(word, rest)], lines that go on joined."""
@@ -126,6 +126,42 @@ def test_a_builder_would_make_the_very_image_that_is_tested_here(image, tmp_path
     subprocess.run([sys.executable, MAKER, *words], check=True)
     assert [rest for word, rest in final if word == "COPY"] == ["--from=build /rootfs /"]
     assert contents(tmp_path / "rootfs") == contents(layer_of(image, tmp_path))
+
+
+@pytest.fixture
+def buildah(tmp_path):
+    """Calls buildah with a store of its own, which is gone afterwards; no daemon, no registry, no container runtime."""
+    if os.geteuid() != 0 or not shutil.which("buildah"):
+        pytest.skip("needs root and buildah: apt-get install --no-install-recommends buildah")
+    store = ["--root", tmp_path / "store", "--runroot", tmp_path / "run", "--storage-driver", "vfs"]
+
+    def call(*words):
+        done = subprocess.run(["buildah", *store, *words], capture_output=True, text=True, check=False,
+                              env=dict(os.environ, BUILDAH_ISOLATION="chroot"))
+        assert done.returncode == 0, f"buildah {words}: {done.stderr}"
+        return done.stdout.strip()
+    yield call
+    call("rm", "--all")
+    call("rmi", "--all", "--force")
+
+
+def test_a_builder_makes_the_last_stage_which_runs(image, buildah, tmp_path):
+    """What the first stage leaves, from here; then the Containerfile's own words."""
+    context = tmp_path / "context"
+    subprocess.run([sys.executable, MAKER, "--programs", programs(), "--rootfs", context / "rootfs"], check=True)
+    text = (DEPLOY / "image/Containerfile").read_text()
+    (context / "Containerfile").write_text("FROM scratch AS build\nCOPY rootfs /rootfs\n" + text[text.index("FROM scratch"):])
+    buildah("build", "--tag", "localhost/vmferry:built", "--file", context / "Containerfile", context)
+    config = json.loads(buildah("inspect", "--type", "image", "localhost/vmferry:built"))["OCIv1"]["config"]
+    wanted = json.loads(read(image, json.loads(read(image, "manifest.json"))[0]["Config"]))["config"]
+    assert {name: config[name] for name in ("Cmd", "WorkingDir")} == {name: wanted[name] for name in ("Cmd", "WorkingDir")}
+    assert wanted["Env"][0] in config["Env"] and wanted["Labels"].items() <= config["Labels"].items()
+    container = buildah("from", "--pull-never", "localhost/vmferry:built")
+    root = pathlib.Path(buildah("mount", container))
+    built, ours = contents(root), contents(layer_of(image, tmp_path))
+    assert {name: entry for name, entry in built.items() if name in ours} == ours
+    assert "Usage" in buildah("run", container, "vmferry", "--help")
+    assert "Usage" in buildah("run", container, "vmferry-agent", "--help")
 
 
 def test_a_builder_would_configure_it_the_same(image):

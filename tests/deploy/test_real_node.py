@@ -16,18 +16,15 @@ from world import MIB, NODE, NS, World, programs_missing
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     programs = pathlib.Path(os.environ.get("VMFERRY_BIN", ROOT / "build/dev/vmferry")).parent
-    if reason := node_bed.missing() or programs_missing(programs):
-        pytest.skip(reason)
     folder = ROOT / "build/images-node"
     folder.mkdir(parents=True, exist_ok=True)
-    try:
+
+    def make():
         peers.vcsim_program()
-        images = peers.make_images(folder, 0.25, only=("bootable", "sparse-data", "odd-size"))
-        made = World(tmp_path_factory.mktemp("node"), programs, images)
-    except peers.Missing as missing:
-        pytest.skip(str(missing))
-    except kube.NotUp as failure:
-        pytest.skip(f"no node comes up on this machine: {failure}")
+        return World(tmp_path_factory.mktemp("node"), programs,
+                     peers.make_images(folder, 0.25, only=("bootable", "sparse-data", "odd-size")))
+    made = brought_up(node_bed.missing() or programs_missing(programs), make)
+    images = made.images
     try:
         made.wait_for_agents()
         made.vcenter = made.start_vcenter(
@@ -37,6 +34,25 @@ def world(tmp_path_factory):
         yield made
     finally:
         made.close()
+
+
+def brought_up(reason, make):
+    """What make() makes; a skip where a reason is known before. What fails where it should work is a failure."""
+    if reason:
+        pytest.skip(reason)
+    try:
+        return make()
+    except peers.Missing as missing:
+        pytest.skip(str(missing))
+
+
+def test_a_node_that_fails_where_it_could_run_is_no_skip():
+    def fails():
+        raise kube.NotUp("the kubelet has ended")
+    with pytest.raises(kube.NotUp):
+        brought_up("", fails)
+    with pytest.raises(pytest.skip.Exception, match="needs runc"):
+        brought_up("needs runc", fails)
 
 
 def disks_of(world, name, sources):

@@ -16,7 +16,6 @@ constexpr int kTries = 3;
 constexpr std::chrono::milliseconds kPause{250};
 constexpr std::chrono::milliseconds kLogoutTimeout{10'000};
 constexpr std::chrono::milliseconds kLoginGrace{3'000};
-constexpr std::chrono::minutes kRefusedFor{10};
 constexpr std::size_t kIdleClients = 8;
 constexpr std::string_view kHighestVersion = "6.7";  // all that we use exists since 6.5
 constexpr std::string_view kOldestVersion = "6.5";
@@ -308,7 +307,8 @@ Result<std::shared_ptr<const Session>> Client::session(std::stop_token stop) {
     return Error(ErrorKind::Canceled, "stopped while waiting for a login");
   }
   if (state_.session) return state_.session;
-  if (state_.refused && clock_.steady() - state_.refused_at < kRefusedFor) return *state_.refused;
+  if (state_.refused && clock_.steady() - state_.refused_at < options_.refused_for)
+    return *state_.refused;
   state_.logging_in = true;
   lock.unlock();
 

@@ -57,6 +57,8 @@ struct ClientOptions {
   TlsTrust trust;
   std::chrono::milliseconds call_timeout{30'000};
   std::chrono::milliseconds keep_alive{std::chrono::minutes(5)};  // the server's limit is 30 min
+  // Until a password that was refused is sent again.
+  std::chrono::milliseconds refused_for{std::chrono::minutes(10)};
 };
 // InvalidArgument with VMF-REQ-SECRET-INVALID for a URL that is not https, or a bad thumbprint.
 // User and password inside the URL win over the keys (api.md 7.2).

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "common/catalogue.h"
 #include "common/http_client.h"
 
@@ -178,6 +180,8 @@ TEST(AgentIdentityTest, RefusesEverybodyElse) {
 std::string token_of(const std::string& claims) {
   std::string payload = base64_encode(claims);
   while (!payload.empty() && payload.back() == '=') payload.pop_back();
+  std::ranges::replace(payload, '+', '-');
+  std::ranges::replace(payload, '/', '_');
   return "e30." + payload + ".sig";
 }
 
@@ -201,6 +205,57 @@ TEST(TokenLifeTest, EndsWithTheTokenWhateverTheClocksSay) {
   };
   for (const Case& c : cases) {
     EXPECT_EQ(token_life(c.token, now), std::chrono::seconds(c.seconds)) << c.name;
+  }
+}
+
+// What costs the API server a question. Nothing of it is believed.
+TEST(TokenShapeTest, OnlyWhatMayBeAPodsTokenForUsNowIsAskedAbout) {
+  const WallTime now{std::chrono::seconds(1'800'000'000)};
+  const nlohmann::json good = {{"iss", "https://kubernetes.default.svc.cluster.local"},
+                               {"sub", "system:serviceaccount:vmferry:vmferry-agent"},
+                               {"aud", {"vmferry-coordinator"}},
+                               {"exp", 1'800'000'600},
+                               {"kubernetes.io",
+                                {{"namespace", "vmferry"},
+                                 {"pod", {{"name", "agent-x"}, {"uid", "1-2"}}},
+                                 {"serviceaccount", {{"name", "vmferry-agent"}, {"uid", "3-4"}}}}}};
+  const auto verdict = [&](const nlohmann::json& changes) {
+    nlohmann::json claims = good;
+    claims.merge_patch(changes);
+    std::string header = base64_encode(R"({"alg":"RS256"})");
+    while (header.back() == '=') header.pop_back();
+    const auto shape =
+        check_token_shape(header + token_of(claims.dump()).substr(3), "vmferry-coordinator", now);
+    return shape ? std::string() : shape.error().message();
+  };
+  EXPECT_EQ(verdict(nlohmann::json::object()), "");
+  EXPECT_EQ(verdict({{"iss", "kubernetes/serviceaccount"}}), "") << "any word will do";
+  EXPECT_EQ(verdict({{"exp", 1'800'000'000 - 3000}}), "") << "our clock may be ahead";
+  const struct {
+    const char* name;
+    nlohmann::json changes;
+    const char* says;
+  } cases[] = {
+      {"ended two hours ago", {{"exp", 1'800'000'000 - 7200}}, "has run out"},
+      {"never ends", {{"exp", nullptr}}, "does not say when it ends"},
+      {"ends at no time", {{"exp", "soon"}}, "does not say when it ends"},
+      {"no issuer", {{"iss", nullptr}}, "no issuer"},
+      {"an issuer that is none", {{"iss", "a b"}}, "no issuer"},
+      {"a long issuer", {{"iss", std::string(2000, 'a')}}, "no issuer"},
+      {"no account", {{"sub", "system:node:x"}}, "no service account token"},
+      {"another audience", {{"aud", {"api"}}}, "audience"},
+      {"no pod", {{"kubernetes.io", {{"pod", nullptr}}}}, "bound to no pod"},
+      {"a pod without uid", {{"kubernetes.io", {{"pod", {{"uid", ""}}}}}}, "bound to no pod"},
+      {"nothing of a cluster", {{"kubernetes.io", nullptr}}, "bound to no pod"},
+      {"a list for a cluster", {{"kubernetes.io", nlohmann::json::array()}}, "bound to no pod"},
+      {"another namespace", {{"kubernetes.io", {{"namespace", "x"}}}}, "its subject is another"},
+      {"another account",
+       {{"kubernetes.io", {{"serviceaccount", {{"name", "x"}}}}}},
+       "its subject is another"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_NE(verdict(c.changes).find(c.says), std::string::npos)
+        << c.name << ": " << verdict(c.changes);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "common/catalogue.h"
+#include "common/file_name.h"
 #include "tests/coordinator/fleet/fleet_bench.h"
 
 namespace vmferry {
@@ -101,6 +102,31 @@ TEST_F(FleetTest, AKilledAgentsDiskIsTakenOverWhereItStopped) {
   ASSERT_FALSE(view.history.empty());
   EXPECT_NE(view.history.front().find(first + ": lost after"), std::string::npos);
   expect_copied(request);
+}
+
+// It says nothing of the disk any more; the copy is not to fail for it, now and for ever.
+TEST_F(FleetTest, AJobWhoseJournalHereCannotBeReadStartsAfresh) {
+  start(2);
+  constexpr std::uint64_t kSize = 100 * kMiB;
+  bench.make_disk("disk", kSize);
+  TransferRequest request = bench.request("disk", kSize);
+  request.limit_bytes_per_second = 10 * kMiB;
+  bench.fleet().submit(request);
+  const std::string journal =
+      bench.path("coordinator/jobs/" + safe_file_name(request.job.value) + "/journal");
+  ASSERT_TRUE(bench.eventually(20s, [&] {
+    return std::filesystem::exists(journal) &&
+           bench.view(request.job).status.moved_bytes > 20 * kMiB;
+  }));
+  bench.stop_agent(bench.view(request.job).agent, SIGKILL);
+  constexpr std::uintmax_t kFarTooLarge = std::uintmax_t{5} << 30;  // of holes: no room is taken
+  std::filesystem::resize_file(journal, kFarTooLarge);
+  request.limit_bytes_per_second = 0;
+  bench.fleet().submit(request);
+  ASSERT_TRUE(bench.wait_for(request.job, TransferState::Succeeded, 60s));
+  EXPECT_EQ(bench.view(request.job).status.resumed_bytes, 0u);
+  expect_copied(request);
+  EXPECT_LT(std::filesystem::file_size(journal), kFarTooLarge) << "it is a new one";
 }
 
 TEST_F(FleetTest, ARestartedAgentProvesThatTheOldOneIsGone) {

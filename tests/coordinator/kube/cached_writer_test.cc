@@ -45,18 +45,25 @@ class SlowServer final : public Reader, public Writer {
   void serve(bool served) { served_ = served; }
   std::optional<Object> stored;  // what a direct read gives
   std::optional<Error> write_fails;
+  std::function<void()> during_list, during_get;  // after what is told was read
   std::atomic<int> gets{0}, lists{0};
 
   Result<Object> get(const ResourceType&, const ObjectKey& key, std::stop_token) override {
     ++gets;
+    if (during_get) during_get();
     if (stored) return *stored;
     return make_error(ErrorKind::NotFound, "no '{}'", key.to_string());
   }
   Result<ObjectList> list(const ResourceType&, const ListOptions&, std::stop_token) override {
     ++lists;
     if (!served_) return Error(ErrorKind::NotFound, "the server could not find the resource");
-    const std::lock_guard lock(mutex_);
-    return ObjectList{items_, std::to_string(version_)};
+    ObjectList answer;
+    {
+      const std::lock_guard lock(mutex_);
+      answer = ObjectList{items_, std::to_string(version_)};
+    }
+    if (during_list) during_list();
+    return answer;
   }
   Result<std::unique_ptr<Watch>> watch(const ResourceType&, const ListOptions&, const std::string&,
                                        std::stop_token) override {
@@ -197,10 +204,96 @@ TEST_F(CachedWriterTest, AfterARemovalTheServerIsAskedUntilItIsTold) {
   const int lists = server.lists;
   EXPECT_TRUE(reader.list(kConfigMap, {}, {}));
   EXPECT_EQ(server.lists, lists + 1) << "the list is in doubt too";
+  const int gets = server.gets;
   server.tell(EventType::Deleted, SlowServer::object("x", 9, "five"));
   eventually([&] { return deleted == 1; });
   EXPECT_EQ(read(), "NotFound");
+  EXPECT_EQ(server.gets, gets);
+}
+
+// The list may be from before the write that nobody answered.
+TEST_F(CachedWriterTest, ADoubtThatCameWhileTheListWasOnItsWayOutlivesIt) {
+  std::atomic<bool> asked = false;
+  server.during_list = [&] {
+    if (asked.exchange(true)) return;
+    server.write_fails = Error(ErrorKind::DeadlineExceeded, "no answer");
+    EXPECT_FALSE(writer.patch(kConfigMap, {"n", "x"}, json::object(), {}, {}));
+  };
+  const int before = told;
+  server.end_watch();
+  eventually([&] { return asked && told > before; });
+  server.stored = SlowServer::object("x", 9, "carried out");
+  EXPECT_EQ(read(), "carried out");
   EXPECT_EQ(server.gets, 1);
+}
+
+TEST_F(CachedWriterTest, AListThatWasAskedForAfterADoubtAnswersIt) {
+  server.write_fails = Error(ErrorKind::DeadlineExceeded, "no answer");
+  EXPECT_FALSE(writer.patch(kConfigMap, {"n", "x"}, json::object(), {}, {}));
+  const int before = told;
+  server.set_list({SlowServer::object("x", 9, "carried out")}, 9);
+  server.end_watch();
+  eventually([&] { return told > before; });
+  EXPECT_EQ(read(), "carried out");
+  EXPECT_EQ(server.gets, 0);
+}
+
+// The event came before the answer to the removal: no other will come to end the doubt.
+TEST_F(CachedWriterTest, ADoubtAboutWhatIsGoneAlreadyCostsOneRequestAndEnds) {
+  server.tell(EventType::Deleted, SlowServer::object("x", 9, "five"));
+  eventually([&] { return deleted == 1; });
+  ASSERT_TRUE(writer.remove(kConfigMap, {"n", "x"}, Propagation::Background, {}, {}));
+  const int lists = server.lists;
+  for (int i = 0; i < 3; ++i) {
+    const auto list = reader.list(kConfigMap, {}, {});
+    ASSERT_TRUE(list);
+    EXPECT_TRUE(list->items.empty());
+  }
+  EXPECT_EQ(server.lists, lists);
+  EXPECT_EQ(server.gets, 1);
+}
+
+// What was read before it was written to tells nothing of the write.
+TEST_F(CachedWriterTest, ADoubtThatCameWhileTheObjectWasReadOutlivesTheAnswer) {
+  server.write_fails = Error(ErrorKind::DeadlineExceeded, "no answer");
+  EXPECT_FALSE(writer.patch(kConfigMap, {"n", "x"}, json::object(), {}, {}));
+  server.stored = SlowServer::object("x", 5, "five");
+  server.during_get = [&] {
+    server.during_get = nullptr;
+    EXPECT_FALSE(writer.patch(kConfigMap, {"n", "x"}, json::object(), {}, {}));
+  };
+  EXPECT_EQ(read(), "five");
+  server.stored = SlowServer::object("x", 9, "carried out");
+  EXPECT_EQ(read(), "carried out");
+  EXPECT_EQ(server.gets, 2);
+}
+
+TEST_F(CachedWriterTest, TheEndOfAnOlderLifeDoesNotAnswerAnUnansweredCreation) {
+  server.write_fails = Error(ErrorKind::DeadlineExceeded, "no answer");
+  EXPECT_FALSE(writer.create(kConfigMap, SlowServer::object("x", 0, ""), {}, {}));
+  server.tell(EventType::Deleted, SlowServer::object("x", 8, "five"));
+  eventually([&] { return deleted == 1; });
+  server.stored = SlowServer::object("x", 9, "made again");
+  EXPECT_EQ(read(), "made again");
+}
+
+TEST_F(CachedWriterTest, ManyDoubtsAreAnsweredByOneList) {
+  for (int i = 0; i < 20; ++i) {
+    const ObjectKey key{"n", std::to_string(i)};
+    ASSERT_TRUE(writer.remove(kConfigMap, key, Propagation::Background, {}, {}));
+  }
+  const int lists = server.lists;
+  EXPECT_TRUE(reader.list(kConfigMap, {}, {}));
+  EXPECT_EQ(server.lists, lists + 1);
+  EXPECT_EQ(server.gets, 0);
+}
+
+TEST_F(CachedWriterTest, ALookAtAllCopiesNothing) {
+  const auto first = reader.list_shared(kConfigMap, {}, {});
+  const auto second = reader.list_shared(kConfigMap, {}, {});
+  ASSERT_TRUE(first && second);
+  ASSERT_EQ(first->size(), 1u);
+  EXPECT_EQ(first->front().get(), second->front().get());
 }
 
 TEST_F(CachedWriterTest, AKindThatIsNotServedHasNoObjectsAndCostsNoRequest) {

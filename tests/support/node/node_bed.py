@@ -37,7 +37,7 @@ PAUSE = "localhost/vmferry-pause:1"
 
 
 def missing():
-    """Why no node can run here; empty when one can (then it may still turn out otherwise: NotUp)."""
+    """Why no node can run here; empty when one can: then one that does not come up (NotUp) is a fault."""
     if os.geteuid() != 0:
         return "needs root: containers, mounts, network namespaces"
     if reason := kube.missing(PROGRAMS):
@@ -53,6 +53,11 @@ def missing():
         return "needs loop devices"
     if not os.path.exists("/sys/fs/cgroup/cgroup.controllers") and not os.path.isdir("/sys/fs/cgroup/memory"):
         return "needs cgroups at /sys/fs/cgroup"
+    for mount in _cgroup_mounts():
+        try:
+            os.rmdir(_made(mount / f"vmferry-probe-{os.getpid()}"))
+        except OSError as failure:
+            return f"no cgroup can be made here: {failure}"
     try:
         network = NodeNetwork()
     except RuntimeError as failure:
@@ -61,6 +66,11 @@ def missing():
     probe = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c",
                             "mount --make-rshared / && mount -t tmpfs none /run"], capture_output=True, text=True)
     return f"no mount namespace can be made here: {probe.stderr.strip()}" if probe.returncode else ""
+
+
+def _made(directory):
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 def _cgroup_mounts():

@@ -218,6 +218,24 @@ TEST_F(VmwareSessionTest, ADatastoreThatRefusesTheCookieCostsNoSession) {
   EXPECT_EQ(bed_->state().value("sessions", -1), 0);
 }
 
+// An account that was locked for a while heals by itself.
+TEST_F(VmwareSessionTest, ARefusedPasswordIsTriedAgainAfterAWhile) {
+  start();
+  EXPECT_EQ(client_options(credentials_)->refused_for, std::chrono::minutes(10));
+  ClientOptions options = *client_options(credentials_);
+  options.refused_for = milliseconds(1500);
+  Client client(options, Logger());
+  bed_->post("/fault", {{"method", "Login"}, {"fault", "InvalidLogin"}, {"times", 1}});
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = client.session({});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), code::kSourceAuth);
+  }
+  EXPECT_EQ(bed_->state()["calls"].value("Login", 0), 1) << "not sent again so soon";
+  std::this_thread::sleep_for(milliseconds(1600));
+  EXPECT_TRUE(client.session({}).ok());
+}
+
 TEST_F(VmwareSessionTest, PasswordsThatExpiredAreNotSentAgain) {
   for (const char* fault : {"InvalidLogin", "PasswordExpired"}) {
     SCOPED_TRACE(fault);
