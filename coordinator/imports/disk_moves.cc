@@ -224,9 +224,11 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
   if (status.phase == "Done") {
-    // Its end is written. That nothing of it is open any more may not be: whoever died in between
-    // had let go of it before.
-    if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
+    if (!TRY(release_done(pass, planned.source_id))) {
+      totals.unannounced = true;
+      totals.waiting_for = "the source to close the disk";
+      return StepResult::again(kPoll);
+    }
     count(status, *disk, totals);
     return StepResult::done();
   }

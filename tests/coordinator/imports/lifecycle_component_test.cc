@@ -412,5 +412,27 @@ TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsLeftToItAlsoWhereTheEngineWou
   for (int i = 0; i < 4; ++i) EXPECT_EQ(transfers[i]["alive"], i >= 2) << transfers[i];
 }
 
+// As one that died right after it had written that its disks are done. Whether they are closed, it
+// could not write any more.
+TEST_F(LifecycleTest, WhatAFinishedDiskLeftOpenIsClosedByTheNextCoordinator) {
+  begin();
+  make_import();
+  ASSERT_TRUE(pass_until([&] {
+    const json transfers = bed_->state()["transfers"];
+    return transfers.size() == 2 && ledger_of(*object())->openings.size() == 2;
+  }));
+  json disks = object()->json()["status"]["disks"];
+  for (json& disk : disks) disk["phase"] = "Done";
+  ASSERT_TRUE(store_->patch_status(kube::types::kVirtualMachineImport, {"n", "web"},
+                                   {{"status", {{"disks", disks}}}}, {}));
+  start();
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
+  EXPECT_EQ(condition("Succeeded"), "True/VirtualMachineReady");
+  EXPECT_TRUE(ledger_of(*object())->openings.empty());
+  const json state = bed_->state();
+  for (const json& transfer : state["transfers"]) EXPECT_FALSE(transfer["alive"]) << transfer;
+  for (const auto& [id, disk] : state["disks"].items()) EXPECT_EQ(disk["status"], "ok") << id;
+}
+
 }  // namespace
 }  // namespace vmferry::imports
