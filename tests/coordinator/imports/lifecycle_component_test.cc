@@ -14,7 +14,14 @@ using ::testing::StartsWith;
 
 const Error kAway = make_error(ErrorKind::Unavailable, "the store is away");
 
-class LifecycleTest : public LifecycleScene {};
+class LifecycleTest : public LifecycleScene {
+ protected:
+  void make_secret_anew(const std::string& password) {
+    ASSERT_TRUE(
+        store_->remove(kube::types::kSecret, {"n", "s"}, kube::Propagation::Background, {}, {}));
+    make_secret(password);
+  }
+};
 
 TEST_F(LifecycleTest, AnImportThatIsNotThereNeedsNothing_Lc6And7) {
   begin();
@@ -45,15 +52,26 @@ TEST_F(LifecycleTest, ASecretThatCannotBeRead_Lc4) {
 
 TEST_F(LifecycleTest, AnEngineThatRefusesUsEndsANewImport_Lc3And5) {
   begin();
-  ASSERT_TRUE(
-      store_->remove(kube::types::kSecret, {"n", "s"}, kube::Propagation::Background, {}, {}));
-  make_secret("guess");
+  make_secret_anew("guess");
   make_import();
   ASSERT_TRUE(pass());
   EXPECT_EQ(condition("Valid"), "False/UnreachableProvider");
   EXPECT_EQ(condition("Succeeded"), "False/ValidationFailed");
   EXPECT_THAT(message("Valid"), HasSubstr(std::string(code::kSourceAuth)));
   EXPECT_EQ(bed_->requests("POST", "/sso/oauth/token"), 1) << "it was the engine that was asked";
+
+  // Accounts lock after a few wrong passwords, whoever sends them.
+  for (const char* next : {"second", "third"}) {
+    make_import({{"targetVmName", next}}, {}, next);
+    ASSERT_TRUE(pass(next));
+    EXPECT_EQ(condition("Succeeded", next), "False/ValidationFailed");
+  }
+  EXPECT_EQ(bed_->requests("POST", "/sso/oauth/token"), 1) << "it was not asked again";
+  make_secret_anew(bed_->password());
+  make_import({{"targetVmName", "fourth"}}, {}, "fourth");
+  ASSERT_TRUE(pass_until([&] { return condition("Valid", "fourth") == "True/ValidationCompleted"; },
+                         "fourth"))
+      << "a corrected secret is another one";
 }
 
 TEST_F(LifecycleTest, WhatCannotBeFoundIsLookedForAgain_Lc10And11) {
