@@ -94,6 +94,7 @@ struct ImportMemory {
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
   bool stop_asked = false;                // the source was told to shut down
+  std::optional<SteadyTime> undo_begun;   // undoing: when its first pass was
   std::optional<SteadyTime> start_asked;  // undoing: when the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id

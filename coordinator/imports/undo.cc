@@ -9,13 +9,16 @@ namespace {
 constexpr std::chrono::seconds kShutdownGrace{60};
 // How long a source that has taken the request to start may be down still.
 constexpr std::chrono::seconds kStartPatience{30};
-
 // Transfers end first: nothing else may be removed while an agent could still write.
-bool stop_transfers(Pass& pass) {
+bool stop_transfers(Pass& pass, std::string& waits_for) {
   bool all_stopped = true;
   for (const PlannedDisk& disk : pass.memory.plan->disks) {
-    all_stopped = pass.parts.fleet.cancel(pass.job_of(disk)) && all_stopped;
     pass.parts.renewals.lock()->erase(pass.job_of(disk));
+    if (pass.parts.fleet.cancel(pass.job_of(disk))) continue;
+    all_stopped = false;
+    const auto view = pass.parts.fleet.transfer(pass.job_of(disk));
+    waits_for = fmt::format("agent '{}' to stop writing to claim '{}'",
+                            view ? view->agent : std::string(), disk.claim);
   }
   return all_stopped;
 }
@@ -33,20 +36,24 @@ Result<void> remove_vm(Pass& pass) {
   return {};
 }
 
-Result<bool> remove_claims(Pass& pass) {
+Result<bool> remove_claims(Pass& pass, std::string& waits_for) {
   for (const PlannedDisk& disk : pass.memory.plan->disks) {
     const kube::ObjectKey claim{pass.key().ns, disk.claim};
-    if (!TRY(pass.parts.volumes.release(claim, pass.stop))) return false;
+    if (!TRY(pass.parts.volumes.release(claim, pass.stop))) {
+      waits_for = fmt::format("claim '{}' to be let go of by what writes to it", claim.to_string());
+      return false;
+    }
     TRY(pass.parts.volumes.remove_claim(claim, pass.uid(), pass.stop));
   }
   return true;
 }
 
 // Ends what was opened at the source, entry by entry, each crossed off as it is gone.
-Result<bool> close_openings(Pass& pass) {
+Result<bool> close_openings(Pass& pass, std::string& waits_for) {
   const auto openings = pass.ledger.openings;
   for (const auto& entry : openings) {
     const std::string& disk = entry.first;
+    waits_for = fmt::format("the source to close disk '{}'", disk);
     if (!TRY(release_opening(pass, disk, false))) return false;
     pass.ledger.openings.erase(disk);
     TRY(pass.save_ledger());
@@ -54,7 +61,7 @@ Result<bool> close_openings(Pass& pass) {
   return true;
 }
 
-Result<bool> restore_power(Pass& pass) {
+Result<bool> restore_power(Pass& pass, std::string& waits_for) {
   if (!pass.import.object.has_finalizer(api::kRestoreFinalizer)) return true;
   const std::string& id = pass.memory.plan->source_native_id;
   // Without its id it was not asked to stop: that is written down before.
@@ -70,16 +77,23 @@ Result<bool> restore_power(Pass& pass) {
     }
     if (!state) return state.error();
     const PowerState power = *state;
+    waits_for = fmt::format("the source VM, which is {}, to run again", to_string(power));
     if (power == PowerState::Changing) return false;
     const auto asked_at = parse_rfc3339(pass.ledger.stop_requested_at);
     const bool may_still_stop = asked_at && pass.parts.clock.wall() - *asked_at < kShutdownGrace;
-    if (power == PowerState::Up && may_still_stop && !pass.memory.start_asked) return false;
+    if (power == PowerState::Up && may_still_stop && !pass.memory.start_asked) {
+      waits_for = "the source VM to shut down, as it was asked to, before it is started again";
+      return false;
+    }
     if (power != PowerState::Up) {
       const SteadyTime now = pass.parts.clock.steady();
       const auto asked = pass.memory.start_asked;
       if (asked && now - *asked < kStartPatience) return false;
       auto started = pass.provider->start(id, pass.stop);
-      if (!started && started.error().code() == code::kDiskLocked) return false;
+      if (!started && started.error().code() == code::kDiskLocked) {
+        waits_for = text_with_remedy(started.error());
+        return false;
+      }
       if (!started) return std::move(started).error();
       // Taken is not done: a start that fails later leaves it down, and is asked for again.
       pass.memory.start_asked = now;
@@ -91,13 +105,13 @@ Result<bool> restore_power(Pass& pass) {
   return true;
 }
 
-Result<bool> clean_source(Pass& pass) {
+Result<bool> clean_source(Pass& pass, std::string& waits_for) {
   if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
   TRY(obtain_provider(pass));
-  if (!TRY(close_openings(pass))) return false;
-  return restore_power(pass);
+  if (!TRY(close_openings(pass, waits_for))) return false;
+  return restore_power(pass, waits_for);
 }
 
 // What there is to undo when the plan is gone: a deletion in the foreground lets the collector take
@@ -127,7 +141,7 @@ bool is_given_up(const Pass& pass) {
 
 }  // namespace
 
-Result<bool> undo(Pass& pass) {
+Result<bool> undo(Pass& pass, std::string& waits_for) {
   if (auto loaded = load_plan(pass); !loaded) {
     if (loaded.error().kind() != ErrorKind::DataLoss) return std::move(loaded).error();
     // Somebody damaged it. Owner references still take what was made; the rest needs a person.
@@ -141,9 +155,9 @@ Result<bool> undo(Pass& pass) {
     pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());
     TRY(pass.save_ledger());
   }
-  if (!stop_transfers(pass)) return false;
+  if (!stop_transfers(pass, waits_for)) return false;
 
-  auto source_clean = clean_source(pass);
+  auto source_clean = clean_source(pass, waits_for);
   if (!source_clean) pass.memory.credentials.reset();  // it may be their fault
   if (!source_clean || !*source_clean) {
     if (!is_given_up(pass)) return source_clean;
@@ -157,9 +171,10 @@ Result<bool> undo(Pass& pass) {
     TRY(pass.save_ledger());
     TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
   }
+  waits_for.clear();
 
   TRY(remove_vm(pass));
-  if (!TRY(remove_claims(pass))) return false;
+  if (!TRY(remove_claims(pass, waits_for))) return false;
   for (const PlannedDisk& disk : pass.memory.plan->disks)
     pass.parts.fleet.forget(pass.job_of(disk));
   return true;

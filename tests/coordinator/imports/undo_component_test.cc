@@ -1,10 +1,13 @@
 // How the source is started again when an import is undone, against a real engine's API.
+#include "common/catalogue.h"
 #include "tests/coordinator/imports/lifecycle_scene.h"
 
 namespace vmferry::imports {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -99,9 +102,19 @@ TEST_F(UndoTest, AFailedImportWaitsForItsSourceAsLongAsItTakes) {
   }
   EXPECT_EQ(condition("Succeeded"), "");
   EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
+  EXPECT_EQ(condition("Processing"), "False/ProcessingFailed");
+  EXPECT_THAT(message("Processing"), AllOf(HasSubstr("claims are forbidden here"), HasSubstr("503"),
+                                           HasSubstr(std::string(code::kSourceUnreachable))));
+  EXPECT_THAT(events(), Contains(AllOf(StartsWith("CleanUpWaits: "), HasSubstr("503"))));
+  const auto told = events().size();
+  clock_.advance(std::chrono::hours(1));
+  (void)pass();
+  EXPECT_EQ(events().size(), told);
   bed_->post("/clear-faults", json::object());
   ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
   EXPECT_EQ(condition("Succeeded"), "False/DataVolumeCreationFailed");
+  EXPECT_THAT(message("Processing"), Not(HasSubstr("503")));
+  EXPECT_EQ(message("Processing"), message("Succeeded"));
   EXPECT_THAT(events(), Contains(StartsWith("SourceRestored: ")));
   EXPECT_THAT(events(), Not(Contains(StartsWith("SourceNotRestored: "))));
 }
