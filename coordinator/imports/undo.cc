@@ -9,6 +9,11 @@ namespace {
 constexpr std::chrono::seconds kShutdownGrace{60};
 // How long a source that has taken the request to start may be down still.
 constexpr std::chrono::seconds kStartPatience{30};
+// Between two tries: each takes minutes at a source that hangs.
+constexpr std::chrono::minutes kLongestPause{10};
+// Before a source is given up, whatever the clocks say.
+constexpr int kLeastTries = 5;
+
 // Transfers end first: nothing else may be removed while an agent could still write.
 bool stop_transfers(Pass& pass, std::string& waits_for) {
   bool all_stopped = true;
@@ -48,17 +53,27 @@ Result<bool> remove_claims(Pass& pass, std::string& waits_for) {
   return true;
 }
 
-// Ends what was opened at the source, entry by entry, each crossed off as it is gone.
+// Ends what was opened at the source, entry by entry, each crossed off as it is gone. One that the
+// source does not let go of is no reason to leave the others open.
 Result<bool> close_openings(Pass& pass, std::string& waits_for) {
   const auto openings = pass.ledger.openings;
+  std::optional<Error> refused;
   for (const auto& entry : openings) {
     const std::string& disk = entry.first;
-    waits_for = fmt::format("the source to close disk '{}'", disk);
-    if (!TRY(release_opening(pass, disk, false))) return false;
-    pass.ledger.openings.erase(disk);
-    TRY(pass.save_ledger());
+    auto released = release_opening(pass, disk, false);
+    if (!released) {
+      Error error = std::move(released).error().with_context(fmt::format("disk '{}'", disk));
+      if (is_retryable(error.kind()) || error.kind() == ErrorKind::Canceled) return error;
+      refused = std::move(error);
+    } else if (!*released) {
+      waits_for = fmt::format("the source to close disk '{}'", disk);
+    } else {
+      pass.ledger.openings.erase(disk);
+      TRY(pass.save_ledger());
+    }
   }
-  return true;
+  if (refused) return *std::move(refused);
+  return pass.ledger.openings.empty();
 }
 
 Result<bool> restore_power(Pass& pass, std::string& waits_for) {
@@ -105,10 +120,21 @@ Result<bool> restore_power(Pass& pass, std::string& waits_for) {
   return true;
 }
 
+// A source is asked for as long as it is asked without a long pause. There is one where the process
+// was stopped, or what it runs on.
+void count_try(Pass& pass) {
+  const SteadyTime now = pass.parts.clock.steady();
+  ImportMemory::SourceTries& tries = pass.memory.source_tries;
+  if (tries.count == 0 || now - tries.last > kLongestPause) tries = {.first = now};
+  tries.last = now;
+  ++tries.count;
+}
+
 Result<bool> clean_source(Pass& pass, std::string& waits_for) {
   if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
+  count_try(pass);
   TRY(obtain_provider(pass));
   if (!TRY(close_openings(pass, waits_for))) return false;
   return restore_power(pass, waits_for);
@@ -131,12 +157,34 @@ std::optional<ImportPlan> plan_of_ledger(const Pass& pass) {
   return plan;
 }
 
-// The source may be gone for ever; it must not hold an import for ever that somebody deletes. One
-// that has failed waits for its source as long as it takes: a vCenter that is away for a night of
-// maintenance must not leave its virtual machines off.
+// The source may be gone for ever; it must not hold an import for ever that somebody deletes. What
+// counts is the time for which this process asked it in vain: nobody asked it while no coordinator
+// ran, or while an agent had to be waited for. One that has failed waits for its source as long as
+// it takes: a vCenter that is away for a night of maintenance must not leave its virtual machines
+// off.
 bool is_given_up(const Pass& pass) {
   const auto deleted = parse_rfc3339(pass.import.object.deletion_timestamp());
-  return deleted && pass.parts.clock.wall() - *deleted > pass.parts.settings.undo_limit;
+  const auto limit = pass.parts.settings.undo_limit;
+  const ImportMemory::SourceTries& tries = pass.memory.source_tries;
+  return deleted && pass.parts.clock.wall() - *deleted > limit &&
+         tries.last - tries.first > limit && tries.count >= kLeastTries;
+}
+
+Result<void> give_up(Pass& pass, std::string why) {
+  if (pass.provider && !pass.ledger.openings.empty()) {
+    // What is still open there is no reason to leave the machine off.
+    std::string waits_for;
+    const auto started = restore_power(pass, waits_for);
+    if (!started) why += "; starting the source VM: " + started.error().message();
+  }
+  pass.log.error("source not cleaned up, given up", {{"why", why}});
+  pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
+             fmt::format("Gave up cleaning up the source: {}; check the source VM's power state "
+                         "and its disks' transfers by hand",
+                         why));
+  pass.ledger.openings.clear();
+  TRY(pass.save_ledger());
+  return pass.drop_finalizers({api::kRestoreFinalizer});
 }
 
 }  // namespace
@@ -161,15 +209,8 @@ Result<bool> undo(Pass& pass, std::string& waits_for) {
   if (!source_clean) pass.memory.credentials.reset();  // it may be their fault
   if (!source_clean || !*source_clean) {
     if (!is_given_up(pass)) return source_clean;
-    const std::string why = source_clean ? "it is still busy" : source_clean.error().message();
-    pass.log.error("source not cleaned up, given up", {{"why", why}});
-    pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
-               fmt::format("Gave up cleaning up the source: {}; check the source VM's power state "
-                           "and its disks' transfers by hand",
-                           why));
-    pass.ledger.openings.clear();
-    TRY(pass.save_ledger());
-    TRY(pass.drop_finalizers({api::kRestoreFinalizer}));
+    TRY(give_up(pass,
+                source_clean ? "it still waits for " + waits_for : source_clean.error().message()));
   }
   waits_for.clear();
 
