@@ -430,6 +430,59 @@ TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsLeftToItAlsoWhereTheEngineWou
   for (int i = 0; i < 4; ++i) EXPECT_EQ(transfers[i]["alive"], i >= 2) << transfers[i];
 }
 
+// Both stand before their first disk. Between the first one's look at the others' ledgers and the
+// entry in its own, the second one's pass runs.
+TEST_F(LifecycleTest, OfTwoImportsThatOpenADiskAtOnceOneIsFirst) {
+  begin();
+  make_import();
+  make_import({{"targetVmName", "second"}}, {}, "second");
+  std::string passing;
+  bool held = true, looked = false, met = false;
+  int refused = 0;
+  spoiled_->spoil = [&](std::string_view verb, const kube::ResourceType& type,
+                        const std::string& name) -> std::optional<Error> {
+    if (type.kind != "VirtualMachineImport") return std::nullopt;
+    if (verb == "list" && held && condition("Processing", passing) != "") {
+      ++refused;
+      return kAway;
+    }
+    if (verb == "list" && passing == "web") looked = true;
+    if (verb == "patch" && name == "web" && looked && !held && !met) {
+      met = true;
+      passing = "second";
+      static_cast<void>(pass("second"));
+      passing = "web";
+    }
+    return std::nullopt;
+  };
+  for (const char* name : {"web", "second"}) {
+    passing = name;
+    refused = 0;
+    ASSERT_TRUE(pass_until([&] { return refused > 0; }, name));
+    ASSERT_TRUE(ledger_of(*object(name))->openings.empty());
+  }
+  clock_.advance(std::chrono::minutes(1));  // both are due again
+  held = looked = false;
+  passing = "web";
+  ASSERT_TRUE(pass_until([&] { return met; }));
+  const auto exclude_each_other = [&] {
+    const auto ours = ledger_of(*object("web"))->openings;
+    const auto theirs = ledger_of(*object("second"))->openings;
+    for (const auto& [disk, handle] : ours) EXPECT_FALSE(theirs.contains(disk)) << disk;
+    return ours.size() + theirs.size();
+  };
+  EXPECT_GE(exclude_each_other(), 1u);
+  for (int i = 0; i < 5; ++i) {
+    clock_.advance(std::chrono::minutes(1));
+    for (const char* name : {"web", "second"}) {
+      passing = name;
+      static_cast<void>(pass(name));
+    }
+  }
+  EXPECT_EQ(exclude_each_other(), 2u);
+  EXPECT_EQ(bed_->state()["transfers"].size(), 2u);
+}
+
 // As one that died right after it had written that its disks are done. Whether they are closed, it
 // could not write any more.
 TEST_F(LifecycleTest, WhatAFinishedDiskLeftOpenIsClosedByTheNextCoordinator) {
