@@ -28,17 +28,20 @@ bool stop_transfers(Pass& pass, std::string& waits_for) {
   return all_stopped;
 }
 
-Result<void> remove_vm(Pass& pass) {
+// True once it is gone, and its instance with it.
+Result<bool> remove_vm(Pass& pass, std::string& waits_for) {
   const kube::ObjectKey key{pass.key().ns, pass.memory.plan->vm_name};
-  if (key.name.empty()) return {};
+  if (key.name.empty()) return true;
   const auto vm =
       TRY(kube::get_if_exists(pass.parts.reader, kube::types::kVirtualMachine, key, pass.stop));
-  if (!vm || !pass.is_own_vm(*vm)) return {};
+  if (!vm || !pass.is_own_vm(*vm)) return true;
+  waits_for = fmt::format("VirtualMachine '{}' to be gone", key.to_string());
+  if (vm->deleting()) return false;
   const auto removed =
       pass.parts.writer.remove(kube::types::kVirtualMachine, key, kube::Propagation::Background,
                                {.uid = vm->uid(), .resource_version = {}}, pass.stop);
   if (!removed && removed.error().kind() != ErrorKind::NotFound) return removed.error();
-  return {};
+  return false;
 }
 
 Result<bool> remove_claims(Pass& pass, std::string& waits_for) {
@@ -204,6 +207,9 @@ Result<bool> undo(Pass& pass, std::string& waits_for) {
     TRY(pass.save_ledger());
   }
   if (!stop_transfers(pass, waits_for)) return false;
+  // Before the source is started: the two must not run at once, with the same disks' content and
+  // addresses.
+  if (!TRY(remove_vm(pass, waits_for))) return false;
 
   auto source_clean = clean_source(pass, waits_for);
   if (!source_clean) pass.memory.credentials.reset();  // it may be their fault
@@ -214,7 +220,6 @@ Result<bool> undo(Pass& pass, std::string& waits_for) {
   }
   waits_for.clear();
 
-  TRY(remove_vm(pass));
   if (!TRY(remove_claims(pass, waits_for))) return false;
   for (const PlannedDisk& disk : pass.memory.plan->disks)
     pass.parts.fleet.forget(pass.job_of(disk));

@@ -204,5 +204,37 @@ TEST_F(UndoTest, AFailedImportWaitsForItsSourceAsLongAsItTakes) {
   EXPECT_THAT(events(), Not(Contains(StartsWith("SourceNotRestored: "))));
 }
 
+// Two machines of one identity must not run at once.
+TEST_F(UndoTest, TheSourceRunsAgainOnlyWhenTheTargetIsGone) {
+  begin_reading();
+  json disks = object()->json()["status"]["disks"];
+  for (json& disk : disks) disk["phase"] = "Done";
+  ASSERT_TRUE(store_->patch_status(kube::types::kVirtualMachineImport, {"n", "web"},
+                                   {{"status", {{"disks", disks}}}}, {}));
+  start();
+  const auto vm = [&] { return find("web", kube::types::kVirtualMachine); };
+  spoiled_->spoil = [&](std::string_view verb, const kube::ResourceType&,
+                        const std::string&) -> std::optional<Error> {
+    if (verb == "patch_status" && vm()) return make_error(ErrorKind::Unavailable, "it is away");
+    return std::nullopt;
+  };
+  ASSERT_TRUE(pass_until([&] { return vm().has_value(); }));
+  // As KubeVirt's, until its instance has ended.
+  ASSERT_TRUE(store_->patch(kube::types::kVirtualMachine, {"n", "web"},
+                            {{"metadata", {{"finalizers", {"kubevirt.io/controller"}}}}}, {}, {}));
+  delete_import();
+  spoiled_->spoil = nullptr;
+  ASSERT_TRUE(pass_until([&] { return vm()->deleting(); }));
+  pass_for(10);
+  ASSERT_TRUE(object());
+  EXPECT_EQ(bed_->requests("POST", "/start"), 0);
+  EXPECT_THAT(message("Processing"), HasSubstr("VirtualMachine 'n/web' to be gone"));
+  ASSERT_TRUE(store_->patch(kube::types::kVirtualMachine, {"n", "web"},
+                            {{"metadata", {{"finalizers", json::array()}}}}, {}, {}));
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  EXPECT_EQ(vm(), std::nullopt);
+  expect_source_as_before();
+}
+
 }  // namespace
 }  // namespace vmferry::imports
