@@ -147,12 +147,16 @@ void count_outcome(const Pass& pass) {
 // Nothing here changes the outcome, and our finalizer keeps the import until it is done (W8).
 Result<bool> clean_up_finished(Pass& pass) {
   if (!pass.import.object.has_finalizer(api::kCleanupFinalizer)) return true;
-  TRY(load_plan(pass));
+  const auto loaded = load_plan(pass);
+  const bool damaged = !loaded && loaded.error().kind() == ErrorKind::DataLoss;
+  if (!loaded && !damaged) return loaded.error();
   if (pass.memory.plan) {
     for (const PlannedDisk& disk : pass.memory.plan->disks) {
       pass.parts.fleet.forget(pass.job_of(disk));
       pass.parts.renewals.lock()->erase(pass.job_of(disk));
     }
+  }
+  if (pass.memory.plan || damaged) {
     const auto removed = pass.parts.writer.remove(kube::types::kConfigMap,
                                                   {pass.key().ns, plan_config_map_name(pass.uid())},
                                                   kube::Propagation::Background, {}, pass.stop);

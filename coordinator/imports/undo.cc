@@ -143,8 +143,9 @@ Result<bool> clean_source(Pass& pass, std::string& waits_for) {
   return restore_power(pass, waits_for);
 }
 
-// What there is to undo when the plan is gone: a deletion in the foreground lets the collector take
-// it, with all that the import owns, before we come to it. Nothing: nothing was made.
+// What there is to undo when the plan is gone or damaged: a deletion in the foreground lets the
+// collector take it, with all that the import owns, before we come to it. Nothing: nothing was
+// made.
 std::optional<ImportPlan> plan_of_ledger(const Pass& pass) {
   const Ledger& ledger = pass.ledger;
   const bool may_have_stopped = pass.import.object.has_finalizer(api::kRestoreFinalizer);
@@ -195,10 +196,8 @@ Result<void> give_up(Pass& pass, std::string why) {
 Result<bool> undo(Pass& pass, std::string& waits_for) {
   if (auto loaded = load_plan(pass); !loaded) {
     if (loaded.error().kind() != ErrorKind::DataLoss) return std::move(loaded).error();
-    // Somebody damaged it. Owner references still take what was made; the rest needs a person.
-    pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
-               loaded.error().message() + "; check the source VM's power state by hand");
-    return true;
+    // Somebody damaged it. What must be undone is in the ledger as well.
+    pass.log.warn("the plan cannot be read", loaded.error());
   }
   if (!pass.memory.plan) pass.memory.plan = plan_of_ledger(pass);
   if (!pass.memory.plan) return true;  // nothing was made before the plan

@@ -1,5 +1,6 @@
 // How the source is started again when an import is undone, against a real engine's API.
 #include "common/catalogue.h"
+#include "coordinator/imports/plan.h"
 #include "tests/coordinator/imports/lifecycle_scene.h"
 
 namespace vmferry::imports {
@@ -234,6 +235,22 @@ TEST_F(UndoTest, TheSourceRunsAgainOnlyWhenTheTargetIsGone) {
   ASSERT_TRUE(pass_until([&] { return !object(); }));
   EXPECT_EQ(vm(), std::nullopt);
   expect_source_as_before();
+}
+
+TEST_F(UndoTest, ADamagedPlanIsNoReasonToLeaveAnythingBehind) {
+  begin_reading();
+  const auto damage = [&](const std::string& name) {
+    const std::string uid = object(name)->uid();
+    ASSERT_TRUE(store_->patch(kube::types::kConfigMap, {"n", plan_config_map_name(uid)},
+                              {{"data", {{"plan", "{"}}}}, {}, {}));
+  };
+  damage("web");
+  start();
+  EXPECT_FALSE(pass());
+  delete_import();
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  expect_source_as_before();
+  EXPECT_TRUE(all_of(kube::types::kPersistentVolumeClaim).empty());
 }
 
 }  // namespace
