@@ -152,6 +152,11 @@ Result<kube::Outcome> ImportReconciler::reconcile(const kube::ObjectKey& key,
     pass.event(kube::EventSeverity::Warning, "SourceNotRestored", text);
   }
 
+  if (!pass.ledger.written_by.empty() && pass.ledger.written_by != pass.uid()) {
+    pass.log.info("made from another import's object: its traces are removed");
+    TRY(pass.forget_other_import());
+    return kube::Outcome{std::chrono::nanoseconds(0)};
+  }
   if (has_ended(pass)) {
     TRY(clean_up_finished(pass));
     memories_.lock()->erase(pass.uid());

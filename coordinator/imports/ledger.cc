@@ -10,6 +10,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
   try {
     const nlohmann::json json = nlohmann::json::parse(*text);
     Ledger ledger;
+    ledger.written_by = json.value("import", "");
     ledger.openings = json.value("openings", ledger.openings);
     ledger.claims = json.value("claims", ledger.claims);
     ledger.identities = json.value("identities", ledger.identities);
@@ -28,6 +29,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
 
 std::string to_text(const Ledger& ledger) {
   nlohmann::json json = nlohmann::json::object();
+  if (!ledger.written_by.empty()) json["import"] = ledger.written_by;
   if (!ledger.openings.empty()) json["openings"] = ledger.openings;
   if (!ledger.claims.empty()) json["claims"] = ledger.claims;
   if (!ledger.identities.empty()) json["identities"] = ledger.identities;

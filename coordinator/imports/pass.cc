@@ -205,7 +205,22 @@ Result<void> Pass::raise_progress(int percent) {
   return annotate(api::kProgress, fmt::format("{}", *raised));
 }
 
-Result<void> Pass::save_ledger() { return annotate(api::kLedger, to_text(ledger)); }
+Result<void> Pass::save_ledger() {
+  ledger.written_by = uid_;
+  return annotate(api::kLedger, to_text(ledger));
+}
+
+Result<void> Pass::forget_other_import() {
+  std::vector<std::string> left = import.object.finalizers();
+  std::erase(left, api::kRestoreFinalizer);
+  return patch({{"metadata",
+                 {{"resourceVersion", import.object.resource_version()},
+                  {"finalizers", left},
+                  {"annotations",
+                   {{std::string(api::kLedger), nullptr},
+                    {std::string(api::kProgress), nullptr},
+                    {std::string(api::kInitialState), nullptr}}}}}});
+}
 
 Result<void> Pass::add_finalizer(std::string_view name) {
   if (import.object.has_finalizer(name)) return {};

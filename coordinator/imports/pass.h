@@ -181,6 +181,8 @@ class Pass {
   Result<void> save_status(bool urgent);
   Result<void> raise_progress(int percent);
   Result<void> save_ledger();
+  // Removes what another import wrote about itself into the object that this one was made from.
+  Result<void> forget_other_import();
   Result<void> annotate(std::string_view name, std::string_view value);
   Result<void> add_finalizer(std::string_view name);
   Result<void> drop_finalizers(const std::vector<std::string_view>& names);

@@ -505,5 +505,31 @@ TEST_F(LifecycleTest, WhatAFinishedDiskLeftOpenIsClosedByTheNextCoordinator) {
   for (const auto& [id, disk] : state["disks"].items()) EXPECT_EQ(disk["status"], "ok") << id;
 }
 
+// As `kubectl get -o yaml`, delete and apply make one: what the first wrote about itself is in the
+// second's annotations, and is not true of it.
+TEST_F(LifecycleTest, AnImportThatIsMadeFromAnotherOnesObjectBeginsAnew) {
+  begin({{"status", "up"}});
+  make_import();
+  spoiled_->refuse("create", "PersistentVolumeClaim",
+                   make_error(ErrorKind::InvalidArgument, "claims are forbidden here"));
+  ASSERT_TRUE(reaches("Pending"));
+  const json going = object()->json()["metadata"];
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
+  const json ended = object()->json()["metadata"];
+  ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
+                             kube::Propagation::Background, {}, {}));
+  ASSERT_EQ(object(), std::nullopt);
+  spoiled_->spoil = nullptr;
+  for (const json& copied : {ended, going}) {
+    SCOPED_TRACE(copied.dump());
+    make_import({}, {{"annotations", copied["annotations"]}, {"finalizers", copied["finalizers"]}});
+    ASSERT_TRUE(reaches("CopyingDisks"));
+    EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer)) << "it has stopped the source";
+    ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
+                               kube::Propagation::Background, {}, {}));
+    ASSERT_TRUE(pass_until([&] { return !object(); }));
+  }
+}
+
 }  // namespace
 }  // namespace vmferry::imports
