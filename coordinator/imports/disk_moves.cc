@@ -179,8 +179,7 @@ void show_detour(Pass& pass, const TransferView& view, api::DiskStatus& status) 
              fmt::format("Disk '{}' is read {}", status.name, via));
 }
 
-void count(const api::DiskStatus& status, const SourceDisk& disk, MoveTotals& totals) {
-  const std::uint64_t estimate = disk.allocated_bytes.value_or(disk.size_bytes);
+void count(const api::DiskStatus& status, std::uint64_t estimate, MoveTotals& totals) {
   const bool known = status.phase == "Done" || status.to_move_bytes != 0;
   const std::uint64_t to_move = known ? status.to_move_bytes : estimate;
   totals.to_move_bytes += std::max(to_move, status.moved_bytes);
@@ -218,19 +217,19 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   }
   api::DiskStatus& status =
       *std::ranges::find(pass.import.status.disks, planned.claim, &api::DiskStatus::claim);
-  const SourceDisk* disk = source_disk(pass, planned);
-  if (disk == nullptr) {
-    return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
-                                   "disk '{}' is no longer part of the source VM", planned.name));
-  }
   if (status.phase == "Done") {
     if (!TRY(release_done(pass, planned.source_id))) {
       totals.unannounced = true;
       totals.waiting_for = "the source to close the disk";
       return StepResult::again(kPoll);
     }
-    count(status, *disk, totals);
+    count(status, planned.size_bytes, totals);
     return StepResult::done();
+  }
+  const SourceDisk* disk = source_disk(pass, planned);
+  if (disk == nullptr) {
+    return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
+                                   "disk '{}' is no longer part of the source VM", planned.name));
   }
 
   std::string waiting_for;
@@ -278,7 +277,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
   }
   if (!waiting_for.empty() && totals.waiting_for.empty()) totals.waiting_for = waiting_for;
-  count(status, *disk, totals);
+  count(status, disk->allocated_bytes.value_or(disk->size_bytes), totals);
   return result;
 }
 

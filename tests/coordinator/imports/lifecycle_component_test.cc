@@ -531,5 +531,47 @@ TEST_F(LifecycleTest, AnImportThatIsMadeFromAnotherOnesObjectBeginsAnew) {
   }
 }
 
+// It was read by its name when the import began.
+TEST_F(LifecycleTest, ASourceThatHasAnotherNameByNowIsFoundByItsId) {
+  begin();
+  make_import();
+  ASSERT_TRUE(reaches("CopyingDisks"));
+  bed_->post("/fault",
+             {{"path_regex", "/vms$"}, {"times", 0}, {"status", 200}, {"body", "<vms/>"}});
+  start();
+  const auto outcome = pass();
+  ASSERT_TRUE(outcome) << to_string(outcome.error());
+  EXPECT_EQ(condition("Processing"), "True/CopyingDisks");
+}
+
+TEST_F(LifecycleTest, ASourceThatWasDeletedWhileNobodyLookedEndsTheImport) {
+  begin();
+  make_import();
+  ASSERT_TRUE(reaches("CopyingDisks"));
+  const json gone = {{"path_regex", "/vms/"},
+                     {"times", 0},
+                     {"status", 404},
+                     {"body", "<fault><reason>Entity not found</reason></fault>"}};
+  bed_->post("/fault", gone);
+  start();
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
+  EXPECT_EQ(condition("Succeeded"), "False/DataVolumeCreationFailed");
+  EXPECT_THAT(message("Succeeded"), HasSubstr("deleted meanwhile"));
+
+  // Unless all that it had is copied.
+  bed_->post("/clear-faults", json::object());
+  make_import({{"targetVmName", "late"}}, {}, "late");
+  ASSERT_TRUE(
+      pass_until([&] { return condition("Processing", "late") == "True/CopyingDisks"; }, "late"));
+  json done = object("late")->json()["status"]["disks"];
+  for (json& disk : done) disk["phase"] = "Done";
+  ASSERT_TRUE(store_->patch_status(kube::types::kVirtualMachineImport, {"n", "late"},
+                                   {{"status", {{"disks", done}}}}, {}));
+  bed_->post("/fault", gone);
+  start();
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded", "late") != ""; }, "late"));
+  EXPECT_EQ(condition("Succeeded", "late"), "True/VirtualMachineReady");
+}
+
 }  // namespace
 }  // namespace vmferry::imports
