@@ -536,12 +536,15 @@ TEST_F(LifecycleTest, ASourceThatHasAnotherNameByNowIsFoundByItsId) {
   begin();
   make_import();
   ASSERT_TRUE(reaches("CopyingDisks"));
+  const int searched = bed_->requests("GET", "/vms?");
+  ASSERT_GT(searched, 0);
   bed_->post("/fault",
-             {{"path_regex", "/vms$"}, {"times", 0}, {"status", 200}, {"body", "<vms/>"}});
+             {{"path_regex", "/vms($|[?])"}, {"times", 0}, {"status", 200}, {"body", "<vms/>"}});
   start();
   const auto outcome = pass();
   ASSERT_TRUE(outcome) << to_string(outcome.error());
   EXPECT_EQ(condition("Processing"), "True/CopyingDisks");
+  EXPECT_EQ(bed_->requests("GET", "/vms?"), searched);
 }
 
 TEST_F(LifecycleTest, ASourceThatWasDeletedWhileNobodyLookedEndsTheImport) {
