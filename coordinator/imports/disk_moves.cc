@@ -281,19 +281,21 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   }
   api::DiskStatus& status =
       *std::ranges::find(pass.import.status.disks, planned.claim, &api::DiskStatus::claim);
+  if (status.phase == "Done") {
+    if (!TRY(release_done(pass, planned.source_id))) {
+      totals.unannounced = true;
+      totals.waiting_for = "the source to close the disk";
+      return StepResult::again(kPoll);
+    }
+    count(status, planned.size_bytes, totals);
+    return StepResult::done();
+  }
   const SourceDisk* disk = source_disk(pass, planned);
   if (disk == nullptr) {
     return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
   const std::uint64_t estimate = disk->allocated_bytes.value_or(disk->size_bytes);
-  if (status.phase == "Done") {
-    // Its end is written. That nothing of it is open any more may not be: whoever died in between
-    // had let go of it before.
-    TRY(forget_opening(pass, planned.source_id));
-    count(status, estimate, totals);
-    return StepResult::done();
-  }
 
   std::string waiting_for;
   std::optional<TransferView> view = pass.parts.fleet.transfer(pass.job_of(planned));

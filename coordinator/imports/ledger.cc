@@ -22,6 +22,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
   try {
     const nlohmann::json json = nlohmann::json::parse(*text);
     Ledger ledger;
+    ledger.written_by = json.value("import", "");
     ledger.openings = json.value("openings", ledger.openings);
     if (json.contains("ways")) {
       for (const auto& [disk, way] : json.at("ways").items()) ledger.ways[disk] = way_from(way);
@@ -43,6 +44,7 @@ Result<Ledger> ledger_of(const kube::Object& import) {
 
 std::string to_text(const Ledger& ledger) {
   nlohmann::json json = nlohmann::json::object();
+  if (!ledger.written_by.empty()) json["import"] = ledger.written_by;
   if (!ledger.openings.empty()) json["openings"] = ledger.openings;
   for (const auto& [disk, choice] : ledger.ways) {
     json["ways"][disk] = {{"way", to_string(choice.way)}, {"why", choice.why}};

@@ -19,6 +19,9 @@ using SourceIdentityText = std::vector<std::pair<std::string, std::string>>;
 // The side effects of one import that must be undone exactly once, written down before each is
 // made. Kept in an annotation of the import.
 struct Ledger {
+  // uid of the import that wrote it. Whoever makes an import anew from what the API server showed
+  // of another one copies its annotations too.
+  std::string written_by;
   // Source disk id -> handle of its opening on the source; an empty handle: intended, and perhaps
   // made just before a crash.
   std::map<std::string, std::string> openings;

@@ -209,6 +209,7 @@ Result<void> Pass::raise_progress(int percent) {
 // By the version that was read: a write of a coordinator that was replaced meanwhile, under way
 // for long, must not undo what its successor has written.
 Result<void> Pass::save_ledger() {
+  ledger.written_by = uid_;
   const std::string text = sealed(to_text(ledger), uid_, parts.disks->key());
   if (import.object.annotation(api::kLedger) != text) {
     TRY(patch({{"metadata",
@@ -217,6 +218,18 @@ Result<void> Pass::save_ledger() {
   }
   parts.disks->keep_only(uid_, ledger.openings);
   return {};
+}
+
+Result<void> Pass::forget_other_import() {
+  std::vector<std::string> left = import.object.finalizers();
+  std::erase(left, api::kRestoreFinalizer);
+  return patch({{"metadata",
+                 {{"resourceVersion", import.object.resource_version()},
+                  {"finalizers", left},
+                  {"annotations",
+                   {{std::string(api::kLedger), nullptr},
+                    {std::string(api::kProgress), nullptr},
+                    {std::string(api::kInitialState), nullptr}}}}}});
 }
 
 Result<void> Pass::add_finalizer(std::string_view name) {

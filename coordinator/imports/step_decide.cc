@@ -97,6 +97,17 @@ bool an_agent_may_mend(const std::vector<Finding>& findings) {
   });
 }
 
+// The VM of an import that has begun was deleted on the source.
+StepResult without_source(const Pass& pass, const Error& error) {
+  const auto& disks = pass.import.status.disks;
+  const bool all_done = !disks.empty() && std::ranges::all_of(disks, [](const auto& disk) {
+    return disk.phase == "Done";
+  });
+  if (all_done) return StepResult::done();  // nothing is read of it any more
+  return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed",
+                            error.with_context("the source VM was deleted meanwhile"));
+}
+
 }  // namespace
 
 Result<StepResult> read_source(Pass& pass) {
@@ -104,11 +115,13 @@ Result<StepResult> read_source(Pass& pass) {
   if (decided && pass.memory.vm) return StepResult::done();
   VmRef wanted = source_reference(pass.import, has_vddk(pass));
   if (pass.parts.settings.vddk) wanted.ways.try_emplace("*", DiskWay::Vddk);
+  if (decided) wanted.id = pass.memory.plan->source_native_id;  // it may have another name by now
   auto vm = pass.provider->find_vm(wanted, pass.stop);
   if (!vm) {
     const Error error = std::move(vm).error();
     const bool final_answer =
         error.kind() == ErrorKind::NotFound || error.kind() == ErrorKind::InvalidArgument;
+    if (decided && error.code() == code::kVmNotFound) return without_source(pass, error);
     if (!decided && error.kind() != ErrorKind::Canceled) {
       pass.set_condition("Valid", "False", "SourceVMNotFound", text_with_remedy(error));
       TRY(pass.save_status(true));

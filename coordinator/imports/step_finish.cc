@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds kNameRetry{10};
 constexpr std::chrono::seconds kStartPoll{15};
+constexpr std::chrono::seconds kClosePoll{1};
 constexpr std::chrono::minutes kStartLimit{10};
 
 kube::ObjectKey vm_key(const Pass& pass) { return {pass.key().ns, pass.memory.plan->vm_name}; }
@@ -102,12 +104,10 @@ Result<StepResult> finish_import(Pass& pass) {
   // neither.
   TRY(own_disks(pass, *vm, false));
   TRY(let_go_of(pass, *vm));
-  // Every disk was let go of before it was Done; whoever died before writing that down left entries
-  // that would keep the disks from other imports.
-  if (!pass.ledger.openings.empty()) {
-    pass.ledger.openings.clear();
-    pass.ledger.ways.clear();
-    TRY(pass.save_ledger());
+  // What is left open would keep the disks from others.
+  while (!pass.ledger.openings.empty()) {
+    const std::string disk = pass.ledger.openings.begin()->first;
+    if (!TRY(release_done(pass, disk))) return StepResult::again(kClosePoll);
   }
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");
@@ -151,12 +151,16 @@ void count_outcome(const Pass& pass) {
 Result<bool> clean_up_finished(Pass& pass) {
   pass.parts.disks->keep_only(pass.uid(), {});
   if (!pass.import.object.has_finalizer(api::kCleanupFinalizer)) return true;
-  TRY(load_plan(pass));
+  const auto loaded = load_plan(pass);
+  const bool damaged = !loaded && loaded.error().kind() == ErrorKind::DataLoss;
+  if (!loaded && !damaged) return loaded.error();
   if (pass.memory.plan) {
     for (const PlannedDisk& disk : pass.memory.plan->disks) {
       pass.parts.fleet.forget(pass.job_of(disk));
       pass.parts.renewals.lock()->erase(pass.job_of(disk));
     }
+  }
+  if (pass.memory.plan || damaged) {
     const auto removed = pass.parts.writer.remove(kube::types::kConfigMap,
                                                   {pass.key().ns, plan_config_map_name(pass.uid())},
                                                   kube::Propagation::Background, {}, pass.stop);

@@ -157,7 +157,7 @@ Result<StepResult> reread_stopped(Pass& pass) {
   if (pass.memory.vm_read_after_stop) return StepResult::done();
   pass.memory.vm.reset();
   const StepResult read = TRY(read_source(pass));
-  if (read.kind != StepResult::Kind::Done) return read;
+  if (read.kind != StepResult::Kind::Done || !pass.memory.vm) return read;
   if (const auto unchanged = check_unchanged(*pass.memory.plan, *pass.memory.vm); !unchanged) {
     return StepResult::failed("DataVolumeCreationFailed", "DVCreationFailed", unchanged.error());
   }

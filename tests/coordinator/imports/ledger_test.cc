@@ -16,7 +16,8 @@ kube::Object import_with(std::string_view annotation, std::string_view value) {
 }
 
 TEST(LedgerTest, SurvivesItsText) {
-  const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
+  const Ledger ledger{.written_by = "uid-0",
+                      .openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
                       .ways = {{"disk-1", {DiskWay::Vddk, "an agent has VDDK"}},
                                {"disk-2", {DiskWay::ExportLease, "it is \"a\" delta"}}},
                       .claims = {{"claim-1", "uid-1"}},
