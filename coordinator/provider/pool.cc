@@ -39,15 +39,6 @@ Result<std::shared_ptr<Provider>> ProviderPool::get(const ProviderCredentials& c
   return found->provider;
 }
 
-void ProviderPool::drop(const ProviderCredentials& credentials) {
-  std::vector<Entry> dropped;  // ends without the lock: it may log out
-  auto entries = entries_.lock();
-  const auto kept = std::ranges::partition(
-      *entries, [&](const Entry& entry) { return entry.credentials != credentials; });
-  std::ranges::move(kept, std::back_inserter(dropped));
-  entries->erase(kept.begin(), kept.end());
-}
-
 void ProviderPool::evict_idle() {
   std::vector<Entry> idle;
   {

@@ -35,8 +35,6 @@ class ProviderPool {
 
   // The shared provider of these credentials; made on first use.
   Result<std::shared_ptr<Provider>> get(const ProviderCredentials& credentials);
-  // Drops a provider whose credentials were refused, so that corrected ones start afresh.
-  void drop(const ProviderCredentials& credentials);
   std::size_t size() const { return entries_.lock()->size(); }
 
  private:
