@@ -161,9 +161,12 @@ void Agent::check_lease() {
     fenced_ = false;
     return;
   }
-  const bool any_running = std::any_of(tasks_.begin(), tasks_.end(),
-                                       [](const auto& t) { return t.second.job != nullptr; });
-  if (!any_running) return;
+  const auto any = [this](auto&& has) {
+    return std::any_of(tasks_.begin(), tasks_.end(), [&](const auto& t) {
+      return t.second.job != nullptr && has(*t.second.job);
+    });
+  };
+  if (!any([](const Job&) { return true; })) return;
   if (!fenced_) {
     fenced_ = true;
     log_.warn("lost the coordinator; jobs stop writing",
@@ -172,7 +175,9 @@ void Agent::check_lease() {
       task.next.reset();
       stop_task(task, StopReason::LeaseLost);
     }
-  } else if (lease_.end() && now > *lease_.end() + kFencingTime) {
+  } else if (lease_.end() && now > *lease_.end() + kFencingTime &&
+             any([](const Job& job) { return job.holds_target(); })) {
+    // One that only waits for its source to say goodbye writes nothing any more.
     log_.error("a job does not stop writing after the lease; leaving");
     if (!options_.cannot_fence) std::_Exit(70);
     options_.cannot_fence();

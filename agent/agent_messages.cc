@@ -88,6 +88,8 @@ void Agent::on(protocol::Assign message) {
   const auto known = tasks_.find(message.job);
   if (known != tasks_.end()) {
     Task& task = known->second;
+    // What came with an assignment that is no news is not kept.
+    if (message.attempt <= task.attempt) parts_.erase(message.job);
     if (message.attempt < task.attempt) {
       const Error old = make_error(ErrorKind::Aborted, "attempt {} is older than {}",
                                    message.attempt, task.attempt);

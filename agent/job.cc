@@ -70,16 +70,13 @@ Result<std::optional<ResumeState>> Job::resume_state() const {
   // A chunk may have come twice; the later report is the one that stands.
   std::stable_sort(state.chunks.begin(), state.chunks.end(),
                    [](const auto& a, const auto& b) { return a.index < b.index; });
-  std::vector<DurableChunk> unique;
-  unique.reserve(state.chunks.size());
+  std::size_t kept = 0;
   for (DurableChunk& chunk : state.chunks) {
-    if (!unique.empty() && unique.back().index == chunk.index) {
-      unique.back() = std::move(chunk);
-    } else {
-      unique.push_back(std::move(chunk));
-    }
+    if (kept > 0 && state.chunks[kept - 1].index == chunk.index) --kept;
+    if (&state.chunks[kept] != &chunk) state.chunks[kept] = std::move(chunk);
+    ++kept;
   }
-  state.chunks = std::move(unique);
+  state.chunks.resize(kept);
   return std::optional<ResumeState>(std::move(state));
 }
 
@@ -148,12 +145,17 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
   sink_options.name = volume.name;
   sink_options.size_bytes = source->size_bytes();
   sink_options.fence = &fence_;
+  struct Holding {  // ends after the target and before the source
+    std::atomic<bool>& flag;
+    explicit Holding(std::atomic<bool>& holds) : flag(holds) { flag = true; }
+    ~Holding() { flag = false; }
+  } const holding(holds_target_);
   const TargetOpen target = TRY(open_target(
       sink_options, std::move(identity), environment_.journal_path, *std::move(resume),
       [&events, job, attempt](const std::vector<DurableChunk>& chunks) {
         events.put(JobDurable{job, attempt, chunks});
       },
-      ChangedSource::StartOver, &tell_all_));
+      {ChangedSource::StartOver, /*will_verify=*/assign_.verify}, &tell_all_));
   if (target.started_over) {
     environment_.log.warn("target is started over", {{"reason", target.reason}});
   }

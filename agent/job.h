@@ -71,8 +71,11 @@ class Job {
 
   const JobId& id() const { return assign_.job; }
   protocol::Attempt attempt() const { return assign_.attempt; }
-  // Stops within two seconds; then comes JobEnded.
+  // The target is let go of within two seconds; then the source is closed, which with VDDK takes
+  // up to a minute when its host does not answer, and JobEnded comes.
   void stop() { thread_.request_stop(); }
+  // Whether the target is open, and so could be written.
+  bool holds_target() const { return holds_target_; }
   void set_limit(std::uint64_t bytes_per_second) { throttle_.set_rate(bytes_per_second); }
   // The lease was renewed: the target may be written until `end`. Without effect once the lease has
   // ended: this attempt writes nothing more then, whatever comes.
@@ -100,6 +103,7 @@ class Job {
   Renewal renewal_;
   CopyMonitor monitor_;
   std::atomic<bool> opening_{true};
+  std::atomic<bool> holds_target_{false};
   std::atomic<bool> tell_all_{false};
 
   std::string owner_;  // of the job's thread

@@ -94,15 +94,14 @@ class Bench:
             self.compare("unix", "nbdcopy --flush", lambda: self.ours(server.uri), lambda: self.nbdcopy(server.uri), 2.0, 0.6)
 
     def row_machine(self):
-        """Against the slower of our null-sink rate and fio's direct sequential writes."""
+        """Against the slower of our null-sink rate and fio's direct sequential writes into allocated space."""
         fio = ["fio", "--name=w", "--filename=" + self.target, "--rw=write", "--bs=1M", "--direct=1", "--size=%d" % self.size,
-               "--ioengine=libaio", "--iodepth=8", "--end_fsync=1", "--output-format=json"]
+               "--ioengine=libaio", "--iodepth=8", "--end_fsync=1", "--fallocate=posix"]
 
         def limit(uri):
             null = self.ours(uri, target="null:")
             self.fresh()
-            written = r.run(fio)
-            return r.Figures(max(null.seconds, written.seconds), 0, 0)
+            return r.Figures(max(null.seconds, r.fio_seconds(fio)), 0, 0)
 
         with r.temporary(self.folder) as folder, r.nbdkit_unix(folder, "file", self.source) as server:
             mine, theirs, ratio, _, _, _ = self.pairs(lambda: self.ours(server.uri), lambda: limit(server.uri))

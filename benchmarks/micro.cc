@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "transfer/digest.h"
 #include "transfer/journal_file.h"
 #include "transfer/plan.h"
+#include "transfer/resume.h"
 #include "transfer/throttle.h"
 #include "transfer/zero_scan.h"
 
@@ -129,6 +132,76 @@ void journal_record(benchmark::State& state) {
   ::unlink(path.c_str());
 }
 BENCHMARK(journal_record)->ArgName("chunks")->Arg(1)->Arg(4096)->Unit(benchmark::kMicrosecond);
+
+// The most memory that this process had since the last call, in MiB; 0 where that cannot be asked.
+double peak_since_last_mib() {
+  std::ifstream status("/proc/self/status");
+  double peak = 0;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) peak = std::stod(line.substr(6)) / 1024;
+  }
+  std::ofstream("/proc/self/clear_refs") << 5;
+  return peak;
+}
+
+// A disk of so many TiB, all of it durable, is opened to go on; its leaves (16 MiB a TiB) stay.
+// `remote`: the coordinator remembers it, and this node has no journal of it.
+void resume_open(benchmark::State& state) {
+  const std::string path = "vmferry-micro-" + std::to_string(::getpid());
+  const std::uint64_t size = static_cast<std::uint64_t>(state.range(0)) * kTiB;
+  const JournalIdentity identity{
+      .job = "micro", .size_bytes = size, .hash = "xxh3-128", .source = {}, .target = {}};
+  const SinkOptions options{.path = path + ".img", .size_bytes = size};
+  std::vector<std::string> told;
+  ResumeState remote;
+  {
+    Result<TargetOpen> target = open_target(options, identity, path + ".journal", {}, {});
+    if (!target) return state.SkipWithError("no sparse file here");
+    std::vector<DurableChunk> chunks;
+    for (std::uint64_t index = 0; index < size / kChunkBytes; ++index) {
+      chunks.push_back({index, LeafDigest(16, static_cast<std::byte>(index * 7 + 1))});
+      if (chunks.size() < 16384) continue;
+      if (!target->journal->record(chunks)) return state.SkipWithError("record failed");
+      told.push_back(encode_chunks(chunks));
+      chunks.clear();
+    }
+    remote = {target->epoch, target->identity, {}};
+  }
+  double before = 0;
+  double peak = 0;
+  for (auto _ : state) {
+    peak_since_last_mib();
+    before = peak_since_last_mib();
+    std::optional<ResumeState> from;
+    if (state.range(1) != 0) {
+      from = remote;
+      for (const std::string& part : told) {
+        auto chunks = decode_chunks(part, size / kChunkBytes);
+        for (DurableChunk& chunk : *chunks) from->chunks.push_back(std::move(chunk));
+      }
+      ::unlink((path + ".journal").c_str());
+    }
+    Result<TargetOpen> target =
+        open_target(options, identity, path + ".journal", std::move(from), {});
+    Result<std::unique_ptr<LeafTable>> leaves = LeafTable::make(HashAlgorithm::Xxh3_128, size);
+    const Result<void> restored =
+        target->journal->restore([&](std::uint64_t index, std::span<const std::byte> digest) {
+          (*leaves)->set(index, digest);
+          return Result<void>();
+        });
+    if (!restored || !target->journal->resumed()) return state.SkipWithError("not resumed");
+    peak = std::max(peak, peak_since_last_mib() - before);
+  }
+  state.counters["peak_MiB"] = peak;
+  ::unlink((path + ".journal").c_str());
+  ::unlink((path + ".img").c_str());
+}
+BENCHMARK(resume_open)
+    ->ArgNames({"TiB", "remote"})
+    ->Args({2, 0})
+    ->Args({2, 1})
+    ->Iterations(2)
+    ->Unit(benchmark::kMillisecond);
 
 // A limit that never bites: what every chunk of a limited copy pays.
 void throttle(benchmark::State& state) {

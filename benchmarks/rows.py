@@ -1,5 +1,7 @@
 """The peers: how each is started, and what each row of the table compares."""
+import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -35,6 +37,14 @@ def run(*commands, check=True):
         if check and child.returncode != 0:
             raise RuntimeError("%s failed (%d): %s" % (command[0], child.returncode, text.decode()[-800:]))
     return Figures(time.monotonic() - started, cpu, rss)
+
+
+def fio_seconds(command):
+    """What fio says of its writes and the flush at their end, without its own start."""
+    text = subprocess.run([*command, "--output-format=json"], check=True, capture_output=True, text=True).stdout
+    job = json.loads(text[text.index("{"):])["jobs"][0]
+    flushed = job["sync"]["lat_ns"]["mean"] * job["sync"]["total_ios"] / 1e9
+    return job["write"]["runtime"] / 1000 + flushed
 
 
 def sync_path(path):
@@ -126,15 +136,21 @@ def make_random(path, size):
 
 
 def make_scattered(path, virtual, data):
-    """A sparse file with `data` bytes in 1 MiB pieces spread evenly over `virtual`."""
+    """A sparse file with `data` bytes in pieces of 4 KiB to 4 MiB at random places of `virtual`."""
     if os.path.exists(path) and os.path.getsize(path) == virtual:
         return
-    pieces = data // MIB
+    choice = random.Random(7)
+    sizes = []
+    while sum(sizes) < data:
+        sizes.append(min(4096 << choice.randrange(11), data - sum(sizes)))
+    # Each in a part of its own, somewhere in it: they do not touch each other.
+    part = virtual // len(sizes)
     with open(path, "wb") as out:
         out.truncate(virtual)
-        for i in range(pieces):
-            out.seek(virtual // pieces * i)
-            out.write(os.urandom(MIB))
+        for i, size in enumerate(sizes):
+            room = max(0, part - size) // 4096
+            out.seek((part * i) // 4096 * 4096 + choice.randrange(room + 1) * 4096)
+            out.write(os.urandom(size))
 
 
 def make_pki(folder):

@@ -23,7 +23,7 @@ namespace {
 
 struct CopyFlags {
   std::vector<std::string> words;
-  bool imageio = false, json = false;
+  bool imageio = false, vmdk_stream = false, json = false;
   std::optional<bool> progress;  // nothing: where a person watches
   bool verify = true, verify_after = false, compare_source = false, start_over = false;
   std::string journal, limit = "0", limit_file, ca_file, thumbprint, hash = "xxh3-128";
@@ -80,10 +80,10 @@ void report_progress(Context& context, const CopyMonitor& monitor, std::stop_tok
 }
 
 // A container copied byte by byte is no error, and seldom what is wanted.
-Result<void> note_container(Context& context, DiskSource& source) {
+Result<void> note_container(Context& context, DiskSource& source, std::stop_token stop) {
   std::byte beginning[32];
   if (source.hints().sequential || source.size_bytes() < sizeof beginning) return {};
-  TRY(source.read(0, beginning, context.stop));
+  TRY(source.read(0, beginning, std::move(stop)));
   if (const std::string_view format = container_format(beginning); !format.empty()) {
     context.err << "note: the source is a " << format
                 << " image and is copied as such; [ qemu-nbd FILE ] serves the disk within\n";
@@ -114,33 +114,21 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
                            .target = {}};
   TargetOpen target =
       TRY(open_target(options, std::move(identity), flags.journal, std::nullopt, {},
-                      flags.start_over ? ChangedSource::StartOver : ChangedSource::Refuse));
+                      {flags.start_over ? ChangedSource::StartOver : ChangedSource::Refuse,
+                       /*will_verify=*/flags.verify}));
   if (target.started_over) context.err << "note: starting over: " << target.reason << '\n';
   return target;
 }
 
-Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
-  // All that was typed is looked at before the target is opened, which drops what it held.
-  const std::uint64_t limit = flags.limit_file.empty() ? TRY(parse_size(flags.limit))
-                                                       : TRY(LimitFile::read(flags.limit_file));
+Result<CopyResult> copy_from(Context& context, const DiskEndpoint& endpoint, const CopyEnds& ends,
+                             const CopyFlags& flags, std::uint64_t limit, std::stop_token stop) {
   const auto scratch = TRY(PrivateDirectory::make(""));
-  DiskEndpoint endpoint = ends.source;
-  endpoint.trust = TRY(trust_of(flags));
-  std::unique_ptr<ServerChild> server;
-  if (!ends.command.empty()) {
-    server = TRY(ServerChild::start(ends.command, context.stop));
-    endpoint.url = server->url();
-    // The socket's name is new each time; what the command serves is what must not change.
-    std::string words;
-    for (const std::string& word : ends.command) words += (words.empty() ? "" : " ") + word;
-    endpoint.identity = {{"command", words}};
-  }
   SourceEnvironment environment;
   environment.scratch_directory = scratch->path();
   environment.log = context.log;
   environment.fingerprint = !flags.journal.empty();
-  const auto source = TRY(open_source(endpoint, environment, context.stop));
-  TRY(note_container(context, *source));
+  const auto source = TRY(open_source(endpoint, environment, stop));
+  TRY(note_container(context, *source, stop));
   TargetOpen target = TRY(open_end(context, ends, flags, *source));
 
   CopyOptions options;
@@ -160,11 +148,43 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
         std::jthread([&](std::stop_token ending) { report_progress(context, monitor, ending); });
   }
   return copy_disk(*source, *target.sink, target.journal.get(), &throttle, options, monitor,
-                   context.clock, context.log, context.stop);
+                   context.clock, context.log, stop);
+}
+
+Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
+  // All that was typed is looked at before the target is opened, which drops what it held.
+  const std::uint64_t limit = flags.limit_file.empty()
+                                  ? TRY(parse_size(flags.limit))
+                                  : TRY(LimitFile::first(context, flags.limit_file));
+  DiskEndpoint endpoint = ends.source;
+  endpoint.trust = TRY(trust_of(flags));
+  if (ends.command.empty()) {
+    return copy_from(context, endpoint, ends, flags, limit, context.stop);
+  }
+  const std::unique_ptr<ServerChild> server = TRY(ServerChild::start(ends.command, context.stop));
+  endpoint.url = server->url();
+  // The socket's name is new each time; what the command serves is what must not change.
+  std::string words;
+  for (const std::string& word : ends.command) words += (words.empty() ? "" : " ") + word;
+  endpoint.identity = {{"command", words}};
+  Result<CopyResult> result =
+      copy_from(context, endpoint, ends, flags, limit, server->stop_when_gone(context.stop));
+  if (!result && !context.stop.stop_requested()) {
+    if (std::optional<Error> gone = server->gone()) return *std::move(gone);
+  }
+  return result;
 }
 
 Result<int> run_copy(Context& context, CopyFlags flags) {
-  const CopyEnds ends = TRY(parse_copy_ends(flags.words, flags.imageio));
+  const SourceKind web = flags.imageio       ? SourceKind::Imageio
+                         : flags.vmdk_stream ? SourceKind::VmdkStream
+                                             : SourceKind::HttpRange;
+  const CopyEnds ends = TRY(parse_copy_ends(flags.words, web));
+  if (flags.vmdk_stream && !flags.journal.empty()) {
+    return Error(ErrorKind::InvalidArgument,
+                 "--vmdk-stream reads from beginning to end once, so there is nothing to go on "
+                 "from: leave out --journal");
+  }
   TRY(check_ends_differ(ends, flags.journal));
   if (flags.compare_source) {
     if (!flags.imageio) {
@@ -174,6 +194,7 @@ Result<int> run_copy(Context& context, CopyFlags flags) {
     flags.hash = "sha256";  // the one that it computes
   }
   auto result = copy(context, ends, flags);  // the child has ended: its CPU time is known
+  if (!result && flags.json) context.out << copy_error_json(result.error());
   if (!result && result.error().kind() == ErrorKind::Canceled) {
     context.err << (flags.journal.empty()
                         ? "stopped; without --journal the next run starts from nothing\n"
@@ -187,6 +208,11 @@ Result<int> run_copy(Context& context, CopyFlags flags) {
   if (!result) return std::move(result).error();
   context.out << (flags.json ? copy_json(*result, cpu_seconds())
                              : copy_text(*result, cpu_seconds()));
+  if (flags.compare_source && !result->source_digest_matched) {
+    return Error(ErrorKind::Unavailable, code::kSourceRead,
+                 "the copy is complete, but the server gave no digest to compare it with: leave "
+                 "out --compare-source if the comparison with what was received is enough");
+  }
   return kOk;
 }
 
@@ -200,7 +226,13 @@ void add_copy(CLI::App& app, Context& context) {
                    "source: nbd://, nbds://, nbd+unix://, http(s)://, a file, or [ nbdkit ... ]; "
                    "target: a file, a block device, null:")
       ->required();
-  command->add_flag("--imageio", flags->imageio, "the source URL is an ovirt-imageio ticket");
+  CLI::Option* imageio =
+      command->add_flag("--imageio", flags->imageio, "the source URL is an ovirt-imageio ticket");
+  command
+      ->add_flag(
+          "--vmdk-stream", flags->vmdk_stream,
+          "the source URL is a streamOptimized VMDK, as in an OVA or an export; not resumable")
+      ->excludes(imageio);
   command->add_flag("--verify,!--no-verify", flags->verify,
                     "read the target back and compare, behind the copy (default, but for null:)");
   command->add_flag("--verify-after", flags->verify_after,
@@ -236,6 +268,7 @@ void add_copy(CLI::App& app, Context& context) {
       "  vmferry copy --journal disk.journal https://server/disk-flat.vmdk /dev/vg/disk\n"
       "  vmferry copy --limit-file rate nbd://server/disk disk.img    # echo 50M >rate: slower\n"
       "  vmferry copy [ nbdkit file disk.raw ] copy.img\n"
+      "  vmferry copy --vmdk-stream https://server/disk-stream.vmdk disk.img\n"
       "  vmferry copy --json [ qemu-nbd -f qcow2 disk.qcow2 ] null:\n");
   on_run(*command, context, [&context, flags] { return run_copy(context, *flags); });
 }

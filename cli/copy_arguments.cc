@@ -16,20 +16,24 @@ bool has_scheme(const std::string& text, std::string_view scheme) {
   return text.starts_with(std::string(scheme) + "://");
 }
 
-Result<DiskEndpoint> parse_source(const std::string& text, bool imageio) {
+Result<DiskEndpoint> parse_source(const std::string& text, SourceKind web) {
   DiskEndpoint endpoint;
   endpoint.url = text;
   if (has_scheme(text, "http") || has_scheme(text, "https")) {
     const UrlParts parts = TRY(parse_url(text));
-    endpoint.kind = imageio ? SourceKind::Imageio : SourceKind::HttpRange;
+    endpoint.kind = web;
     endpoint.url = parts.origin() + parts.path_and_query;
     if (!parts.user.empty())
       endpoint.authorization = basic_authorization(parts.user, parts.password);
     return endpoint;
   }
-  if (imageio) {
+  if (web == SourceKind::Imageio) {
     return make_error(ErrorKind::InvalidArgument,
                       "--imageio needs the https URL of an image ticket as source");
+  }
+  if (web == SourceKind::VmdkStream) {
+    return make_error(ErrorKind::InvalidArgument,
+                      "--vmdk-stream needs the https URL of a streamOptimized VMDK as source");
   }
   for (const char* scheme : {"nbd", "nbds", "nbd+unix", "nbds+unix"}) {
     if (has_scheme(text, scheme)) {
@@ -68,7 +72,7 @@ std::vector<std::string> shield_bracketed(std::vector<std::string> words) {
   return words;
 }
 
-Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, bool imageio) {
+Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, SourceKind web) {
   CopyEnds ends;
   std::size_t next = 0;
   if (!words.empty() && words.front() == "[") {
@@ -84,7 +88,7 @@ Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, bool ima
     ends.source.kind = SourceKind::Nbd;
     ++next;
   } else if (!words.empty()) {
-    ends.source = TRY(parse_source(words.front(), imageio));
+    ends.source = TRY(parse_source(words.front(), web));
     next = 1;
   }
   if (words.size() != next + 1 || next == 0) {

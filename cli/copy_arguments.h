@@ -25,10 +25,10 @@ struct CopyEnds {
 std::vector<std::string> shield_bracketed(std::vector<std::string> words);
 
 // `words` are SOURCE and TARGET, SOURCE perhaps as "[", words, "]". nbd://, nbds://, nbd+unix://
-// are NBD servers; http:// and https:// servers with ranges, or imageio tickets with `imageio`;
+// are NBD servers; what http:// and https:// are says `web` (HttpRange, Imageio or VmdkStream);
 // anything else is a local file (file:///path, too). User and password of an http URL go into the
 // request's authorization. Errors: InvalidArgument.
-Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, bool imageio);
+Result<CopyEnds> parse_copy_ends(const std::vector<std::string>& words, SourceKind web);
 
 // The command line that makes an NBD server listen on `socket`: nbdkit and qemu-nbd get their
 // options for it, in any other command every "{socket}" is replaced. InvalidArgument if there is

@@ -58,7 +58,14 @@ std::string copy_json(const CopyResult& result, double cpu_seconds) {
                                     {"last_error", p.source.last_error},
                                     {"requests", p.source.requests},
                                     {"wire_bytes", p.source.wire_bytes}};
-  return json.dump() + "\n";
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string copy_error_json(const Error& error) {
+  const nlohmann::ordered_json json{
+      {"error",
+       {{"code", error.code()}, {"kind", to_string(error.kind())}, {"message", error.message()}}}};
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string copy_progress_line(const CopyProgress& progress, double bytes_per_second) {

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/error.h"
 #include "transfer/copy.h"
 
 namespace vmferry::cli {
@@ -12,6 +13,8 @@ namespace vmferry::cli {
 // last_error, requests, wire_bytes.
 std::string copy_text(const CopyResult& result, double cpu_seconds);
 std::string copy_json(const CopyResult& result, double cpu_seconds);
+// One line of JSON about a copy that did not end well: {"error": {"code", "kind", "message"}}.
+std::string copy_error_json(const Error& error);
 // "copying   42%  1.2 GiB / 3.0 GiB  182.4 MiB/s  ETA 12 s".
 std::string copy_progress_line(const CopyProgress& progress, double bytes_per_second);
 

@@ -21,12 +21,19 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
+Result<std::uint64_t> LimitFile::first(Context& context, const std::string& path) {
+  Result<std::uint64_t> rate = read(path);
+  if (rate || rate.error().kind() != ErrorKind::Unavailable) return rate;
+  context.err << "note: " + rate.error().message() + ": no limit until it says one\n";
+  return std::uint64_t{0};
+}
+
 Result<std::uint64_t> LimitFile::read(const std::string& path) {
   const std::string text = TRY(read_file(path, kMaxBytes));
   const std::string_view rate = trimmed(text);
   if (rate == "off") return std::uint64_t{0};
   // A shell empties a file before it writes into it.
-  if (rate.empty()) return make_error(ErrorKind::InvalidArgument, "limit file '{}' is empty", path);
+  if (rate.empty()) return make_error(ErrorKind::Unavailable, "limit file '{}' is empty", path);
   Result<std::uint64_t> bytes = parse_size(rate);
   if (!bytes) return std::move(bytes).error().with_context("limit file '" + path + "'");
   return bytes;

@@ -14,8 +14,12 @@ namespace vmferry::cli {
 class LimitFile {
  public:
   // The rate that the file holds now, in bytes per second; 0: unlimited. InvalidArgument for
-  // anything that is no rate, NotFound without the file.
+  // anything that is no rate, Unavailable for an empty file (a shell empties it before it writes),
+  // NotFound without one.
   static Result<std::uint64_t> read(const std::string& path);
+
+  // The same before the copy begins; of an empty file a note says that nothing is limited yet.
+  static Result<std::uint64_t> first(Context& context, const std::string& path);
 
   LimitFile(Context& context, std::string path, Throttle& throttle);
 

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::chrono::seconds kStartLimit{30};
 constexpr std::chrono::milliseconds kPoll{20};
-constexpr std::chrono::seconds kStopGrace{5};
+constexpr std::chrono::seconds kStopGrace{1};  // an interrupted copy ends within two seconds
+constexpr std::chrono::milliseconds kWatch{200};
 
 // The socket's file is there a moment before its server listens.
 bool takes_connections(const std::string& path) {
@@ -33,6 +34,7 @@ bool takes_connections(const std::string& path) {
 Result<std::unique_ptr<ServerChild>> ServerChild::start(const std::vector<std::string>& command,
                                                         std::stop_token stop) {
   std::unique_ptr<ServerChild> server(new ServerChild());
+  server->program_ = command.front();
   server->directory_ = TRY(PrivateDirectory::make(""));
   server->socket_ = server->directory_->path() + "/nbd.sock";
   ChildProcess::Options options;
@@ -53,7 +55,32 @@ Result<std::unique_ptr<ServerChild>> ServerChild::start(const std::vector<std::s
       .with_context(command.front());
 }
 
+std::stop_token ServerChild::stop_when_gone(std::stop_token outer) {
+  outer_.emplace(std::move(outer), [this] { stop_.request_stop(); });
+  watch_ = std::jthread([this](std::stop_token ending) {
+    const SystemClock clock;
+    while (clock.sleep(kWatch, ending)) {
+      // A program that serves from the background has ended and still listens.
+      if (child_->running() || takes_connections(socket_)) continue;
+      gone_ = true;
+      stop_.request_stop();
+      return;
+    }
+  });
+  return stop_.get_token();
+}
+
+std::optional<Error> ServerChild::gone() const {
+  if (!gone_) return std::nullopt;
+  std::string last_words;
+  for (const std::string& line : tail_.lines()) last_words += "; " + line;
+  return Error(ErrorKind::Unavailable, code::kSourceUnreachable,
+               fmt::format("'{}' ended with exit status {} while its disk was read{}", program_,
+                           child_->exit_status().value_or(0), last_words));
+}
+
 ServerChild::~ServerChild() {
+  watch_ = {};
   if (child_) child_->terminate(kStopGrace);
 }
 

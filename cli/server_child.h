@@ -1,8 +1,12 @@
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/result.h"
@@ -24,6 +28,11 @@ class ServerChild {
   ServerChild(const ServerChild&) = delete;
   ServerChild& operator=(const ServerChild&) = delete;
 
+  // Requested when `outer` is, and when the server has gone: its socket will not come back.
+  std::stop_token stop_when_gone(std::stop_token outer);
+  // Once it has gone: how, with its last words.
+  std::optional<Error> gone() const;
+
   std::string url() const { return "nbd+unix:///?socket=" + socket_; }
 
  private:
@@ -34,6 +43,11 @@ class ServerChild {
   std::string socket_;
   StderrTail tail_{std::vector<SecretString>{}};  // outlives the child
   std::unique_ptr<ChildProcess> child_;
+  std::string program_;
+  std::atomic<bool> gone_{false};
+  std::stop_source stop_;
+  std::optional<std::stop_callback<std::function<void()>>> outer_;
+  std::jthread watch_;  // last: it uses the rest
 };
 
 }  // namespace vmferry::cli

@@ -52,6 +52,19 @@ Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& f
   return {};
 }
 
+Result<void> forget_chunks(CopyState& state, const std::vector<std::uint64_t>& chunks) {
+  if (state.journal == nullptr) return {};
+  for (const std::uint64_t index : chunks) {
+    if (!state.durable.test(index)) continue;
+    state.durable.clear(index);
+    state.counters.durable -= chunk_range(index, state.size_bytes).length;
+  }
+  if (Result<void> forgotten = state.journal->forget(chunks); !forgotten) {
+    return std::move(forgotten).error().with_context("journal");
+  }
+  return {};
+}
+
 Result<void> save_checkpoint(CopyState& state) {
   // Words are read before the flush: a chunk that completes meanwhile waits for the next one.
   std::vector<std::uint64_t> fresh;

@@ -15,6 +15,9 @@ Result<void> flush_target(CopyState& state);
 // Records `chunks` with their leaves. Only for chunks that a flush has made durable.
 Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& chunks);
 
+// `chunks` hold something else than was recorded: the journal forgets them.
+Result<void> forget_chunks(CopyState& state, const std::vector<std::uint64_t>& chunks);
+
 // Makes what is done durable and records it: snapshot of done chunks, sink flush, journal. The
 // journal advances only behind a successful flush, so a crash between any two steps costs nothing
 // but work. One thread at a time.

@@ -34,6 +34,9 @@ class ChunkBitmap {
   void set(std::uint64_t index) {
     words_[index / 64].fetch_or(std::uint64_t{1} << (index % 64), std::memory_order_release);
   }
+  void clear(std::uint64_t index) {
+    words_[index / 64].fetch_and(~(std::uint64_t{1} << (index % 64)), std::memory_order_release);
+  }
   // The first index in [from, end) whose bit is `value`; `end` if there is none.
   std::uint64_t find(bool value, std::uint64_t from, std::uint64_t end) const {
     while (from < end) {

@@ -42,17 +42,19 @@ Result<void> prepare(CopyState& state) {
       return coded_error(ErrorKind::DataLoss, code::kJournalInvalid,
                          "the journal continues an earlier attempt, the target is new");
     }
-    for (const DurableChunk& chunk : state.journal->durable()) {
-      if (chunk.index >= state.done.count() || chunk.digest.size() != state.leaves->leaf_size()) {
-        return coded_error(
-            ErrorKind::DataLoss, code::kJournalInvalid,
-            "journal names chunk {} with a digest of {} bytes on a disk of {} chunks", chunk.index,
-            chunk.digest.size(), state.done.count());
-      }
-      state.leaves->set(chunk.index, chunk.digest);
-      state.durable.set(chunk.index);
-      state.counters.durable += chunk_range(chunk.index, state.size_bytes).length;
-    }
+    TRY(state.journal->restore(
+        [&state](std::uint64_t index, std::span<const std::byte> digest) -> Result<void> {
+          if (index >= state.done.count() || digest.size() != state.leaves->leaf_size()) {
+            return coded_error(
+                ErrorKind::DataLoss, code::kJournalInvalid,
+                "journal names chunk {} with a digest of {} bytes on a disk of {} chunks", index,
+                digest.size(), state.done.count());
+          }
+          state.leaves->set(index, digest);
+          state.durable.set(index);
+          state.counters.durable += chunk_range(index, state.size_bytes).length;
+          return {};
+        }));
   }
   int workers = state.options.workers > 0 ? state.options.workers : state.hints.workers;
   workers = state.hints.sequential ? 1 : std::clamp(workers, 1, kMostWorkers);
@@ -148,7 +150,10 @@ Result<CopyResult> run(CopyState& state, CopyMonitor& monitor, std::stop_token s
     });
     std::unique_ptr<Verification> behind;
     if (state.options.verify == VerifyMode::ReadBack) behind = TRY(Verification::start(state));
-    TRY(copy_stage(state));
+    if (Result<void> copied = copy_stage(state); !copied) {
+      if (behind != nullptr) behind->abandon();
+      return std::move(copied).error();
+    }
     TRY(verify_stage(state, std::move(behind), result));
   }
   TRY(state.sink.finish());

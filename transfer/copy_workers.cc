@@ -6,6 +6,7 @@
 #include <exception>
 #include <thread>
 
+#include "common/catalogue.h"
 #include "transfer/run_queue.h"
 #include "transfer/zero_scan.h"
 
@@ -192,7 +193,7 @@ Result<void> plan_all(CopyState& state, RunQueue& queue, std::stop_token stop) {
       if (extent.range.offset != at || extent.range.empty() ||
           extent.range.length > window.end() - at) {
         return coded_error(
-            ErrorKind::DataLoss, "VMF-SRC-PROTOCOL",
+            ErrorKind::DataLoss, code::kSourceProtocol,
             "source gave an extent at {} (length {}) where one from {} to {} was due",
             extent.range.offset, extent.range.length, at, window.end());
       }
@@ -200,7 +201,7 @@ Result<void> plan_all(CopyState& state, RunQueue& queue, std::stop_token stop) {
       planner.feed(extent, runs);
     }
     if (at == window.offset) {
-      return coded_error(ErrorKind::DataLoss, "VMF-SRC-PROTOCOL",
+      return coded_error(ErrorKind::DataLoss, code::kSourceProtocol,
                          "source gave no extents at offset {}", at);
     }
     for (const ChunkRun& run : runs) {
@@ -275,9 +276,14 @@ Result<void> copy_chunk_again(CopyState& state, std::uint64_t index, LeafHasher&
   }
   std::byte leaf[kMaxLeafBytes];
   TRY(hasher.hash(chunk, leaf));
-  TRY(state.sink.write(range.offset, chunk));
-  state.leaves->set(index, leaf);
-  return {};
+  if (!std::ranges::equal(std::span(leaf).first(state.leaves->leaf_size()),
+                          state.leaves->leaf(index))) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "chunk at offset {}: the source gives other bytes than when it was copied, "
+                       "so the copy fits no moment of it",
+                       range.offset);
+  }
+  return state.sink.write(range.offset, chunk);
 }
 
 }  // namespace vmferry

@@ -2,7 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,51 +32,31 @@ struct DurableChunk {
   friend bool operator==(const DurableChunk&, const DurableChunk&) = default;
 };
 
+// Takes one chunk and its digest, which lives for the call; its error ends the round.
+using EachChunk =
+    std::function<Result<void>(std::uint64_t index, std::span<const std::byte> digest)>;
+
 // Which chunks are written and flushed. record() is called only after the sink's flush succeeded.
-// One checkpoint thread uses it, but for catch_up(), which comes from another one meanwhile.
+// One checkpoint thread uses it, but for catch_up(), which comes from another one meanwhile. A disk
+// has a chunk a MiB, so none of this ever holds all of them as a list.
 class Journal {
  public:
   virtual ~Journal() = default;
-  // Chunks that an earlier attempt with the same identity made durable; empty: start over.
-  // The caller has flushed nothing yet. Sorted by index.
-  virtual std::vector<DurableChunk> durable() const = 0;
+  // Calls `each` with the chunks that an earlier attempt with the same identity made durable,
+  // sorted by index; none: start over. Once, before the first record().
+  virtual Result<void> restore(const EachChunk& each) = 0;
   // True when this journal continues an earlier attempt: the target may hold garbage in chunks
   // that are not durable, so nothing about it is known to be zero.
   virtual bool resumed() const = 0;
   // Adds chunks; they survive kill -9 when this returns.
   virtual Result<void> record(const std::vector<DurableChunk>& chunks) = 0;
+  // These were durable and have turned out to hold something else: no later attempt believes them.
+  virtual Result<void> forget(const std::vector<std::uint64_t>& chunks) = 0;
   // The whole disk is copied and verified.
   virtual Result<void> mark_complete() = 0;
   // Called now and then from beginning to end: while there is nothing to record (a target is being
   // verified, a source is silent) whoever asks what is durable is answered all the same.
   virtual void catch_up() {}
-};
-
-// The journal in a file (format drawn in journal.cc): two bitmap slots with sequence number and
-// CRC, a leaf area, an identity header with a copy. Locked by flock: a second opener gets
-// Unavailable with VMF-DST-BUSY.
-class FileJournal final : public Journal {
- public:
-  enum class Outcome { Fresh, Resumed, DiscardedIdentity, DiscardedCorrupt, Complete };
-
-  // Opens or creates. On an identity mismatch or corruption the old content is discarded and
-  // `outcome()`/`reason()` say so ("source disk uuid changed from A to B").
-  static Result<std::unique_ptr<FileJournal>> open(const std::string& path,
-                                                   const JournalIdentity& identity);
-  ~FileJournal() override;
-
-  Outcome outcome() const;
-  const std::string& reason() const;
-
-  std::vector<DurableChunk> durable() const override;
-  bool resumed() const override;
-  Result<void> record(const std::vector<DurableChunk>& chunks) override;
-  Result<void> mark_complete() override;
-
- private:
-  struct Impl;
-  explicit FileJournal(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
 };
 
 // Chunks as a compact byte string for the wire and for storage elsewhere: runs of consecutive

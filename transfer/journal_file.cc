@@ -38,6 +38,7 @@ constexpr std::uint64_t kIdentityAt = 16;
 constexpr std::uint64_t kSlotsAt = 2 * kHeaderBytes;
 constexpr std::uint64_t kSlotHead = 24;
 constexpr std::uint64_t kPage = 4096;
+constexpr std::size_t kMostLeavesAtOnce = 16384;
 constexpr std::uint64_t kMostChunks = 1ull << 30;  // 1 PiB: beyond it the size is a mistake
 
 template <typename T>
@@ -204,12 +205,16 @@ Result<void> JournalFile::sync() const {
   return {};
 }
 
-std::vector<DurableChunk> JournalFile::durable() const {
+bool JournalFile::has_chunks() const {
+  return content_ == Content::Valid &&
+         std::ranges::any_of(bitmap_, [](std::uint8_t bits) { return bits != 0; });
+}
+
+Result<void> JournalFile::for_each_durable(const EachChunk& each) const {
   constexpr std::uint64_t kBatch = 4096;
   const std::size_t record = leaf_size_ + 4;
-  std::vector<DurableChunk> chunks;
   std::vector<std::byte> leaves;
-  if (content_ != Content::Valid) return chunks;
+  if (content_ != Content::Valid) return {};
   for (std::uint64_t first = 0; first < chunk_count_; first += kBatch) {
     const std::uint64_t end = std::min(chunk_count_, first + kBatch);
     bool loaded = false;
@@ -228,14 +233,13 @@ std::vector<DurableChunk> JournalFile::durable() const {
         }
         loaded = true;
       }
-      const std::byte* leaf = leaves.data() + (index - first) * record;
+      const std::span leaf = std::span(leaves).subspan((index - first) * record, record);
       std::uint32_t stored = 0;
-      std::memcpy(&stored, leaf + leaf_size_, sizeof stored);
-      if (stored != leaf_crc(index, leaf)) continue;
-      chunks.push_back({index, LeafDigest(leaf, leaf + leaf_size_)});
+      std::memcpy(&stored, leaf.data() + leaf_size_, sizeof stored);
+      if (stored == leaf_crc(index, leaf.data())) TRY(each(index, leaf.first(leaf_size_)));
     }
   }
-  return chunks;
+  return {};
 }
 
 Result<void> JournalFile::discard() {
@@ -300,10 +304,19 @@ Result<void> JournalFile::write_leaves(const std::vector<DurableChunk>& chunks) 
       run.insert(run.end(), chunk.digest.begin(), chunk.digest.end());
       run.insert(run.end(), tail, tail + sizeof check);
       ++end;
-    } while (end < chunks.size() && chunks[end].index == chunks[end - 1].index + 1);
+    } while (end < chunks.size() && chunks[end].index == chunks[end - 1].index + 1 &&
+             end - begin < kMostLeavesAtOnce);
     TRY(write_fully(fd_.get(), leaf_offset(chunks[begin].index), run));
     begin = end;
   }
+  return {};
+}
+
+Result<void> JournalFile::next_slot() {
+  ++sequence_;
+  TRY(write_slot(1 - newest_slot_));
+  TRY(sync());
+  newest_slot_ = 1 - newest_slot_;
   return {};
 }
 
@@ -314,20 +327,26 @@ Result<void> JournalFile::record(const std::vector<DurableChunk>& chunks) {
     std::uint8_t& bits = bitmap_[chunk.index / 8];
     bits = static_cast<std::uint8_t>(bits | 1u << (chunk.index % 8));
   }
-  ++sequence_;
-  TRY(write_slot(1 - newest_slot_));
-  TRY(sync());
-  newest_slot_ = 1 - newest_slot_;
-  return {};
+  return next_slot();
+}
+
+Result<void> JournalFile::forget(const std::vector<std::uint64_t>& chunks) {
+  for (const std::uint64_t index : chunks) {
+    if (index >= chunk_count_) {
+      return make_error(ErrorKind::InvalidArgument, "journal: chunk {} of {}", index, chunk_count_);
+    }
+    std::uint8_t& bits = bitmap_[index / 8];
+    bits = static_cast<std::uint8_t>(bits & ~(1u << (index % 8)));
+  }
+  state_ = 0;  // what lacks a chunk is not complete
+  // Into both slots: a torn one must not bring back the other's older word.
+  TRY(next_slot());
+  return next_slot();
 }
 
 Result<void> JournalFile::mark_complete() {
   state_ = kComplete;
-  ++sequence_;
-  TRY(write_slot(1 - newest_slot_));
-  TRY(sync());
-  newest_slot_ = 1 - newest_slot_;
-  return {};
+  return next_slot();
 }
 
 }  // namespace vmferry

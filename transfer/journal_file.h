@@ -12,8 +12,9 @@
 
 namespace vmferry {
 
-// The journal's file, locked while it is open; the format is drawn in journal_file.cc. FileJournal
-// and open_target() decide whose content to believe, this class only whether it is whole.
+// The journal in a file: two bitmap slots with sequence number and CRC, a leaf area, an identity
+// header with a copy; the format is drawn in journal_file.cc. Locked by flock while it is open.
+// open_target() decides whose content to believe, this class only whether it is whole.
 class JournalFile {
  public:
   enum class Content { Empty, Valid, Corrupt };
@@ -29,8 +30,10 @@ class JournalFile {
   const std::string& damage() const { return damage_; }  // of Corrupt: what is wrong
   const JournalIdentity& identity() const { return identity_; }
   bool complete() const { return state_ == kComplete; }
-  // Chunks whose bit is set and whose leaf is whole, sorted.
-  std::vector<DurableChunk> durable() const;
+  // Whether any chunk's bit is set.
+  bool has_chunks() const;
+  // Calls `each` with the chunks whose bit is set and whose leaf is whole, sorted by index.
+  Result<void> for_each_durable(const EachChunk& each) const;
 
   // Makes it Empty, durably: before the target that it describes is dropped.
   Result<void> discard();
@@ -39,6 +42,7 @@ class JournalFile {
   Result<void> create(const JournalIdentity& identity);
   // As Journal; only for Valid content.
   Result<void> record(const std::vector<DurableChunk>& chunks);
+  Result<void> forget(const std::vector<std::uint64_t>& chunks);
   Result<void> mark_complete();
 
  private:
@@ -56,6 +60,7 @@ class JournalFile {
   void corrupt(std::string damage);
   Result<void> adopt(const JournalIdentity& identity);
   Result<void> write_slot(unsigned at);
+  Result<void> next_slot();
   Result<void> write_leaves(const std::vector<DurableChunk>& chunks);
   Result<void> sync() const;
   std::uint64_t slot_bytes() const;

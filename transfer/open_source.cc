@@ -11,6 +11,7 @@
 #include "transfer/sources/imageio.h"
 #include "transfer/sources/nbd.h"
 #include "transfer/sources/nbdkit.h"
+#include "transfer/sources/recheck.h"
 #include "transfer/sources/vmdk.h"
 
 namespace vmferry {
@@ -46,8 +47,7 @@ Result<std::unique_ptr<DiskSource>> open_kind(const DiskEndpoint& endpoint,
 
 // An NBD server tells the size of its disk and nothing about its content, whatever it is called.
 // A block device and a web server may tell no time of change either.
-bool needs_fingerprint(const DiskEndpoint& endpoint, const DiskSource& source) {
-  if (source.hints().sequential) return false;  // samples cannot be read ahead
+bool tells_no_content(const DiskEndpoint& endpoint, const DiskSource& source) {
   if (endpoint.kind == SourceKind::Nbd) return true;
   const bool plain = endpoint.kind == SourceKind::File || endpoint.kind == SourceKind::HttpRange;
   if (!plain || !endpoint.identity.empty()) return false;
@@ -67,10 +67,12 @@ Result<std::unique_ptr<DiskSource>> open_source(const DiskEndpoint& endpoint,
                        "the source disk has {} bytes, expected were {}", source->size_bytes(),
                        endpoint.size_bytes);
   }
-  if (environment.fingerprint && needs_fingerprint(endpoint, *source)) {
-    return with_fingerprint(std::move(source), std::move(stop));
-  }
-  return source;
+  if (!tells_no_content(endpoint, *source)) return source;
+  // Samples cannot be read ahead of a stream.
+  if (source->hints().sequential) return never_the_same(std::move(source));
+  const Doubt doubt = endpoint.kind == SourceKind::Nbd ? Doubt::Reconnects : Doubt::AnyTrouble;
+  if (environment.fingerprint) return with_fingerprint(std::move(source), doubt, std::move(stop));
+  return with_recheck(std::move(source), doubt);
 }
 
 }  // namespace vmferry

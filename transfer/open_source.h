@@ -27,6 +27,7 @@ struct SourceEnvironment {
   RenewEndpoint renew;            // may be empty
   // identity() must tell a changed disk, because the copy may be resumed: a source without a better
   // sign (ETag, time of change, what a provider knows) reads samples of its content when opened.
+  // Without it such a source is checked as well when its server comes back in the middle.
   bool fingerprint = false;
   Logger log;
 };

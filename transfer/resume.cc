@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "common/catalogue.h"
 #include "common/id.h"
@@ -15,11 +16,13 @@ namespace {
 
 using OnDurable = std::function<void(const std::vector<DurableChunk>&)>;
 
-// What the local journal file holds, its epoch taken out of the job's name.
+constexpr std::size_t kChunksAtOnce = 16384;  // what on_durable gets with one call
+
+// The local journal file, its epoch taken out of the job's name.
 struct LocalState {
+  const JournalFile& file;
   std::string epoch;
   JournalIdentity identity;  // job without epoch
-  std::vector<DurableChunk> chunks;
 };
 
 // What both journals together allow.
@@ -28,9 +31,9 @@ struct Trust {
   std::string reason;  // why not
   std::string epoch;
   bool local_continues = false;       // the local file is of this epoch
-  std::vector<DurableChunk> chunks;   // durable: the union
-  std::vector<DurableChunk> backlog;  // of them, unknown to the coordinator
-  std::vector<DurableChunk> adopted;  // of them, unknown to the local file
+  std::vector<DurableChunk> adopted;  // durable, and known to the coordinator alone
+  std::vector<bool> backlog;          // by chunk: durable, and known to the local file alone
+  std::vector<DurableChunk> samples;  // some of all
 };
 
 std::string job_with_epoch(const std::string& job, const std::string& epoch) {
@@ -38,7 +41,7 @@ std::string job_with_epoch(const std::string& job, const std::string& epoch) {
 }
 
 LocalState local_state_of(const JournalFile& file) {
-  LocalState local{{}, file.identity(), file.durable()};
+  LocalState local{file, {}, file.identity()};
   const std::size_t mark = local.identity.job.rfind('#');
   if (mark != std::string::npos) {
     local.epoch = local.identity.job.substr(mark + 1);
@@ -71,40 +74,49 @@ bool are_sound(const std::vector<DurableChunk>& chunks, const JournalIdentity& i
   return true;
 }
 
-// Both lists are sorted. False when they give one chunk two digests.
-bool merge(const std::vector<DurableChunk>& local, const std::vector<DurableChunk>& remote,
-           Trust& trust) {
-  auto a = local.begin();
-  auto b = remote.begin();
-  while (a != local.end() || b != remote.end()) {
-    if (b == remote.end() || (a != local.end() && a->index < b->index)) {
-      trust.backlog.push_back(*a);
-      trust.chunks.push_back(*a++);
-    } else if (a == local.end() || b->index < a->index) {
-      trust.adopted.push_back(*b);
-      trust.chunks.push_back(*b++);
-    } else {
-      if (a->digest != b->digest) return false;
-      trust.chunks.push_back(*a++);
-      ++b;
-    }
+// Both are sorted. False when they give one chunk two digests, or have none.
+Result<bool> merge(const JournalFile* local, std::vector<DurableChunk> remote,
+                   const JournalIdentity& now, Trust& trust) {
+  const HashAlgorithm hash = TRY(hash_algorithm_from_string(now.hash));
+  ChunkSamples samples = TRY(ChunkSamples::make(hash));
+  trust.backlog.resize(local == nullptr ? 0 : chunk_count_of(now.size_bytes));
+  auto next = remote.begin();
+  const auto adopt = [&] {
+    samples.add(next->index, next->digest);
+    trust.adopted.push_back(*std::move(next++));
+  };
+  bool agree = true;
+  if (local != nullptr) {
+    TRY(local->for_each_durable(
+        [&](std::uint64_t index, std::span<const std::byte> digest) -> Result<void> {
+          while (next != remote.end() && next->index < index) adopt();
+          if (next == remote.end() || next->index != index) {
+            trust.backlog[index] = true;
+          } else {
+            agree = agree && std::ranges::equal(next->digest, digest);
+            ++next;
+          }
+          samples.add(index, digest);
+          return {};
+        }));
   }
-  return true;
+  while (next != remote.end()) adopt();
+  trust.samples = samples.chunks();
+  return agree;
 }
 
-// The decision, as a pure function: `now` is the complete identity of source and target as they
-// are.
-Trust decide(const JournalIdentity& now, const std::optional<LocalState>& local,
-             const ResumeState& remote) {
+// The decision. `now` is the complete identity of source and target as they are.
+Result<Trust> decide(const JournalIdentity& now, const std::optional<LocalState>& local,
+                     ResumeState remote) {
   Trust trust;
+  const JournalFile* file = nullptr;
   if (remote.epoch.empty()) {  // the local journal alone
     if (!local) return distrust("the target has no journal");
     std::string difference = identity_difference(local->identity, now);
     if (!difference.empty()) return distrust(std::move(difference));
     trust.epoch = local->epoch;
-    trust.chunks = local->chunks;
-    trust.backlog = local->chunks;
     trust.local_continues = true;
+    remote.chunks.clear();
   } else {
     if (remote.identity != identity_text(now))
       return distrust(why_text_differs(remote.identity, now));
@@ -116,42 +128,58 @@ Trust decide(const JournalIdentity& now, const std::optional<LocalState>& local,
     if (local && !trust.local_continues && local->identity == now) {
       return distrust("the local journal and the coordinator's are of different epochs");
     }
-    static const std::vector<DurableChunk> kNone;
-    if (!merge(trust.local_continues ? local->chunks : kNone, remote.chunks, trust)) {
-      return distrust("the local journal and the coordinator's name different digests");
-    }
   }
+  if (trust.local_continues) file = &local->file;
+  const bool any = !remote.chunks.empty() || (file != nullptr && file->has_chunks());
   // With nothing to keep, a target started anew is as good, and a new file is known to be zero.
-  if (trust.chunks.empty()) return distrust(remote.epoch.empty() ? "" : "nothing was durable yet");
+  if (!any) return distrust(remote.epoch.empty() ? "" : "nothing was durable yet");
+  if (!TRY(merge(file, std::move(remote.chunks), now, trust))) {
+    return distrust("the local journal and the coordinator's name different digests");
+  }
   trust.resume = true;
   return trust;
 }
 
-// Records locally, then tells the coordinator.
+// Records locally, then tells the coordinator. The chunks themselves are in the file, and in memory
+// only where there is none.
 class TeeJournal final : public Journal {
  public:
   TeeJournal(std::unique_ptr<JournalFile> file, Trust trust, OnDurable on_durable,
              std::atomic<bool>* tell_all)
       : file_(std::move(file)),
         resumed_(trust.resume),
-        durable_(std::move(trust.chunks)),
+        without_file_(file_ == nullptr ? std::move(trust.adopted) : std::vector<DurableChunk>()),
         backlog_(std::move(trust.backlog)),
         on_durable_(std::move(on_durable)),
         tell_all_(tell_all) {}
 
-  std::vector<DurableChunk> durable() const override { return durable_; }
   bool resumed() const override { return resumed_; }
+
+  Result<void> restore(const EachChunk& each) override {
+    const std::lock_guard lock(mutex_);
+    if (file_ != nullptr) return file_->for_each_durable(each);
+    for (const DurableChunk& chunk : std::exchange(without_file_, {})) {
+      TRY(each(chunk.index, chunk.digest));
+    }
+    return {};
+  }
 
   Result<void> record(const std::vector<DurableChunk>& chunks) override {
     const std::lock_guard lock(mutex_);
     if (file_ != nullptr) TRY(file_->record(chunks));
-    report(chunks);
-    return {};
+    return report(chunks);
+  }
+
+  // The coordinator goes on believing them: its transfers are all read back before they count.
+  Result<void> forget(const std::vector<std::uint64_t>& chunks) override {
+    const std::lock_guard lock(mutex_);
+    if (file_ == nullptr) return {};
+    return file_->forget(chunks);
   }
 
   Result<void> mark_complete() override {
     const std::lock_guard lock(mutex_);
-    report({});
+    TRY(report({}));
     if (file_ == nullptr) return {};
     return file_->mark_complete();
   }
@@ -159,42 +187,51 @@ class TeeJournal final : public Journal {
   void catch_up() override {
     if (tell_all_ == nullptr || !*tell_all_) return;
     const std::lock_guard lock(mutex_);
-    report({});
+    (void)report({});  // of a file that cannot be read record() tells
   }
 
  private:
-  void report(const std::vector<DurableChunk>& chunks) {
-    if (!on_durable_) return;
-    if (file_ != nullptr && tell_all_ != nullptr && tell_all_->exchange(false)) {
-      backlog_ = {};
-      return on_durable_(file_->durable());  // `chunks` among them
-    }
-    if (!backlog_.empty()) {
-      on_durable_(backlog_);
-      backlog_ = {};
-    }
-    if (!chunks.empty()) on_durable_(chunks);
+  Result<void> report(const std::vector<DurableChunk>& chunks) {
+    if (!on_durable_) return {};
+    const bool all = file_ != nullptr && tell_all_ != nullptr && tell_all_->exchange(false);
+    if (all || !backlog_.empty()) TRY(tell_from_file(all));
+    backlog_ = {};
+    if (!all && !chunks.empty()) on_durable_(chunks);  // all: `chunks` were among them
+    return {};
+  }
+
+  Result<void> tell_from_file(bool all) {
+    std::vector<DurableChunk> some;
+    TRY(file_->for_each_durable(
+        [&](std::uint64_t index, std::span<const std::byte> digest) -> Result<void> {
+          if (!all && !backlog_[index]) return {};
+          some.push_back({index, {digest.begin(), digest.end()}});
+          if (some.size() < kChunksAtOnce) return {};
+          on_durable_(some);
+          some.clear();
+          return {};
+        }));
+    if (!some.empty()) on_durable_(some);
+    return {};
   }
 
   std::unique_ptr<JournalFile> file_;
   bool resumed_;
-  std::vector<DurableChunk> durable_;
-  std::vector<DurableChunk> backlog_;
+  std::vector<DurableChunk> without_file_;  // until restored
+  std::vector<bool> backlog_;               // empty: told
   OnDurable on_durable_;
   std::atomic<bool>* tell_all_;
   std::mutex mutex_;  // catch_up() comes from another thread than the rest
 };
 
-JournalIdentity completed(JournalIdentity identity, const DiskSink& sink) {
-  for (auto& pair : sink.identity()) identity.target.push_back(std::move(pair));
-  return identity;
+// As a journal gives it back: what is no UTF-8 is written with other characters.
+Result<JournalIdentity> as_written(const JournalIdentity& identity) {
+  return identity_from_text(identity_text(identity));
 }
 
-// Files carry a mark. Of a block device it is often known only how large it is.
-bool is_block_device(const DiskSink& sink) {
-  return std::ranges::any_of(sink.identity(), [](const auto& pair) {
-    return pair.first == "kind" && pair.second == "block";
-  });
+Result<JournalIdentity> completed(JournalIdentity identity, const DiskSink& sink) {
+  for (auto& pair : sink.identity()) identity.target.push_back(std::move(pair));
+  return as_written(identity);
 }
 
 Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
@@ -213,17 +250,17 @@ Result<void> check_same_source(const JournalIdentity& before, const JournalIdent
 
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
-                               const std::optional<ResumeState>& from_coordinator,
-                               OnDurable on_durable, ChangedSource changed,
-                               std::atomic<bool>* tell_all) {
+                               std::optional<ResumeState> from_coordinator, OnDurable on_durable,
+                               ResumeRules rules, std::atomic<bool>* tell_all) {
   identity.size_bytes = options.size_bytes;
-  const ResumeState remote = from_coordinator.value_or(ResumeState{});
+  identity = TRY(as_written(identity));
+  ResumeState remote = std::move(from_coordinator).value_or(ResumeState{});
   std::unique_ptr<JournalFile> file;
   std::optional<LocalState> local;
   std::string damage;
   if (!journal_path.empty()) {
     file = TRY(JournalFile::open(journal_path));
-    if (file->content() == JournalFile::Content::Valid) local = local_state_of(*file);
+    if (file->content() == JournalFile::Content::Valid) local.emplace(local_state_of(*file));
     if (file->content() == JournalFile::Content::Corrupt) {
       damage = "the journal is corrupt: " + file->damage();
     }
@@ -237,12 +274,14 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     how.resume = true;
     Result<std::unique_ptr<DiskSink>> sink = open_sink(how);
     if (sink) {
-      trust = decide(completed(identity, **sink), local, remote);
+      const JournalIdentity now = TRY(completed(identity, **sink));
+      trust = TRY(decide(now, local, std::move(remote)));
       open.sink = *std::move(sink);
-      if (trust.resume && is_block_device(*open.sink)) {
+      if (trust.resume) {
         const HashAlgorithm hash = TRY(hash_algorithm_from_string(identity.hash));
-        if (!TRY(holds_what_is_recorded(*open.sink, trust.chunks, hash, identity.size_bytes))) {
-          trust = distrust("the device does not hold what the journal says it holds");
+        if (!TRY(holds_what_is_recorded(*open.sink, trust.samples, hash, identity.size_bytes,
+                                        rules.will_verify ? 1 : 0))) {
+          trust = distrust("the target does not hold what the journal says it holds");
         }
       }
     } else if (sink.error().kind() == ErrorKind::NotFound ||
@@ -254,7 +293,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     }
   }
 
-  if (changed == ChangedSource::Refuse && local && !local->chunks.empty() && !target_is_gone) {
+  if (rules.changed == ChangedSource::Refuse && local && file->has_chunks() && !target_is_gone) {
     TRY(check_same_source(local->identity, identity));
   }
   if (!trust.resume) {
@@ -268,7 +307,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     trust = Trust{};
     trust.epoch = random_hex_id();
   }
-  const JournalIdentity now = completed(std::move(identity), *open.sink);
+  const JournalIdentity now = TRY(completed(std::move(identity), *open.sink));
   open.epoch = trust.epoch;
   open.identity = identity_text(now);
   if (file != nullptr && !trust.local_continues) {

@@ -41,6 +41,13 @@ struct TargetOpen {
 // are, so that a person who named the wrong source loses nothing.
 enum class ChangedSource { StartOver, Refuse };
 
+struct ResumeRules {
+  ChangedSource changed = ChangedSource::StartOver;
+  // All of the target is read back afterwards: one recorded chunk that rotted is mended then, and
+  // no reason to start over.
+  bool will_verify = false;
+};
+
 // Opens sink and journal together and decides between going on and starting over: the only place
 // that does. Data on the target is trusted only for chunks of a journal whose epoch and identity
 // (job, size, hash, source, target) fit; for anything else the journal is discarded first and the
@@ -55,7 +62,8 @@ enum class ChangedSource { StartOver, Refuse };
 //
 // `on_durable` (may be empty) gets every chunk that the coordinator does not have yet, from the
 // journal's record() on the copier's checkpoint thread, after the chunk is in the local journal;
-// the first call also carries those that only the local journal knew. `tell_all` (may be null) set
+// beginning with those that only the local journal knew. Each call is of at most 16384 chunks or
+// those of one record(). `tell_all` (may be null) set
 // to true by anybody: all that are durable are told again, within the second also while nothing new
 // becomes durable (catch_up()), and it is reset. One call of on_durable at a time.
 //
@@ -63,10 +71,9 @@ enum class ChangedSource { StartOver, Refuse };
 // with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
-                               const std::optional<ResumeState>& from_coordinator,
+                               std::optional<ResumeState> from_coordinator,
                                std::function<void(const std::vector<DurableChunk>&)> on_durable,
-                               ChangedSource changed = ChangedSource::StartOver,
-                               std::atomic<bool>* tell_all = nullptr);
+                               ResumeRules rules = {}, std::atomic<bool>* tell_all = nullptr);
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <span>
 #include <vector>
 
 #include "transfer/digest.h"
@@ -10,12 +10,31 @@
 
 namespace vmferry {
 
-// Whether a target of `size_bytes` still holds what a journal says is durable on it: a few chunks
-// with data are read back. A file has a mark that changes with its content's origin; a block device
-// has none, and often no name that another device could not have. Another disk differs nearly
-// everywhere, so one chunk that rotted does not count: verification finds and repairs that.
-// `chunks` is sorted. Internal when the crypto library fails, ResourceExhausted without memory.
-Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& chunks,
-                                    HashAlgorithm hash, std::uint64_t size_bytes);
+// Some of the chunks that it is shown in turn, spread evenly: at most 32 with data and 32 of zeros.
+class ChunkSamples {
+ public:
+  // Internal when the crypto library fails.
+  static Result<ChunkSamples> make(HashAlgorithm hash);
+  void add(std::uint64_t index, std::span<const std::byte> digest);
+  std::vector<DurableChunk> chunks() const;
+
+ private:
+  struct Spread {
+    std::uint64_t seen = 0;
+    std::uint64_t step = 1;  // one of so many is kept
+    std::vector<DurableChunk> kept;
+  };
+  LeafDigest zero_;  // zeros are everywhere alike: data tells more
+  Spread data_, zeros_;
+};
+
+// Whether a target of `size_bytes` still holds what a journal says is durable on it: all `samples`,
+// read back. A block device has no mark that another device could not have, and a file keeps its
+// own when something else writes over it. Two disks of one template are equal in many places, so
+// at most `tolerated` may differ: none, or one that rotted where all is read back later.
+// Internal when the crypto library fails, ResourceExhausted without memory.
+Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& samples,
+                                    HashAlgorithm hash, std::uint64_t size_bytes,
+                                    std::size_t tolerated);
 
 }  // namespace vmferry

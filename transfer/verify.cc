@@ -221,11 +221,48 @@ Result<std::vector<std::uint64_t>> Verification::finish(std::stop_token stop) {
   Result<void> queued = queue_rest();
   queue_.close();
   for (std::jthread& reader : readers_) reader.join();
-  if (std::optional<Error> failed = state_.failure.get()) return *std::move(failed);
+  if (std::optional<Error> failed = state_.failure.get()) {
+    forget_differing();
+    return *std::move(failed);
+  }
   TRY(std::move(queued));
   if (differing_.empty()) return std::vector<std::uint64_t>();
   std::ranges::sort(differing_);
-  return repair(differing_, std::move(stop));
+  // Before anything else: when it stays so, no later attempt may take them for copied.
+  TRY(forget_chunks(state_, differing_));
+  auto repaired = repair(differing_, std::move(stop));
+  if (!repaired && repaired.error().code() == code::kSourceChanged) {
+    // Nobody knows which of the others are of which state either.
+    forget_everything();
+  }
+  return repaired;
+}
+
+void Verification::abandon() {
+  ending_.request_stop();
+  if (follower_.joinable()) {
+    follower_.request_stop();
+    follower_.join();
+  }
+  for (std::jthread& reader : readers_) reader.join();
+  readers_.clear();
+  forget_differing();
+}
+
+void Verification::forget_differing() {
+  if (differing_.empty()) return;
+  if (const Result<void> forgotten = forget_chunks(state_, differing_); !forgotten) {
+    state_.log.warn("cannot take chunks that differ out of the journal", forgotten.error());
+  }
+}
+
+void Verification::forget_everything() {
+  differing_.clear();
+  const std::uint64_t count = state_.durable.count();
+  for (std::uint64_t at = 0; (at = state_.durable.find(true, at, count)) < count; ++at) {
+    differing_.push_back(at);
+  }
+  forget_differing();
 }
 
 Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::uint64_t>& chunks,
@@ -242,7 +279,7 @@ Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::u
     TRY(state_.sink.read_back(range.offset, wrong));
     TRY(copy_chunk_again(state_, index, hasher, buffer, stop));
     const auto first = std::ranges::mismatch(right, wrong).in1 - right.begin();
-    // Equal by now: it was the reading that went wrong, or the source's first answer.
+    // Equal by now: it was the reading that went wrong.
     const std::uint64_t within = static_cast<std::uint64_t>(first) % range.length;
     offsets.push_back(range.offset + within);
     state_.log.warn("target differs, copying the chunk again", {{"offset", offsets.back()}});

@@ -33,9 +33,14 @@ class Verification {
 
   // After the copy and its last flush. Compares what is left; zero chunks need no reading where the
   // sink knows them to be zero. Chunks that differ are copied once more and compared again; their
-  // first wrong bytes are the answer. Errors: DataLoss with VMF-XFER-VERIFY-FAILED and the offsets;
+  // first wrong bytes are the answer. Errors: DataLoss with VMF-XFER-VERIFY-FAILED and the offsets,
+  // or with VMF-SRC-CHANGED when the source has other bytes there by now (the journal is emptied);
   // those of the sink and of the source; Canceled.
   Result<std::vector<std::uint64_t>> finish(std::stop_token stop);
+
+  // Instead of finish(), when the copy has failed: ends the reading. What was found to differ is
+  // taken out of the journal.
+  void abandon();
 
  private:
   explicit Verification(CopyState& state);
@@ -49,6 +54,8 @@ class Verification {
   Result<void> queue_rest();
   Result<void> compare_queued(const AlignedBuffer& buffer);
   Result<void> report(std::uint64_t index);
+  void forget_differing();
+  void forget_everything();
   Result<std::vector<std::uint64_t>> repair(const std::vector<std::uint64_t>& chunks,
                                             std::stop_token stop);
 

@@ -137,7 +137,6 @@ TEST_F(CopyComponentTest, CopiesFromAnImageTicketAndComparesTheServersDigest) {
     bool matched;
   };
   for (const Case& c : {Case{"ok", {}, false}, Case{"ok", {"--compare-source"}, true},
-                        Case{"nochecksum", {"--compare-source"}, false},
                         Case{"truncate+s503twice+readers2", {"--compare-source"}, true}}) {
     SCOPED_TRACE(c.mode);
     const CopyOutcome outcome = run_copy(workspace_, words_of(c.mode, c.more));
@@ -148,6 +147,10 @@ TEST_F(CopyComponentTest, CopiesFromAnImageTicketAndComparesTheServersDigest) {
                   disk_, c.more.empty() ? HashAlgorithm::Xxh3_128 : HashAlgorithm::Sha256));
     EXPECT_TRUE(testing::read_whole(target_, disk_.size()) == disk_);
   }
+  // Who asks for the comparison is not told that all is well without it.
+  const CopyOutcome none = run_copy(workspace_, words_of("nochecksum", {"--compare-source"}));
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("gave no digest"));
   const CopyOutcome wrong = run_copy(workspace_, words_of("wrongchecksum", {"--compare-source"}));
   EXPECT_EQ(wrong.exit_code, 1);
   EXPECT_THAT(wrong.err, HasSubstr("VMF-XFER-VERIFY-FAILED"));
@@ -295,6 +298,49 @@ TEST_F(CopyComponentTest, TheLimitChangesWithItsFileWhileTheCopyRuns) {
   const CopyOutcome outcome = copy.wait();  // at 16 KiB/s it would take six minutes
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(testing::read_whole(target_, disk_.size()) == disk_);
+}
+
+TEST_F(CopyComponentTest, AnEmptyLimitFileLimitsNothingYet) {
+  const std::string rate = workspace_.write("rate", std::string(""));
+  const CopyOutcome outcome =
+      run_copy(workspace_, {disk_path_, target_, "--limit-file", rate, "--json"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("no limit until it says one"));
+}
+
+TEST_F(CopyComponentTest, AFailureIsALineOfJsonToo) {
+  const CopyOutcome outcome =
+      run_copy(workspace_, {"nbd+unix:///?socket=" + workspace_.path("nobody"), target_, "--json"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.figures()["error"].value("code", ""), "VMF-SRC-UNREACHABLE") << outcome.out;
+  EXPECT_EQ(std::ranges::count(outcome.out, '\n'), 1);
+}
+
+TEST_F(CopyComponentTest, ACommandThatEndsInTheMiddleEndsTheCopySoon) {
+  const auto begin = std::chrono::steady_clock::now();
+  const CopyOutcome outcome =
+      run_copy(workspace_,
+               {"[", "timeout", "-s", "KILL", "1", "nbdkit", "--foreground", "--unix", "{socket}",
+                "--filter=delay", "file", disk_path_, "delay-read=500ms", "]", target_});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("while its disk was read"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);  // a server elsewhere may come back
+}
+
+TEST_F(CopyComponentTest, CopiesAStreamOptimizedVmdkFromAServer) {
+  if (!has_program("qemu-img")) GTEST_SKIP() << "needs qemu-img";
+  const std::string vmdk = workspace_.path("disk.vmdk");
+  ASSERT_EQ(testing::run({"qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized",
+                          disk_path_, vmdk}),
+            0);
+  const TestPki pki(workspace_);
+  const testing::TlsFileServer server(workspace_, pki, vmdk);
+  expect_copied({"--vmdk-stream", server.url("ok"), "--cacert", pki.ca()}, "stream");
+  const CopyOutcome outcome =
+      run_copy(workspace_, {"--vmdk-stream", server.url("ok"), target_, "--cacert", pki.ca(),
+                            "--journal", workspace_.path("journal")});
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("leave out --journal"));
 }
 
 }  // namespace

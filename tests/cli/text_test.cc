@@ -129,14 +129,20 @@ TEST(DescribeTextTest, ShowsEachFindingWithARemedyToPaste) {
 }
 
 TEST(CopyArgumentsTest, ReadsEveryKindOfSource) {
-  EXPECT_EQ(parse_copy_ends({"nbd://h/x", "a.img"}, false)->source.kind, SourceKind::Nbd);
-  EXPECT_EQ(parse_copy_ends({"disk.raw", "null:"}, false)->source.kind, SourceKind::File);
-  EXPECT_EQ(parse_copy_ends({"https://h/t", "a"}, true)->source.kind, SourceKind::Imageio);
-  const auto http = parse_copy_ends({"https://me:pw@h/d", "a"}, false);
+  EXPECT_EQ(parse_copy_ends({"nbd://h/x", "a.img"}, SourceKind::HttpRange)->source.kind,
+            SourceKind::Nbd);
+  EXPECT_EQ(parse_copy_ends({"disk.raw", "null:"}, SourceKind::HttpRange)->source.kind,
+            SourceKind::File);
+  EXPECT_EQ(parse_copy_ends({"https://h/t", "a"}, SourceKind::Imageio)->source.kind,
+            SourceKind::Imageio);
+  EXPECT_EQ(parse_copy_ends({"https://h/d", "a"}, SourceKind::VmdkStream)->source.kind,
+            SourceKind::VmdkStream);
+  const auto http = parse_copy_ends({"https://me:pw@h/d", "a"}, SourceKind::HttpRange);
   ASSERT_TRUE(http);
   EXPECT_EQ(http->source.url.find("pw"), std::string::npos);
   EXPECT_FALSE(http->source.authorization.empty());
-  const auto command = parse_copy_ends({"[", "nbdkit", "file", "d", "]", "null:"}, false);
+  const auto command =
+      parse_copy_ends({"[", "nbdkit", "file", "d", "]", "null:"}, SourceKind::HttpRange);
   ASSERT_TRUE(command);
   EXPECT_THAT(command->command, ElementsAre("nbdkit", "file", "d"));
   EXPECT_TRUE(command->null_target);
@@ -145,7 +151,7 @@ TEST(CopyArgumentsTest, ReadsEveryKindOfSource) {
 TEST(CopyArgumentsTest, KeepsOptionsOfTheCommandInBrackets) {
   const auto shielded = shield_bracketed({"[", "qemu-nbd", "-f", "raw", "d", "]", "null:"});
   EXPECT_FALSE(shielded[2].starts_with("-"));
-  const auto ends = parse_copy_ends(shielded, false);
+  const auto ends = parse_copy_ends(shielded, SourceKind::HttpRange);
   ASSERT_TRUE(ends);
   EXPECT_THAT(ends->command, ElementsAre("qemu-nbd", "-f", "raw", "d"));
 }
@@ -158,8 +164,9 @@ TEST(CopyArgumentsTest, RefusesWhatItCannotRead) {
                                                     {"[", "]", "b"},
                                                     {"ftp://h/a", "b"},
                                                     {"a", "nbd://h/b"}};
-  for (const auto& words : cases) EXPECT_FALSE(parse_copy_ends(words, false)) << words.size();
-  EXPECT_FALSE(parse_copy_ends({"disk.raw", "b"}, true));
+  for (const auto& words : cases)
+    EXPECT_FALSE(parse_copy_ends(words, SourceKind::HttpRange)) << words.size();
+  EXPECT_FALSE(parse_copy_ends({"disk.raw", "b"}, SourceKind::Imageio));
   EXPECT_FALSE(command_on_socket({"cat", "x"}, "/s"));
   EXPECT_THAT(*command_on_socket({"mine", "-k", "{socket}"}, "/s"),
               ElementsAre("mine", "-k", "/s"));

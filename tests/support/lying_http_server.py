@@ -124,6 +124,14 @@ class Handler(BaseHTTPRequestHandler):
         if "etag" in modes and method == "GET":
             etag = '"two"'
         common = {"ETag": etag, "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "Accept-Ranges": "bytes"}
+        if "weaketag" in modes:
+            common["ETag"] = "W/" + etag
+        elif "noetag" in modes or "remodified" in modes:
+            del common["ETag"]
+        if "remodified" in modes and method == "GET" and self.headers.get("Range") != "bytes=0-0":
+            common["Last-Modified"] = "Thu, 01 Jan 2026 00:00:07 GMT"
+        if "anonymous" in modes:
+            common = {"Accept-Ranges": "bytes"}
         if method == "HEAD":
             if "head405" in modes:
                 # With a body, as imageio does: keep-alive clients lose step.

@@ -63,7 +63,7 @@ def parts_of(mode, length):
         "short": [(0, half)],
         "empty": [],
         "twice": [(0, half), (0, half)],
-        "gap": [(0, half), (half + 4096, length - half - 4096)],
+        "gap": [(0, half), (half + 4096, max(0, length - half - 4096))],
     }[mode]
 
 

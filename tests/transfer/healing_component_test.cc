@@ -1,6 +1,8 @@
 // What is healed inside the transfer, and counted.
 #include <gtest/gtest.h>
+#include <libnbd.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,7 +13,9 @@
 
 #include "common/catalogue.h"
 #include "tests/transfer/support/fault_fixture.h"
-#include "transfer/sources/fingerprint.h"
+#include "transfer/open_source.h"
+#include "transfer/sources/nbd.h"
+#include "transfer/sources/nbd_handle.h"
 
 namespace vmferry {
 namespace {
@@ -103,16 +107,26 @@ TEST_F(HealingComponentTest, AServerThatIsSlowForAWhileIsWaitedFor) {
 
 // Of the same size, but with another disk: what it says must not be written.
 TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
-  for (const bool other : {false, true}) {
-    SCOPED_TRACE(other);
+  struct Case {
+    const char* name;
+    bool other;
+    bool fingerprint;
+  };
+  for (const auto& [name, other, fingerprint] :
+       {Case{"the same, known by samples", false, true},
+        Case{"another, known by samples", true, true},
+        Case{"the same, known by what was read", false, false},
+        Case{"another, known by what was read", true, false}}) {
+    SCOPED_TRACE(name);
     workspace_.write("served.img", disk_);
     auto server = start();
     DiskEndpoint endpoint;
     endpoint.kind = SourceKind::Nbd;
     endpoint.url = "nbd+unix:///?socket=" + socket_;
-    auto opened = open_nbd(endpoint.url);
-    ASSERT_TRUE(opened.ok()) << to_string(opened.error());
-    const auto source = with_fingerprint(*std::move(opened), {});
+    SourceEnvironment environment;
+    environment.scratch_directory = std::filesystem::path(socket_).parent_path();
+    environment.fingerprint = fingerprint;
+    const auto source = open_source(endpoint, environment, {});
     ASSERT_TRUE(source.ok()) << to_string(source.error());
     std::uint64_t next = 0;
     Bytes chunk(kChunkBytes);
@@ -142,6 +156,49 @@ TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
     EXPECT_EQ(believed, other ? 0 : 8);
     EXPECT_GE((*source)->counters().reconnects, 1u);
   }
+}
+
+// The server counts the dead connection among its clients and lets the next one wait.
+TEST_F(HealingComponentTest, AConnectionThatCannotBeHadAgainDoesNotHoldUpTheOthers) {
+  const auto server = start();
+  const SystemClock clock;
+  std::atomic<int> dialed{0};
+  std::atomic<int> victim{-1};
+  const NbdDial dial = [&](std::chrono::milliseconds deadline,
+                           std::stop_token stop) -> Result<NbdHandle> {
+    if (++dialed > 4) {
+      (void)clock.sleep(deadline, stop);
+      return Error(ErrorKind::DeadlineExceeded, "waiting for its turn");
+    }
+    Result<NbdHandle> handle =
+        dial_nbd({.uri = {}, .unix_socket = socket_, .certificates_directory = {}}, deadline, stop);
+    if (handle && dialed == 2) victim = nbd_aio_get_fd(handle->get());
+    return handle;
+  };
+  NbdOptions options;
+  options.extra_connect_deadline = 200ms;
+  const auto source = NbdSource::open(dial, {{"url", "x"}}, options, Logger(), {});
+  ASSERT_TRUE(source.ok()) << to_string(source.error());
+  ASSERT_EQ((*source)->connections(), 4);
+  const Deadline deadline(kDeadline);
+  const std::jthread troublemaker([&] {
+    std::this_thread::sleep_for(150ms);
+    ::shutdown(victim, SHUT_RDWR);
+  });
+  Bytes read(disk_.size());
+  {
+    std::vector<std::jthread> readers;
+    std::atomic<std::size_t> next{0};
+    for (int i = 0; i < 8; ++i) {
+      readers.emplace_back([&] {
+        for (std::size_t at; (at = next.fetch_add(kChunkBytes)) < read.size();) {
+          EXPECT_TRUE((*source)->read(at, std::span(read).subspan(at, kChunkBytes), {}).ok());
+        }
+      });
+    }
+  }
+  EXPECT_TRUE(read == disk_);
+  EXPECT_GT(dialed, 4);
 }
 
 // The copier's own watch is the last resort: it must not end what the source is about to heal.

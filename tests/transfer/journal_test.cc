@@ -1,5 +1,3 @@
-#include "transfer/journal.h"
-
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,12 +6,16 @@
 #include <fstream>
 
 #include "common/fd.h"
+#include "tests/transfer/support/copy_run.h"
 #include "tests/transfer/support/disks.h"
+#include "transfer/journal_file.h"
+#include "transfer/resume.h"
 
 namespace vmferry {
 namespace {
 
-using Outcome = FileJournal::Outcome;
+using Content = JournalFile::Content;
+using testing::durable_of;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kChunks = 5000;
@@ -36,10 +38,18 @@ JournalIdentity identity() {
 
 class JournalTest : public ::testing::Test {
  protected:
-  std::unique_ptr<FileJournal> open(const JournalIdentity& how = identity()) {
-    Result<std::unique_ptr<FileJournal>> journal = FileJournal::open(path, how);
+  // Created when there is none to go on from.
+  std::unique_ptr<JournalFile> open(const JournalIdentity& how = identity()) {
+    found = Content::Empty;
+    Result<std::unique_ptr<JournalFile>> journal = JournalFile::open(path);
     EXPECT_TRUE(journal.ok()) << to_string(journal.error());
-    return journal ? *std::move(journal) : nullptr;
+    if (!journal) return nullptr;
+    found = (*journal)->content();
+    if (found != Content::Valid) {
+      damage = (*journal)->damage();
+      EXPECT_TRUE((*journal)->create(how).ok());
+    }
+    return *std::move(journal);
   }
   void flip(std::uint64_t offset) const {
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
@@ -49,6 +59,8 @@ class JournalTest : public ::testing::Test {
     ASSERT_TRUE(write_fully(fd.get(), offset, {&byte, 1}).ok());
   }
 
+  Content found = Content::Empty;  // by the last open()
+  std::string damage;
   testing::TemporaryDirectory directory;
   std::string path = directory.path("journal");
 };
@@ -56,25 +68,44 @@ class JournalTest : public ::testing::Test {
 TEST_F(JournalTest, RemembersWhatWasRecordedAndCompletion) {
   {
     const auto journal = open();
-    EXPECT_EQ(journal->outcome(), Outcome::Fresh);
-    EXPECT_FALSE(journal->resumed());
-    EXPECT_TRUE(journal->durable().empty());
+    EXPECT_EQ(found, Content::Empty);
+    EXPECT_FALSE(journal->has_chunks());
+    EXPECT_TRUE(durable_of(*journal).empty());
     ASSERT_TRUE(journal->record({chunk(0), chunk(1), chunk(4999)}).ok());
     ASSERT_TRUE(journal->record({chunk(77)}).ok());
   }
   {
     const auto journal = open();
-    EXPECT_EQ(journal->outcome(), Outcome::Resumed);
-    EXPECT_TRUE(journal->resumed());
-    EXPECT_EQ(journal->durable(), (std::vector{chunk(0), chunk(1), chunk(77), chunk(4999)}));
+    EXPECT_EQ(found, Content::Valid);
+    EXPECT_EQ(journal->identity(), identity());
+    EXPECT_TRUE(journal->has_chunks());
+    EXPECT_EQ(durable_of(*journal), (std::vector{chunk(0), chunk(1), chunk(77), chunk(4999)}));
+    EXPECT_FALSE(journal->complete());
     ASSERT_TRUE(journal->mark_complete().ok());
   }
-  EXPECT_EQ(open()->outcome(), Outcome::Complete);
+  EXPECT_TRUE(open()->complete());
+}
+
+TEST_F(JournalTest, WhatItForgetsIsNotDurableAndNothingIsComplete) {
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record({chunk(0), chunk(1), chunk(4999)}).ok());
+    ASSERT_TRUE(journal->mark_complete().ok());
+    ASSERT_TRUE(journal->forget({1, 7}).ok());
+    EXPECT_EQ(journal->forget({kChunks}).error().kind(), ErrorKind::InvalidArgument);
+  }
+  for (const std::uint64_t slot : {kSlotA, kSlotB}) {  // a torn slot does not bring it back
+    flip(slot + 30);
+    const auto journal = open();
+    EXPECT_EQ(durable_of(*journal), (std::vector{chunk(0), chunk(4999)}));
+    EXPECT_FALSE(journal->complete());
+    flip(slot + 30);
+  }
 }
 
 TEST_F(JournalTest, ASecondOpenerIsRefused) {
   const auto journal = open();
-  const auto second = FileJournal::open(path, identity());
+  const auto second = JournalFile::open(path);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), "VMF-DST-BUSY");
   EXPECT_EQ(second.error().kind(), ErrorKind::Unavailable);
@@ -86,7 +117,7 @@ TEST_F(JournalTest, RefusesChunksThatDoNotExist) {
   EXPECT_EQ(journal->record({{1, LeafDigest(32)}}).error().kind(), ErrorKind::InvalidArgument);
 }
 
-TEST_F(JournalTest, Ns28AnyOtherIdentityDiscardsAndSaysWhich) {
+TEST(JournalIdentityTest, Ns28TheFirstDifferenceIsNamed) {
   struct Case {
     const char* name;
     void (*change)(JournalIdentity&);
@@ -105,19 +136,11 @@ TEST_F(JournalTest, Ns28AnyOtherIdentityDiscardsAndSaysWhich) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    ::unlink(path.c_str());
-    ASSERT_TRUE(open()->record({chunk(3)}).ok());
     JournalIdentity changed = identity();
     c.change(changed);
-    {
-      const auto journal = open(changed);
-      EXPECT_EQ(journal->outcome(), Outcome::DiscardedIdentity);
-      EXPECT_THAT(journal->reason(), HasSubstr(c.reason));
-      EXPECT_FALSE(journal->resumed());
-      EXPECT_TRUE(journal->durable().empty());
-    }
-    EXPECT_EQ(open(changed)->outcome(), Outcome::Resumed);  // and is a journal of the new identity
+    EXPECT_THAT(identity_difference(identity(), changed), HasSubstr(c.reason));
   }
+  EXPECT_EQ(identity_difference(identity(), identity()), "");
 }
 
 TEST_F(JournalTest, Ns27TornPartsFallBackToTheOtherOrStartOver) {
@@ -125,22 +148,22 @@ TEST_F(JournalTest, Ns27TornPartsFallBackToTheOtherOrStartOver) {
   struct Case {
     const char* name;
     std::vector<std::uint64_t> flips;
-    Outcome outcome;
+    Content content;
     std::vector<DurableChunk> durable;
   };
   const std::vector all{chunk(1), chunk(2)};
   const Case cases[] = {
-      {"whole", {}, Outcome::Resumed, all},
-      {"slot A torn: the older slot B", {kSlotA + 30}, Outcome::Resumed, {chunk(1)}},
-      {"slot A, its checksum", {kSlotA + 12}, Outcome::Resumed, {chunk(1)}},
-      {"slot A, its sequence", {kSlotA + 1}, Outcome::Resumed, {chunk(1)}},
-      {"slot B torn: A is newer anyway", {kSlotB + 100}, Outcome::Resumed, all},
-      {"both slots", {kSlotA + 30, kSlotB + 30}, Outcome::DiscardedCorrupt, {}},
-      {"header", {3}, Outcome::Resumed, all},
-      {"header's identity", {40}, Outcome::Resumed, all},
-      {"header copy", {kHeaderB + 9}, Outcome::Resumed, all},
-      {"both headers", {40, kHeaderB + 40}, Outcome::DiscardedCorrupt, {}},
-      {"a leaf: only its chunk is lost", {kLeaves + 20 + 3}, Outcome::Resumed, {chunk(2)}},
+      {"whole", {}, Content::Valid, all},
+      {"slot A torn: the older slot B", {kSlotA + 30}, Content::Valid, {chunk(1)}},
+      {"slot A, its checksum", {kSlotA + 12}, Content::Valid, {chunk(1)}},
+      {"slot A, its sequence", {kSlotA + 1}, Content::Valid, {chunk(1)}},
+      {"slot B torn: A is newer anyway", {kSlotB + 100}, Content::Valid, all},
+      {"both slots", {kSlotA + 30, kSlotB + 30}, Content::Corrupt, {}},
+      {"header", {3}, Content::Valid, all},
+      {"header's identity", {40}, Content::Valid, all},
+      {"header copy", {kHeaderB + 9}, Content::Valid, all},
+      {"both headers", {40, kHeaderB + 40}, Content::Corrupt, {}},
+      {"a leaf: only its chunk is lost", {kLeaves + 20 + 3}, Content::Valid, {chunk(2)}},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
@@ -151,10 +174,11 @@ TEST_F(JournalTest, Ns27TornPartsFallBackToTheOtherOrStartOver) {
       ASSERT_TRUE(journal->record({chunk(2)}).ok());
     }
     for (const std::uint64_t offset : c.flips) flip(offset);
+    damage.clear();
     const auto journal = open();
-    EXPECT_EQ(journal->outcome(), c.outcome);
-    EXPECT_EQ(journal->durable(), c.durable);
-    EXPECT_EQ(journal->reason().empty(), c.outcome == Outcome::Resumed);
+    EXPECT_EQ(found, c.content);
+    EXPECT_EQ(durable_of(*journal), c.durable);
+    EXPECT_EQ(damage.empty(), c.content == Content::Valid);
     ASSERT_TRUE(journal->record({chunk(9)}).ok());  // and goes on
   }
 }
@@ -172,7 +196,7 @@ TEST_F(JournalTest, Ns27CutShortAnywhereItIsNeverBelievedTooMuch) {
       file.write(whole.data(), static_cast<std::streamsize>(length));
     }
     const auto journal = open();
-    for (const DurableChunk& known : journal->durable()) {
+    for (const DurableChunk& known : durable_of(*journal)) {
       EXPECT_EQ(known, chunk(known.index));
     }
   }
@@ -183,11 +207,11 @@ TEST_F(JournalTest, AnEarlierJournalsLeavesAreNotBelieved) {
   const auto old = *read_file(path);
   JournalIdentity other = identity();
   other.job = "other";
-  { const auto journal = open(other); }
+  ASSERT_TRUE((*JournalFile::open(path))->create(other).ok());
   // A file system that brings old blocks back behind the new header.
   const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_TRUE(write_fully(fd.get(), kSlotA, std::as_bytes(std::span(old).subspan(kSlotA))).ok());
-  EXPECT_EQ(open(other)->outcome(), Outcome::DiscardedCorrupt);
+  EXPECT_EQ((*JournalFile::open(path))->content(), Content::Corrupt);
 }
 
 TEST(ChunkCodecTest, DecodesWhatItEncoded) {

@@ -10,17 +10,37 @@
 #include <tuple>
 
 #include "common/fd.h"
+#include "tests/transfer/support/copy_run.h"
 #include "tests/transfer/support/disks.h"
+#include "transfer/digest.h"
+#include "transfer/resume_check.h"
 
 namespace vmferry {
 namespace {
 
+using testing::durable_of;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kSize = 8 * kChunkBytes;
 
+testing::Bytes content_of(std::uint64_t index, int value = 1) {
+  return testing::Bytes(kChunkBytes, static_cast<std::byte>(16 * value + static_cast<int>(index)));
+}
+
+// With the digest of that content.
 DurableChunk chunk(std::uint64_t index, int value = 1) {
-  return {index, LeafDigest(16, static_cast<std::byte>(value))};
+  DurableChunk chunk{index, LeafDigest(16)};
+  Result<LeafHasher> hasher = LeafHasher::make(HashAlgorithm::Xxh3_128);
+  EXPECT_TRUE(hasher->hash(content_of(index, value), chunk.digest).ok());
+  return chunk;
+}
+
+// As if all of the disk had been copied, whatever of it is recorded.
+void fill(DiskSink& sink) {
+  for (std::uint64_t index = 0; index < kSize / kChunkBytes; ++index) {
+    EXPECT_TRUE(sink.write(index * kChunkBytes, content_of(index)).ok());
+  }
+  EXPECT_TRUE(sink.flush().ok());
 }
 
 JournalIdentity identity(const std::string& uuid = "A") {
@@ -49,6 +69,7 @@ class ResumeTest : public ::testing::Test {
     EXPECT_TRUE(target.ok());
     EXPECT_FALSE(target->started_over);
     EXPECT_TRUE(target->sink->initially_zero());
+    fill(*target->sink);
     EXPECT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
     ResumeState state{target->epoch, target->identity, reported};
     reported.clear();
@@ -76,9 +97,9 @@ TEST_F(ResumeTest, AllIsToldAgainWithoutAnythingNewWhenSomebodyAsks) {
   const auto on_durable = [this](const std::vector<DurableChunk>& chunks) {
     reported.insert(reported.end(), chunks.begin(), chunks.end());
   };
-  const Result<TargetOpen> target = open_target(
-      {.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
-      directory.path("journal"), std::nullopt, on_durable, ChangedSource::StartOver, &tell_all);
+  const Result<TargetOpen> target =
+      open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                  directory.path("journal"), std::nullopt, on_durable, {}, &tell_all);
   ASSERT_TRUE(target.ok()) << to_string(target.error());
   ASSERT_TRUE(target->journal->record({chunk(1), chunk(2)}).ok());
   reported.clear();
@@ -101,7 +122,7 @@ TEST_F(ResumeTest, TheLocalJournalAloneIsEnough) {
   EXPECT_EQ(target->identity, first.identity);
   EXPECT_TRUE(target->journal->resumed());
   EXPECT_FALSE(target->sink->initially_zero());
-  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2)}));
+  EXPECT_EQ(durable_of(*target->journal), (std::vector{chunk(1), chunk(2)}));
   ASSERT_TRUE(target->journal->record({chunk(3)}).ok());
   EXPECT_EQ(reported, (std::vector{chunk(1), chunk(2), chunk(3)}));  // the coordinator knew nothing
 }
@@ -112,10 +133,11 @@ TEST_F(ResumeTest, TheCoordinatorAloneIsEnoughOnAnotherNode) {
   ASSERT_TRUE(target.ok());
   EXPECT_FALSE(target->started_over) << target->reason;
   EXPECT_EQ(target->epoch, first.epoch);
-  EXPECT_EQ(target->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*target->journal), first.chunks);
   target = Error(ErrorKind::Canceled, "close");
   // The new node's journal knows them now as well.
-  EXPECT_EQ(open(std::nullopt, identity(), "journal-of-node-2")->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*open(std::nullopt, identity(), "journal-of-node-2")->journal),
+            first.chunks);
 }
 
 TEST_F(ResumeTest, DurableIsTheUnionOfBoth) {
@@ -123,7 +145,7 @@ TEST_F(ResumeTest, DurableIsTheUnionOfBoth) {
   first.chunks = {chunk(2), chunk(5)};  // 5 was made on another node, 1 was never reported
   const Result<TargetOpen> target = open(first);
   ASSERT_TRUE(target.ok());
-  EXPECT_EQ(target->journal->durable(), (std::vector{chunk(1), chunk(2), chunk(5)}));
+  EXPECT_EQ(durable_of(*target->journal), (std::vector{chunk(1), chunk(2), chunk(5)}));
   ASSERT_TRUE(target->journal->record({}).ok());
   EXPECT_EQ(reported, std::vector{chunk(1)});
 }
@@ -132,7 +154,7 @@ TEST_F(ResumeTest, WorksWithoutALocalJournal) {
   const ResumeState first = first_attempt();
   const Result<TargetOpen> target = open(first, identity(), "");
   ASSERT_TRUE(target.ok());
-  EXPECT_EQ(target->journal->durable(), first.chunks);
+  EXPECT_EQ(durable_of(*target->journal), first.chunks);
   EXPECT_TRUE(target->journal->mark_complete().ok());
 }
 
@@ -160,6 +182,12 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
          ASSERT_EQ(::ftruncate(fd.get(), kSize), 0);
        },
        "target"},
+      {"the file was written over in place",
+       [&](auto& test, auto&, auto&) {
+         const UniqueFd fd(::open(path(test).c_str(), O_WRONLY | O_CLOEXEC));
+         ASSERT_TRUE(write_fully(fd.get(), 2 * kChunkBytes + 7, content_of(3)).ok());
+       },
+       "does not hold what the journal says"},
       {"contradicting digests", [](auto&, auto& state, auto&) { state.chunks = {chunk(1, 9)}; },
        "different digests"},
       {"two epochs of one target", [](auto&, auto& state, auto&) { state.epoch = "other"; },
@@ -187,7 +215,7 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
     EXPECT_THAT(target->reason, HasSubstr(c.reason));
     EXPECT_NE(target->epoch, state.epoch);
     EXPECT_FALSE(target->journal->resumed());
-    EXPECT_TRUE(target->journal->durable().empty());
+    EXPECT_TRUE(durable_of(*target->journal).empty());
     EXPECT_TRUE(target->sink->initially_zero());
   }
 }
@@ -195,7 +223,8 @@ TEST_F(ResumeTest, StartsOverAndSaysWhy) {
 TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) {
   const auto reopen = [this](const JournalIdentity& who, std::uint64_t size = kSize) {
     return open_target({.path = directory.path("disk.img"), .size_bytes = size}, who,
-                       directory.path("journal"), std::nullopt, {}, ChangedSource::Refuse);
+                       directory.path("journal"), std::nullopt, {},
+                       {.changed = ChangedSource::Refuse});
   };
   {
     const auto target = reopen(identity());
@@ -205,8 +234,7 @@ TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) 
   {
     const auto target = reopen(identity("B"));
     ASSERT_TRUE(target.ok()) << to_string(target.error());
-    ASSERT_TRUE(target->sink->write(0, testing::random_bytes(kChunkBytes, 3)).ok());
-    ASSERT_TRUE(target->sink->flush().ok());
+    fill(*target->sink);
     ASSERT_TRUE(target->journal->record({chunk(0)}).ok());
   }
   const auto before = testing::read_whole(directory.path("disk.img"), kSize);
@@ -219,7 +247,7 @@ TEST_F(ResumeTest, Ns28AChangedSourceIsRefusedWhereAskedForAndNothingIsTouched) 
     EXPECT_THAT(refused.error().message(), HasSubstr(text));
   }
   EXPECT_TRUE(testing::read_whole(directory.path("disk.img"), kSize) == before);
-  EXPECT_EQ(reopen(identity("B"))->journal->durable(), std::vector{chunk(0)});
+  EXPECT_EQ(durable_of(*reopen(identity("B"))->journal), std::vector{chunk(0)});
   // What is gone cannot be lost, and another target is what --start-over is not about.
   ::unlink(directory.path("disk.img").c_str());
   EXPECT_TRUE(reopen(identity("C")).ok());
@@ -250,6 +278,61 @@ TEST_F(ResumeTest, ACorruptJournalStartsOverUnlessTheCoordinatorKnows) {
   ASSERT_TRUE(target.ok());
   EXPECT_TRUE(target->started_over);
   EXPECT_THAT(target->reason, HasSubstr("corrupt"));
+}
+
+// Such as the path of an image, which may be any bytes.
+TEST_F(ResumeTest, AnIdentityThatIsNoUtf8IsTheSameTheNextTime) {
+  const JournalIdentity who = identity("\xff\xfe");
+  const auto open_again = [&] {
+    return open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, who,
+                       directory.path("journal"), std::nullopt, {},
+                       {.changed = ChangedSource::Refuse});
+  };
+  {
+    const Result<TargetOpen> target = open_again();
+    ASSERT_TRUE(target.ok()) << to_string(target.error());
+    fill(*target->sink);
+    ASSERT_TRUE(target->journal->record({chunk(4)}).ok());
+  }
+  const Result<TargetOpen> target = open_again();
+  ASSERT_TRUE(target.ok()) << to_string(target.error());
+  EXPECT_TRUE(target->journal->resumed());
+}
+
+TEST_F(ResumeTest, OneChunkThatRottedIsLeftToTheVerificationTwoAreAnotherDisk) {
+  for (const int rotted : {0, 1, 2}) {
+    for (const bool will_verify : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", rotted, will_verify));
+      ::unlink(directory.path("disk.img").c_str());
+      ::unlink(directory.path("journal").c_str());
+      first_attempt();
+      const UniqueFd fd(::open(directory.path("disk.img").c_str(), O_WRONLY | O_CLOEXEC));
+      const std::byte wrong{0xee};
+      for (int i = 0; i < rotted; ++i) {
+        const auto at = static_cast<std::uint64_t>(1 + i) * kChunkBytes + 77;
+        ASSERT_TRUE(write_fully(fd.get(), at, {&wrong, 1}).ok());
+      }
+      const Result<TargetOpen> target =
+          open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                      directory.path("journal"), std::nullopt, {}, {.will_verify = will_verify});
+      ASSERT_TRUE(target.ok()) << to_string(target.error());
+      EXPECT_EQ(target->started_over, rotted > (will_verify ? 1 : 0));
+    }
+  }
+}
+
+TEST(ChunkSamplesTest, AreSpreadEvenlyAndPreferNeitherEnd) {
+  Result<ChunkSamples> samples = ChunkSamples::make(HashAlgorithm::Xxh3_128);
+  ASSERT_TRUE(samples.ok());
+  for (std::uint64_t index = 0; index < 5000; ++index) {
+    samples->add(index, LeafDigest(16, static_cast<std::byte>(index * 7 + 1)));
+  }
+  const std::vector<DurableChunk> chunks = samples->chunks();
+  ASSERT_GE(chunks.size(), 16u);
+  ASSERT_LE(chunks.size(), 32u);
+  const std::uint64_t step = chunks[1].index - chunks[0].index;
+  for (std::size_t i = 0; i < chunks.size(); ++i) EXPECT_EQ(chunks[i].index, i * step);
+  EXPECT_GT(chunks.back().index + step, 4999u);
 }
 
 TEST_F(ResumeTest, Ns38ASecondMoverIsRefused) {

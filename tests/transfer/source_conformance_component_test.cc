@@ -345,5 +345,25 @@ TEST(FingerprintComponentTest, AnExportWithOtherContentHasAnotherIdentity) {
   EXPECT_NE(identity_of(true), first);
 }
 
+// A stream cannot be sampled: one that nothing identifies is another one each time.
+TEST(FingerprintComponentTest, AStreamThatNothingIdentifiesIsNeverTheSame) {
+  if (!testing::has_program("python3")) GTEST_SKIP() << "needs python3";
+  const Workspace workspace;
+  const testing::LyingServer server(workspace, testing::patterned(3u << 20, 3));
+  const auto identity_of = [&](const char* mode) {
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::HttpRange;
+    endpoint.url = server.file_url(mode);
+    SourceEnvironment environment;
+    environment.fingerprint = true;
+    const auto source = open_source(endpoint, environment, {});
+    EXPECT_TRUE(source.ok()) << to_string(source.error());
+    return source.ok() ? (*source)->identity() : std::vector<std::pair<std::string, std::string>>{};
+  };
+  EXPECT_NE(identity_of("ignorerange+anonymous"), identity_of("ignorerange+anonymous"));
+  EXPECT_EQ(identity_of("ignorerange"), identity_of("ignorerange"));
+  EXPECT_EQ(identity_of("anonymous"), identity_of("anonymous"));  // by samples
+}
+
 }  // namespace
 }  // namespace vmferry

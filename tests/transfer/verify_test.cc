@@ -17,9 +17,12 @@ namespace vmferry {
 namespace {
 
 using testing::Bytes;
+using ::testing::Contains;
 using testing::Copy;
 using testing::extents_of;
+using ::testing::Field;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::random_bytes;
 using testing::RememberingJournal;
 
@@ -127,11 +130,70 @@ TEST(VerifyTest, ABitThatFlipsAgainAndAgainIsReportedWithItsOffset) {
     }
     return {};
   };
-  const Result<CopyResult> result = Copy().run(source, sink);
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  const Result<CopyResult> result = copy.run(source, sink);
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().kind(), ErrorKind::DataLoss);
   EXPECT_EQ(result.error().code(), "VMF-XFER-VERIFY-FAILED");
   EXPECT_THAT(result.error().message(), HasSubstr(std::to_string(2 * kChunkBytes + 99)));
+  // A later attempt that does not verify must not take it for copied.
+  EXPECT_EQ(journal.chunks.size(), 3u);
+  EXPECT_THAT(journal.chunks, Not(Contains(Field(&DurableChunk::index, 2u))));
+}
+
+TEST(VerifyTest, ASourceThatGivesOtherBytesForARepairHasChangedAndNothingIsBelieved) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 14);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  std::atomic<bool> flipped{false};
+  sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
+    if (!flipped.exchange(true)) sink.flip_bit(2 * kChunkBytes + 12345);
+    return {};
+  };
+  Bytes other = content;
+  other[2 * kChunkBytes + 5] ^= std::byte{1};
+  MemorySource later(other);
+  ASSERT_TRUE(copy.run(source, sink).ok());  // repaired: the source is the same
+  sink.flip_bit(2 * kChunkBytes + 12345);
+  journal.continues = true;
+  ResumedSink resumed(sink);
+  const Result<CopyResult> result = copy.run(later, resumed);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), "VMF-SRC-CHANGED") << to_string(result.error());
+  EXPECT_TRUE(journal.chunks.empty()) << "whichever other chunk is of which state nobody knows";
+}
+
+TEST(VerifyTest, AChunkThatDiffersIsForgottenAlsoWhenTheCopyFails) {
+  const Bytes content = random_bytes(8 * kChunkBytes, 16);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  copy.options.checkpoint_every = std::chrono::milliseconds(10);
+  std::atomic<bool> compared{false};
+  sink.faults.on_read_back = [&](ByteRange range) -> Result<void> {
+    if (range.offset == 0) {
+      sink.flip_bit(77);
+      compared = true;
+    }
+    return {};
+  };
+  source.on_read = [&](ByteRange range, std::stop_token stop) -> Result<void> {
+    if (range.offset != 7 * kChunkBytes) return {};
+    while (!compared && !stop.stop_requested()) std::this_thread::yield();
+    return Error(ErrorKind::Unavailable, "the source is gone");
+  };
+  const Result<CopyResult> result = copy.run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable);
+  EXPECT_FALSE(journal.chunks.empty());
+  EXPECT_THAT(journal.chunks, Not(Contains(Field(&DurableChunk::index, 0u))));
 }
 
 // The last chunk is held back until the first ones were read back.

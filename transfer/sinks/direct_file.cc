@@ -125,10 +125,11 @@ Result<void> DirectFile::write_buffered(std::uint64_t offset, std::span<const st
 }
 
 Result<void> DirectFile::flush() {
-  const int lost = writeback_ != nullptr ? writeback_->error() : 0;
-  if (lost != 0 || flush_failed_) {
-    return failed(lost != 0 ? lost : EIO, "earlier write-back", 0);
+  if (writeback_ != nullptr) {
+    if (const int lost = writeback_->sync(); lost != 0) return failed(lost, "write-back", 0);
+    return {};
   }
+  if (flush_failed_) return failed(EIO, "earlier fdatasync", 0);
   while (::fdatasync(buffered_.get()) != 0) {
     if (errno == EINTR) continue;
     flush_failed_ = true;  // the kernel reports a lost write once; a second try would succeed

@@ -19,14 +19,17 @@ class Writeback {
   explicit Writeback(int fd);
 
   void written(ByteRange range);
-  // The first error that the kernel reported to us, 0 if none; such an error would not be reported
-  // to a later fdatasync on the same descriptor, so flush() must ask here.
-  int error() const { return error_; }
+  // fdatasync of the descriptor; 0, or the first error that the kernel reported to anybody here. It
+  // reports a lost write once for each descriptor: what the waiting thread was told, no later
+  // fdatasync would be.
+  int sync();
 
  private:
   void run(std::stop_token stop);
+  void note(int error_number);
 
   const int fd_;
+  std::mutex waiting_;  // for the kernel to write: one report of an error goes to one of us
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::deque<ByteRange> behind_;

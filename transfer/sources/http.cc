@@ -89,8 +89,7 @@ Result<void> HttpSource::open_raw_file(std::stop_token stop) {
   size_bytes_ = file->size_bytes;
   segments_.push_back({{0, size_bytes_}, file.get(), 0});
   if (identity_.empty()) identity_.emplace_back("url", lasting_url(session_.endpoint()->url));
-  if (!file->etag.empty()) identity_.emplace_back("etag", file->etag);
-  if (!file->last_modified.empty()) identity_.emplace_back("last modified", file->last_modified);
+  add_version(file->version, "");
   files_.push_back(std::move(file));
   return {};
 }
@@ -142,13 +141,20 @@ Result<const HttpFile*> HttpSource::file_of_extent(const VmdkDescriptor& descrip
                        "VMDK extent '{}' has {} bytes, its descriptor says {}", extent.file,
                        file->size_bytes, end);
   }
-  if (!file->etag.empty()) identity_.emplace_back("etag of " + extent.file, file->etag);
-  if (!file->last_modified.empty()) {
-    identity_.emplace_back("last modified of " + extent.file, file->last_modified);
-  }
+  add_version(file->version, " of " + extent.file);
   names_.push_back(extent.file);
   files_.push_back(std::move(file));
   return files_.back().get();
+}
+
+void HttpSource::add_version(const FileVersion& version, const std::string& of_file) {
+  if (!version.etag.empty()) {
+    identity_.emplace_back((version.has_strong_etag() ? "etag" : "weak etag") + of_file,
+                           version.etag);
+  }
+  if (!version.last_modified.empty()) {
+    identity_.emplace_back("last modified" + of_file, version.last_modified);
+  }
 }
 
 SourceHints HttpSource::hints() const {

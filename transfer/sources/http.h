@@ -48,6 +48,7 @@ class HttpSource final : public DiskSource {
              const Logger& log);
   Result<void> open_raw_file(std::stop_token stop);
   Result<void> open_flat_vmdk(std::stop_token stop);
+  void add_version(const FileVersion& version, const std::string& of_file);
   Result<const HttpFile*> file_of_extent(const VmdkDescriptor& descriptor, const VmdkExtent& extent,
                                          std::stop_token stop);
   std::size_t segment_at(std::uint64_t offset) const;

@@ -5,13 +5,32 @@
 
 namespace vmferry {
 
-std::string strong_etag(const HttpResponse& response) {
-  const std::string* etag = response.header("etag");
-  return etag == nullptr || etag->starts_with("W/") ? std::string() : *etag;
+FileVersion version_of(const HttpResponse& response) {
+  FileVersion version;
+  if (const std::string* etag = response.header("etag")) version.etag = *etag;
+  if (const std::string* time = response.header("last-modified")) version.last_modified = *time;
+  return version;
+}
+
+Result<void> check_same_version(const HttpResponse& response, const FileVersion& version) {
+  const FileVersion now = version_of(response);
+  const auto changed = [](std::string_view what, const std::string& was, const std::string& is) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "the file changed on the server: {} {} became {}", what, was, is);
+  };
+  if (!version.etag.empty() && !now.etag.empty()) {
+    if (now.etag != version.etag) return changed("ETag", version.etag, now.etag);
+    if (version.has_strong_etag()) return {};
+  }
+  if (!version.last_modified.empty() && !now.last_modified.empty() &&
+      now.last_modified != version.last_modified) {
+    return changed("Last-Modified", version.last_modified, now.last_modified);
+  }
+  return {};
 }
 
 Result<void> check_partial_content(const HttpResponse& response, ByteRange wanted,
-                                   std::uint64_t total, const std::string& etag) {
+                                   std::uint64_t total, const FileVersion& version) {
   const auto lie = [](std::string text) {
     return Error(ErrorKind::DataLoss, code::kSourceProtocol, std::move(text));
   };
@@ -37,12 +56,7 @@ Result<void> check_partial_content(const HttpResponse& response, ByteRange wante
           fmt::format("the server announced {} bytes for a range of {}", *length, wanted.length));
     }
   }
-  const std::string now = strong_etag(response);
-  if (!etag.empty() && !now.empty() && now != etag) {
-    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
-                       "the file changed on the server: ETag {} became {}", etag, now);
-  }
-  return {};
+  return check_same_version(response, version);
 }
 
 }  // namespace vmferry

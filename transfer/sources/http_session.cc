@@ -8,7 +8,6 @@
 #include "common/catalogue.h"
 #include "common/clock.h"
 #include "transfer/sources/content_range.h"
-#include "transfer/sources/http_range_check.h"
 
 namespace vmferry {
 namespace {
@@ -233,7 +232,7 @@ std::optional<Error> HttpSession::read_once(const HttpFile& file, RangeState& st
   sink.on_headers = [&](const HttpResponse& response) {
     status = response.status;
     if (status == 206) {
-      Result<void> checked = check_partial_content(response, wanted, file.size_bytes, file.etag);
+      Result<void> checked = check_partial_content(response, wanted, file.size_bytes, file.version);
       if (checked) return true;
       state.passing = checked.error().code() == code::kSourceProtocol;
       refused = std::move(checked).error();
@@ -304,9 +303,7 @@ Result<void> HttpSession::stat(HttpFile& file, bool try_head, std::stop_token st
         length == nullptr ? std::nullopt : parse_decimal(*length);
     if (head.status == 200 && size) {
       file.size_bytes = *size;
-      file.etag = strong_etag(head);
-      if (const std::string* modified = head.header("last-modified"))
-        file.last_modified = *modified;
+      file.version = version_of(head);
       return {};
     }
   }
@@ -327,8 +324,7 @@ Result<void> HttpSession::stat(HttpFile& file, bool try_head, std::stop_token st
                        "the server does not tell the size of the file");
   }
   file.size_bytes = *range->total;
-  file.etag = strong_etag(first);
-  if (const std::string* modified = first.header("last-modified")) file.last_modified = *modified;
+  file.version = version_of(first);
   return {};
 }
 

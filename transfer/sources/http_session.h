@@ -18,6 +18,7 @@
 #include "transfer/open_source.h"
 #include "transfer/sources/endpoint_keeper.h"
 #include "transfer/sources/http_pool.h"
+#include "transfer/sources/http_range_check.h"
 #include "transfer/sources/source_stats.h"
 
 namespace vmferry {
@@ -34,8 +35,7 @@ struct HttpPatience {
 struct HttpFile {
   std::function<std::string(const DiskEndpoint&)> url;
   std::uint64_t size_bytes = 0;
-  std::string etag;  // strong ones only; empty: not checked
-  std::string last_modified;
+  FileVersion version;
 };
 
 // Requests to one server on behalf of one disk: pooled connections, renewed credentials, retries
@@ -74,12 +74,12 @@ class HttpSession {
   // Fills `into` from `offset` of the file by ranged GETs. Nothing is taken before status,
   // Content-Range and Content-Length were checked; after a lost connection only missing bytes are
   // asked for again, on a fresh one. Errors: PermissionDenied, NotFound (VMF-SRC-DISK-MISSING),
-  // DataLoss (VMF-SRC-CHANGED: 416, another total or ETag; VMF-SRC-PROTOCOL: the server lies),
+  // DataLoss (VMF-SRC-CHANGED: 416, another total or version; VMF-SRC-PROTOCOL: the server lies),
   // Unavailable (VMF-XFER-SOURCE-READ after all retries), Canceled.
   Result<void> read(const HttpFile& file, std::uint64_t offset, std::span<std::byte> into,
                     std::stop_token stop);
 
-  // Size, ETag and Last-Modified by HEAD, or by a GET of one byte where HEAD is not offered.
+  // Size and version by HEAD, or by a GET of one byte where HEAD is not offered.
   Result<void> stat(HttpFile& file, bool try_head, std::stop_token stop);
 
   // False when the server answers a range with the whole file (HTTP 200).

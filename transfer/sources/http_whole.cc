@@ -4,7 +4,6 @@
 
 #include "common/catalogue.h"
 #include "transfer/sources/content_range.h"
-#include "transfer/sources/http_range_check.h"
 #include "transfer/sources/http_session.h"
 
 namespace vmferry {
@@ -25,12 +24,9 @@ std::optional<Error> check_whole(const HttpResponse& response, const HttpFile& f
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
                        "the file has {} bytes now, it had {}", *bytes, file.size_bytes);
   }
-  const std::string etag = strong_etag(response);
-  if (!file.etag.empty() && !etag.empty() && etag != file.etag) {
-    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
-                       "the file changed on the server: ETag {} became {}", file.etag, etag);
-  }
-  return std::nullopt;
+  Result<void> same = check_same_version(response, file.version);
+  if (same) return std::nullopt;
+  return std::move(same).error();
 }
 
 }  // namespace

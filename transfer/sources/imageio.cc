@@ -79,7 +79,7 @@ Result<std::unique_ptr<ImageioSource>> ImageioSource::open(const DiskEndpoint& e
   } else {
     TRY(source->session_.stat(source->image_, false, stop));
   }
-  source->image_.etag.clear();  // imageio has none; a proxy's say nothing about the disk
+  source->image_.version = {};  // imageio has none; a proxy's says nothing about the disk
   // Connections open when the first reads come: idle ones would expire during a slow /extents.
   source->session_.set_connections(source->connections_);
   source->keeper_ =

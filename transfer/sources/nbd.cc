@@ -98,19 +98,25 @@ void NbdSource::shrink_requests() {
   log_.info("the host is short of memory: smaller requests");
 }
 
-NbdLane& NbdSource::pick_lane() {
-  if (lanes_.size() == 1) return *lanes_.front();
+// The one with the least to do. As long as one can read, nobody waits for another's connection.
+NbdLane& NbdSource::pick_lane(const std::stop_token& stop) {
   const std::size_t first = next_lane_.fetch_add(1, std::memory_order_relaxed) % lanes_.size();
-  NbdLane* best = lanes_[first].get();
-  int least = best->in_flight();
-  for (std::size_t i = 1; i < lanes_.size() && least > 0; ++i) {
-    NbdLane* other = lanes_[(first + i) % lanes_.size()].get();
-    const int load = other->in_flight();
-    if (load < least) {
-      best = other;
-      least = load;
+  NbdLane* best = nullptr;
+  NbdLane* dead = nullptr;
+  int least = 0;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    NbdLane* lane = lanes_[(first + i) % lanes_.size()].get();
+    const std::optional<int> load = lane->in_flight();
+    if (!load) {
+      dead = lane;
+    } else if (best == nullptr || *load < least) {
+      best = lane;
+      least = *load;
+      if (least == 0) break;
     }
   }
+  if (best == nullptr) return *lanes_[first];
+  if (dead != nullptr) dead->revive(stop);
   return *best;
 }
 
@@ -156,7 +162,7 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
   std::size_t retries = 0;
   steady_clock::time_point first_lost;
   for (int lost = 0;;) {
-    const std::shared_ptr<NbdConnection> connection = TRY(pick_lane().connection(stop));
+    const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
     stats_.add_request();
     const NbdOutcome outcome = connection->pread(offset, into, stop);
     if (outcome.kind == NbdOutcome::Kind::Done) {
@@ -208,7 +214,7 @@ Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token 
   const std::uint64_t start = range.offset / block * block;
   const std::uint64_t asked = std::min(kStatusStep - block, round_up(range.end(), block) - start);
 
-  const std::shared_ptr<NbdConnection> connection = TRY(lanes_.front()->connection(stop));
+  const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
   const auto begin = steady_clock::now();
   std::vector<Extent> answer;
   const NbdOutcome outcome = connection->block_status({start, asked}, answer, stop);

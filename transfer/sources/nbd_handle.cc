@@ -30,6 +30,13 @@ bool mentions(std::string_view text, std::string_view word) {
 Error connect_error(const NbdTarget& target) {
   const std::string text = nbd_error_text();
   const int number = nbd_get_errno();
+  // A connection that breaks during the handshake, as of a server that is being restarted.
+  const bool broke = mentions(text, "non-properly terminated") || mentions(text, "pull function") ||
+                     mentions(text, "push function") || mentions(text, "prematurely");
+  if (broke) {
+    return coded_error(ErrorKind::Unavailable, code::kSourceUnreachable, "cannot connect to {}: {}",
+                       name_of(target), text);
+  }
   if (mentions(text, "TLS") || mentions(text, "gnutls") || mentions(text, "certificate") ||
       mentions(text, "handshake: The")) {
     return coded_error(ErrorKind::PermissionDenied, code::kSourceTls, "TLS with {} failed: {}",

@@ -30,9 +30,10 @@ void NbdLane::adopt(NbdHandle handle) {
   current_ = std::make_shared<NbdConnection>(std::move(handle), options_.watchdog);
 }
 
-int NbdLane::in_flight() const {
+std::optional<int> NbdLane::in_flight() const {
   const std::lock_guard lock(mutex_);
-  return current_ ? current_->in_flight() : 0;
+  if (failed_ || !current_ || !current_->alive()) return std::nullopt;
+  return current_->in_flight();
 }
 
 Result<std::shared_ptr<NbdConnection>> NbdLane::connection(std::stop_token stop) {
@@ -59,11 +60,32 @@ Result<std::shared_ptr<NbdConnection>> NbdLane::connection(std::stop_token stop)
   return dialed;
 }
 
+void NbdLane::revive(std::stop_token stop) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_ || dialing_ || (current_ && current_->alive())) return;
+    if (steady_clock::now() < next_revival_) return;
+    dialing_ = true;
+  }
+  Result<std::shared_ptr<NbdConnection>> dialed =
+      dial_once(options_.extra_connect_deadline, std::move(stop));
+  const std::lock_guard lock(mutex_);
+  dialing_ = false;
+  if (dialed) {
+    current_ = *dialed;
+    revivals_ = 0;
+  } else if (dialed.error().kind() == ErrorKind::DataLoss) {
+    failed_ = dialed.error();
+  }
+  next_revival_ = steady_clock::now() + options_.reconnect.delay(++revivals_, random_unit());
+  changed_.notify_all();
+}
+
 Result<std::shared_ptr<NbdConnection>> NbdLane::redial(std::stop_token stop) {
   const SystemClock clock;
   const auto give_up_at = steady_clock::now() + options_.reconnect_limit;
   for (int attempt = 1;; ++attempt) {
-    Result<std::shared_ptr<NbdConnection>> dialed = dial_once(stop);
+    Result<std::shared_ptr<NbdConnection>> dialed = dial_once(options_.connect_deadline, stop);
     if (dialed || !may_get_better(dialed.error())) return dialed;
     const auto delay = options_.reconnect.delay(attempt, random_unit());
     if (steady_clock::now() + delay >= give_up_at) {
@@ -79,8 +101,9 @@ Result<std::shared_ptr<NbdConnection>> NbdLane::redial(std::stop_token stop) {
   }
 }
 
-Result<std::shared_ptr<NbdConnection>> NbdLane::dial_once(std::stop_token stop) {
-  NbdHandle handle = TRY(dial_(options_.connect_deadline, std::move(stop)));
+Result<std::shared_ptr<NbdConnection>> NbdLane::dial_once(std::chrono::milliseconds deadline,
+                                                          std::stop_token stop) {
+  NbdHandle handle = TRY(dial_(deadline, std::move(stop)));
   const NbdProperties now = TRY(nbd_properties(handle.get()));
   if (now.size_bytes != properties_.size_bytes) {
     return coded_error(ErrorKind::DataLoss, code::kSourceChanged,

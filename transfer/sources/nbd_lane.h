@@ -27,11 +27,17 @@ class NbdLane {
   // with another size, those of dialing that cannot get better, Unavailable after the limit,
   // Canceled.
   Result<std::shared_ptr<NbdConnection>> connection(std::stop_token stop);
-  int in_flight() const;
+  // Requests on their way; nothing: it has no connection now.
+  std::optional<int> in_flight() const;
+  // Dials once and briefly when it is time to, and nobody else does: for a lane without connection
+  // while others can read. A server that counts a dead connection among its clients lets the next
+  // one wait.
+  void revive(std::stop_token stop);
 
  private:
   Result<std::shared_ptr<NbdConnection>> redial(std::stop_token stop);
-  Result<std::shared_ptr<NbdConnection>> dial_once(std::stop_token stop);
+  Result<std::shared_ptr<NbdConnection>> dial_once(std::chrono::milliseconds deadline,
+                                                   std::stop_token stop);
 
   const NbdDial dial_;
   const NbdProperties properties_;
@@ -42,6 +48,8 @@ class NbdLane {
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   bool dialing_ = false;
+  int revivals_ = 0;  // in vain
+  std::chrono::steady_clock::time_point next_revival_{};
   std::shared_ptr<NbdConnection> current_;
   std::optional<Error> failed_;  // for good
 };

@@ -85,6 +85,9 @@ TEST_F(HttpSourceComponentTest, Ns31LiesAreErrorsAndNeverData) {
       {"toolong", ErrorKind::DataLoss, code::kSourceProtocol},
       {"chunkedlong", ErrorKind::DataLoss, code::kSourceProtocol},
       {"etag", ErrorKind::DataLoss, code::kSourceChanged},
+      {"etag+weaketag", ErrorKind::DataLoss, code::kSourceChanged},
+      {"remodified", ErrorKind::DataLoss, code::kSourceChanged},
+      {"weaketag+remodified", ErrorKind::DataLoss, code::kSourceChanged},
       {"headsize", ErrorKind::DataLoss, code::kSourceChanged},
       {"r416", ErrorKind::DataLoss, code::kSourceChanged},
       {"s500", ErrorKind::Unavailable, code::kSourceRead},
@@ -120,8 +123,9 @@ TEST_F(HttpSourceComponentTest, Vsrc31ServerWithoutRangesIsReadAsOneStream) {
     Bytes first(512);
     EXPECT_EQ((*source)->read(0, first, {}).error().kind(), ErrorKind::InvalidArgument);
   }
-  for (const char* mode : {"ignorerange+grown", "ignorerange+etag", "ignorerange+gzip",
-                           "ignorerange+alwaystruncate", "ignorerange+s403"}) {
+  for (const char* mode :
+       {"ignorerange+grown", "ignorerange+etag", "ignorerange+gzip", "ignorerange+remodified",
+        "ignorerange+alwaystruncate", "ignorerange+s403"}) {
     SCOPED_TRACE(mode);
     auto source = open(endpoint_of(server.file_url(mode)));
     ASSERT_TRUE(source.ok()) << source.error().message();

@@ -1,14 +1,18 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <atomic>
 #include <stop_token>
 #include <vector>
 
 #include "transfer/copy.h"
+#include "transfer/journal_file.h"
 
 namespace vmferry::testing {
 
-// A journal that only remembers, as FileJournal does on disk.
+// A journal that only remembers.
 class RememberingJournal final : public Journal {
  public:
   std::vector<DurableChunk> chunks;
@@ -17,11 +21,20 @@ class RememberingJournal final : public Journal {
   int records = 0;
   std::atomic<int> catch_ups{0};
 
-  std::vector<DurableChunk> durable() const override { return chunks; }
+  Result<void> restore(const EachChunk& each) override {
+    for (const DurableChunk& chunk : chunks) TRY(each(chunk.index, chunk.digest));
+    return {};
+  }
   bool resumed() const override { return continues; }
   Result<void> record(const std::vector<DurableChunk>& added) override {
     ++records;
     chunks.insert(chunks.end(), added.begin(), added.end());
+    return {};
+  }
+  Result<void> forget(const std::vector<std::uint64_t>& indices) override {
+    std::erase_if(chunks, [&](const DurableChunk& chunk) {
+      return std::ranges::find(indices, chunk.index) != indices.end();
+    });
     return {};
   }
   Result<void> mark_complete() override {
@@ -30,6 +43,24 @@ class RememberingJournal final : public Journal {
   }
   void catch_up() override { ++catch_ups; }
 };
+
+// All that an earlier attempt made durable, as a list.
+inline EachChunk append_to(std::vector<DurableChunk>& chunks) {
+  return [&chunks](std::uint64_t index, std::span<const std::byte> digest) {
+    chunks.push_back({index, {digest.begin(), digest.end()}});
+    return Result<void>();
+  };
+}
+inline std::vector<DurableChunk> durable_of(Journal& journal) {
+  std::vector<DurableChunk> chunks;
+  EXPECT_TRUE(journal.restore(append_to(chunks)).ok());
+  return chunks;
+}
+inline std::vector<DurableChunk> durable_of(const JournalFile& file) {
+  std::vector<DurableChunk> chunks;
+  EXPECT_TRUE(file.for_each_durable(append_to(chunks)).ok());
+  return chunks;
+}
 
 struct Copy {
   CopyOptions options;
