@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/check.h"
 #include "coordinator/provider/watched_provider.h"
 
 namespace vmferry {
@@ -29,11 +30,13 @@ void Engine::stop() {
 
 void Engine::connect(Fleet::Options& options) {
   options.attempts_per_job = kAttemptsPerJob;
+  seal_key_ = options.keys.secret_key;  // the same for all coordinators of a cluster
   options.renew = [this](const JobId& job, std::stop_token stop) { return renew(job, stop); };
   options.changed = [this](const std::string& import_key) { queue_.add(import_key); };
 }
 
 void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
+  VMFERRY_CHECK(!seal_key_.empty());
   fleet_ = std::move(fleet);
   turns_ = std::make_unique<SourceTurns>(
       SourceTurns::Options{.per_source = workers_per_source(parts.workers),
@@ -46,21 +49,22 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
       },
       log_);
   events_ = std::make_unique<kube::EventRecorder>(parts.reader, parts.writer, clock_, log_);
-  reconciler_ = std::make_unique<imports::ImportReconciler>(
-      imports::ReconcilerParts{.reader = parts.reader,
-                               .writer = parts.writer,
-                               .volumes = parts.volumes,
-                               .fleet = *fleet_,
-                               .providers = *providers_,
-                               .events = *events_,
-                               .clock = clock_,
-                               .log = log_,
-                               .settings = parts.settings,
-                               .renewals = renewals_,
-                               .access = parts.access,
-                               .outcomes = &outcomes_,
-                               .pace = &pace_,
-                               .turns = turns_.get()});
+  reconciler_ = std::make_unique<imports::ImportReconciler>(imports::ReconcilerParts{
+      .reader = parts.reader,
+      .writer = parts.writer,
+      .volumes = parts.volumes,
+      .fleet = *fleet_,
+      .providers = *providers_,
+      .events = *events_,
+      .clock = clock_,
+      .log = log_,
+      .settings = parts.settings,
+      .renewals = renewals_,
+      .access = parts.access,
+      .outcomes = &outcomes_,
+      .disks = std::make_shared<imports::DiskLocks>(seal_key_, parts.imports_in),
+      .pace = &pace_,
+      .turns = turns_.get()});
   controller_ = std::make_unique<kube::Controller>(
       queue_,
       [this](const kube::ObjectKey& key, std::stop_token stop) {

@@ -30,6 +30,7 @@ class Engine {
     imports::ReconcilerSettings settings;
     int workers = 16;                                // imports reconciled at once
     access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
+    std::string imports_in = {};                     // that namespace only; empty: everywhere
   };
 
   Engine(const Clock& clock, const Logger& log);
@@ -62,6 +63,7 @@ class Engine {
   Guarded<std::map<JobId, imports::Renewal>> renewals_;
   imports::Outcomes outcomes_;
   imports::ProgressPace pace_;
+  SecretString seal_key_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<kube::EventRecorder> events_;
   std::unique_ptr<imports::ImportReconciler> reconciler_;

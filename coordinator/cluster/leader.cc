@@ -110,7 +110,8 @@ Result<void> Leader::build(std::stop_token stop) {
        .volumes = *volumes_,
        .settings = {.embedded = false, .config_namespace = options_.ns, .vddk = options_.vddk},
        .workers = options_.workers,
-       .access = &reviews_});
+       .access = &reviews_,
+       .imports_in = options_.watch_namespace});
   TRY(point_service(stop));
   housekeeping_ = std::jthread([this](std::stop_token token) { keep_house(token); });
   log_.info("coordinator acts", {{"address", address}, {"namespace", options_.ns}});

@@ -45,42 +45,11 @@ OpenedDisk from_override(const DiskOverride& chosen, const SourceDisk& disk) {
   return made;
 }
 
-// An oVirt disk is read by one transfer, which a new process of ours would take for that of whoever
-// asks first: so an import does not ask for what another one has opened.
-Result<void> check_nobody_else_reads(Pass& pass, const SourceDisk& disk) {
-  const auto all = TRY(pass.parts.reader.list(kube::types::kVirtualMachineImport, {}, pass.stop));
-  for (const kube::Object& other : all.items) {
-    if (other.uid() == pass.uid()) continue;
-    const auto ledger = ledger_of(other);
-    if (!ledger || !ledger->openings.contains(disk.id)) continue;
-    // One that has ended reads nothing, whatever it could not write down any more.
-    const auto import = api::parse_import(other);
-    if (import && api::find_condition(import->status.conditions, "Succeeded") != nullptr) continue;
-    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
-                       "disk '{}' is being read for import '{}'", disk.name,
-                       other.key().to_string());
-  }
-  return {};
-}
-
 // Writes down that this import opens the disk. Of two that come at once one is first.
 Result<void> note_intent(Pass& pass, const SourceDisk& disk) {
-  const auto write = [&]() -> Result<void> {
-    pass.ledger.openings[disk.id] = "";
-    return pass.save_ledger();
-  };
-  if (pass.provider_kind() != ProviderKind::Ovirt) return write();
-  if (!pass.parts.being_noted->lock()->try_emplace(disk.id, pass.uid()).second) {
-    return coded_error(ErrorKind::Unavailable, code::kDiskLocked,
-                       "disk '{}' is being opened for another import", disk.name);
-  }
-  struct Noting {
-    DisksBeingNoted& disks;
-    const std::string& id;
-    ~Noting() { disks.lock()->erase(id); }
-  } const noting{*pass.parts.being_noted, disk.id};
-  TRY(check_nobody_else_reads(pass, disk));
-  return write();
+  TRY(lock_disk(pass, disk.id, disk.name));
+  pass.ledger.openings[disk.id] = "";
+  return pass.save_ledger();
 }
 
 // The first part that both name and that differs. The ways of reading a disk know more or less of
@@ -136,6 +105,8 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   } else {
     auto polled = pass.provider->poll_disk(*pass.memory.vm, wanted, entry->second, pass.stop);
     if (!polled) return reopen_later(pass, disk, std::move(polled).error());
+    // The engine knows it: so it is told to others, also when the ledger had no seal of ours.
+    TRY(lock_disk(pass, disk.id, disk.name));
     opening = *std::move(polled);
   }
   if (!opening.endpoint) return static_cast<OpenedDisk*>(nullptr);

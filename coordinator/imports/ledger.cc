@@ -14,9 +14,9 @@ Result<Ledger> ledger_of(const kube::Object& import) {
     ledger.claims = json.value("claims", ledger.claims);
     ledger.identities = json.value("identities", ledger.identities);
     ledger.power_cut_at = json.value("powerCutAt", "");
+    ledger.opened_at = json.value("openedAt", "");
     ledger.source_id = json.value("sourceId", "");
     ledger.stop_requested_at = json.value("stopRequestedAt", "");
-    ledger.undo_started_at = json.value("undoStartedAt", "");
     ledger.failure_reason = json.value("failureReason", "");
     ledger.failure_message = json.value("failureMessage", "");
     return ledger;
@@ -32,9 +32,9 @@ std::string to_text(const Ledger& ledger) {
   if (!ledger.claims.empty()) json["claims"] = ledger.claims;
   if (!ledger.identities.empty()) json["identities"] = ledger.identities;
   if (!ledger.power_cut_at.empty()) json["powerCutAt"] = ledger.power_cut_at;
+  if (!ledger.opened_at.empty()) json["openedAt"] = ledger.opened_at;
   if (!ledger.source_id.empty()) json["sourceId"] = ledger.source_id;
   if (!ledger.stop_requested_at.empty()) json["stopRequestedAt"] = ledger.stop_requested_at;
-  if (!ledger.undo_started_at.empty()) json["undoStartedAt"] = ledger.undo_started_at;
   if (!ledger.failure_reason.empty()) json["failureReason"] = ledger.failure_reason;
   if (!ledger.failure_message.empty()) json["failureMessage"] = ledger.failure_message;
   return json.dump();

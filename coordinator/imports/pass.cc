@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/ledger_seal.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/volumes/cluster/refusals.h"
@@ -205,7 +206,18 @@ Result<void> Pass::raise_progress(int percent) {
   return annotate(api::kProgress, fmt::format("{}", *raised));
 }
 
-Result<void> Pass::save_ledger() { return annotate(api::kLedger, to_text(ledger)); }
+// By the version that was read: a write of a coordinator that was replaced meanwhile, under way
+// for long, must not undo what its successor has written.
+Result<void> Pass::save_ledger() {
+  const std::string text = sealed(to_text(ledger), uid_, parts.disks->key());
+  if (import.object.annotation(api::kLedger) != text) {
+    TRY(patch({{"metadata",
+                {{"annotations", {{std::string(api::kLedger), text}}},
+                 {"resourceVersion", import.object.resource_version()}}}}));
+  }
+  parts.disks->keep_only(uid_, ledger.openings);
+  return {};
+}
 
 Result<void> Pass::add_finalizer(std::string_view name) {
   if (import.object.has_finalizer(name)) return {};

@@ -15,6 +15,7 @@
 #include "coordinator/api/import.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/imports/decision.h"
+#include "coordinator/imports/disk_locks.h"
 #include "coordinator/imports/ledger.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/outcomes.h"
@@ -60,10 +61,6 @@ struct OpenedDisk {
   bool elsewhere = false;     // on a server that the import names
 };
 
-// Source disks that an import is about to write into its ledger, and whose: by disk id, import uid.
-// What the ledgers do not tell yet.
-using DisksBeingNoted = Guarded<std::map<std::string, std::string>>;
-
 // What the reconciler works with; owned by the coordinator's main.
 struct ReconcilerParts {
   kube::Reader& reader;
@@ -78,7 +75,7 @@ struct ReconcilerParts {
   Guarded<std::map<JobId, Renewal>>& renewals;
   access::SubjectAccessReviews* access = nullptr;  // without a cluster there is nobody to ask
   Outcomes* outcomes = nullptr;                    // null: nobody counts
-  std::shared_ptr<DisksBeingNoted> being_noted = std::make_shared<DisksBeingNoted>();
+  std::shared_ptr<DiskLocks> disks = std::make_shared<DiskLocks>();
   ProgressPace* pace = nullptr;  // null: every import as settings say
   SourceTurns* turns = nullptr;  // null: a source may be asked by all at once
 };

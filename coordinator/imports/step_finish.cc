@@ -114,9 +114,9 @@ Result<StepResult> finish_import(Pass& pass) {
       api::should_start(pass.import.spec, initial) && !pass.parts.settings.embedded;
   std::uint64_t moved = 0;
   for (const api::DiskStatus& disk : pass.import.status.disks) moved += disk.moved_bytes;
-  std::string text = fmt::format(
-      "Virtual machine '{}' is {}: {} disks, {} moved and verified", vm_key(pass).to_string(),
-      started ? "running" : "ready", pass.import.status.disks.size(), human_bytes(moved));
+  std::string text = fmt::format("Virtual machine '{}' is {}: {} disks, {} moved and verified",
+                                 vm_key(pass).to_string(), started ? "running" : "ready",
+                                 pass.import.status.disks.size(), human_bytes(moved));
   for (const api::DiskStatus& disk : pass.import.status.disks) {
     if (!disk.last_error.empty()) text += "; but " + disk.last_error;
   }
@@ -148,6 +148,7 @@ void count_outcome(const Pass& pass) {
 
 // Nothing here changes the outcome, and our finalizer keeps the import until it is done (W8).
 Result<bool> clean_up_finished(Pass& pass) {
+  pass.parts.disks->keep_only(pass.uid(), {});
   if (!pass.import.object.has_finalizer(api::kCleanupFinalizer)) return true;
   TRY(load_plan(pass));
   if (pass.memory.plan) {

@@ -137,10 +137,6 @@ Result<bool> undo(Pass& pass) {
   }
   if (!pass.memory.plan) pass.memory.plan = plan_of_ledger(pass);
   if (!pass.memory.plan) return true;  // nothing was made before the plan
-  if (pass.ledger.undo_started_at.empty()) {
-    pass.ledger.undo_started_at = to_rfc3339(pass.parts.clock.wall());
-    TRY(pass.save_ledger());
-  }
   if (!stop_transfers(pass)) return false;
 
   auto source_clean = clean_source(pass);

@@ -24,6 +24,7 @@ class FakeAgent {
     std::function<std::string()> token = [] { return std::string(); };
     bool finishes = true;  // says done to every assignment
     bool vddk = false;
+    std::string owner = {};  // of the disks that it finishes, as in protocol::Done
   };
   struct Seen {
     int welcomes = 0, acks = 0, hellos = 0;
@@ -87,6 +88,7 @@ class FakeAgent {
       done.status = status_of(assign);
       done.digest = "xxh3-128:00000000000000000000000000000000";
       done.verified = true;
+      done.owner = options_.owner;
       (void)channel_->send(done);
     }
   }

@@ -60,9 +60,10 @@ class FinishFixture : public embedded::StoreFixture {
     memory_.plan = plan_;
     auto parsed = api::parse_import(*find("web", kube::types::kVirtualMachineImport));
     EXPECT_TRUE(parsed) << to_string(parsed.error());
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+    Pass pass(*parts_, *std::move(parsed), ledger_, memory_, {});
     auto result = step(pass);
     status_ = pass.import.status;
+    ledger_ = pass.ledger;
     return result;
   }
   StepResult::Kind ends(Result<StepResult> (*step)(Pass&)) {
@@ -80,6 +81,7 @@ class FinishFixture : public embedded::StoreFixture {
   Guarded<std::map<JobId, Renewal>> renewals_;
   std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<ReconcilerParts> parts_;
+  Ledger ledger_;
   ImportMemory memory_;
   ImportPlan plan_;
   kube::Object import_;

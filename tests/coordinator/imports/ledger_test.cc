@@ -19,15 +19,23 @@ TEST(LedgerTest, SurvivesItsText) {
   const Ledger ledger{.openings = {{"disk-1", "transfer-9"}, {"disk-2", ""}},
                       .claims = {{"claim-1", "uid-1"}},
                       .identities = {{"disk-1", {{"content id", "0a1b"}, {"change version", "7"}}}},
+                      .opened_at = "https://engine.example/ovirt-engine/api",
                       .source_id = "vm-42",
                       .stop_requested_at = "2026-01-31T12:00:00Z",
                       .power_cut_at = "2026-01-31T12:10:00Z",
-                      .undo_started_at = {},
                       .failure_reason = "DataVolumeCreationFailed",
                       .failure_message = "disk 'boot': full"};
   const auto read = ledger_of(import_with(api::kLedger, to_text(ledger)));
   ASSERT_TRUE(read);
   EXPECT_EQ(*read, ledger);
+}
+
+TEST(LedgerTest, OfAnEarlierVersionItIsReadAsFarAsItIsKnown) {
+  const auto read = ledger_of(
+      import_with(api::kLedger, R"({"undoStartedAt":"2026-01-31T12:00:00Z","sourceId":"vm-42"})"));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->source_id, "vm-42");
+  EXPECT_EQ(to_text(*read).find("undo"), std::string::npos);
 }
 
 TEST(LedgerTest, AbsentIsEmptyAndDamagedIsAnError) {

@@ -73,7 +73,7 @@ class LifecycleScene : public embedded::StoreFixture {
     fleet_.reset();
     Fleet::Options options;
     options.state_directory = dir_.path("fleet");
-    options.keys = CurveKeys::generate();
+    options.keys = keys_;
     auto fleet = Fleet::start(std::move(options), clock_, log_);
     ASSERT_TRUE(fleet) << to_string(fleet.error());
     fleet_ = *std::move(fleet);
@@ -90,7 +90,17 @@ class LifecycleScene : public embedded::StoreFixture {
                                                                      .clock = clock_,
                                                                      .log = log_,
                                                                      .settings = settings_,
-                                                                     .renewals = renewals_});
+                                                                     .renewals = renewals_,
+                                                                     .disks = disks()});
+  }
+  static std::shared_ptr<DiskLocks> disks() {
+    return std::make_shared<DiskLocks>(SecretString("the coordinators' key"));
+  }
+  Ledger ledger(const std::string& name = "web") {
+    const auto found = object(name);
+    auto read = found ? ledger_of(*found) : make_error(ErrorKind::NotFound, "no import");
+    EXPECT_TRUE(read) << to_string(read.error());
+    return read ? *std::move(read) : Ledger{};
   }
   void TearDown() override {
     reconciler_.reset();
@@ -174,6 +184,7 @@ class LifecycleScene : public embedded::StoreFixture {
     return pass_until([&] { return condition("Processing") == "True/" + processing; });
   }
 
+  const CurveKeys keys_ = CurveKeys::generate();
   Logger log_;
   ReconcilerSettings settings_{.embedded = true, .config_namespace = "n"};
   Guarded<std::map<JobId, Renewal>> renewals_;

@@ -195,5 +195,33 @@ TEST_F(StepFinishTest, AVmThatVanishesBeforeTheEndFailsTheImport_Lc108) {
   EXPECT_THAT(last_.message, ::testing::HasSubstr("n/web"));
 }
 
+// Whoever died between a disk's end and its word about it left an entry in the ledger.
+TEST_F(StepFinishTest, WhatTheLedgerSaysIsOpenIsForgottenAtTheEnd) {
+  make(kVirtualMachine, vm_of(import_));
+  ledger_.openings = {{"disk-1", "transfer-1"}, {"disk-2", ""}};
+  ASSERT_EQ(ends(finish_import), StepResult::Kind::Done);
+  EXPECT_TRUE(ledger_.openings.empty());
+  const auto written = ledger_of(*find("web", kVirtualMachineImport));
+  ASSERT_TRUE(written);
+  EXPECT_TRUE(written->openings.empty());
+}
+
+TEST_F(StepFinishTest, ADiskThatTheVmCannotOpenIsPartOfTheOutcome) {
+  make(kVirtualMachine, vm_of(import_));
+  const json disks = {{{"name", "boot"},
+                       {"claim", "web-0"},
+                       {"phase", "Done"},
+                       {"lastError", "disk 'boot' belongs to 0:0 [VMF-DST-OWNER]"}}};
+  ASSERT_TRUE(store_->patch_status(kVirtualMachineImport, import_.key(),
+                                   {{"status", {{"disks", disks}}}}, {}));
+  ASSERT_EQ(ends(finish_import), StepResult::Kind::Done);
+  EXPECT_EQ(condition("Succeeded"), "True/VirtualMachineReady");
+  for (const char* type : {"Succeeded", "Processing"}) {
+    EXPECT_THAT(api::find_condition(status_.conditions, type)->message,
+                ::testing::HasSubstr("but disk 'boot' belongs to 0:0"))
+        << type;
+  }
+}
+
 }  // namespace
 }  // namespace vmferry::imports
