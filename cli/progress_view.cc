@@ -57,6 +57,12 @@ const char* color_of(const ImportView& import) {
   }
 }
 
+// It has failed or is deleted, and is there still: what that waits for is in its message.
+bool is_being_undone(const ImportView& import) {
+  return import.outcome == ImportOutcome::Running &&
+         (import.reason == "ProcessingFailed" || (import.deleting && import.reason == "Pending"));
+}
+
 std::string trimmed(std::string line) {
   line.erase(line.find_last_not_of(' ') + 1);
   return line;
@@ -132,8 +138,8 @@ std::vector<std::string> progress_lines(const std::vector<ImportView>& imports,
     for (const DiskView& disk : import.disks) {
       lines.push_back(disk_line(disk, name_width, style));
     }
-    const bool explain =
-        import.outcome == ImportOutcome::Blocked || import.outcome == ImportOutcome::Failed;
+    const bool explain = import.outcome == ImportOutcome::Blocked ||
+                         import.outcome == ImportOutcome::Failed || is_being_undone(import);
     if (explain && !import.message.empty()) {
       lines.push_back(fitted("  " + import.message, style.width));
     }
@@ -151,8 +157,8 @@ std::vector<std::string> plain_lines(const std::vector<ImportView>& imports) {
   for (const ImportView& import : imports) {
     const std::string name = import.key.to_string();
     std::string head = fmt::format("{}: {}", name, phase_text(import));
-    const bool explain = import.outcome != ImportOutcome::Running && !import.message.empty();
-    if (explain) head += ": " + import.message;
+    const bool explain = import.outcome != ImportOutcome::Running || is_being_undone(import);
+    if (explain && !import.message.empty()) head += ": " + import.message;
     lines.push_back(printable(head));
     for (const DiskView& disk : import.disks) {
       std::string line =

@@ -241,18 +241,19 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
   }
   api::DiskStatus& status =
       *std::ranges::find(pass.import.status.disks, planned.claim, &api::DiskStatus::claim);
+  if (status.phase == "Done") {
+    if (!TRY(release_done(pass, planned.source_id))) {
+      totals.unannounced = true;
+      totals.waiting_for = "the source to close the disk";
+      return StepResult::again(kPoll);
+    }
+    count(status, planned.size_bytes, totals);
+    return StepResult::done();
+  }
   const SourceDisk* disk = source_disk(pass, planned);
   if (disk == nullptr) {
     return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
                                    "disk '{}' is no longer part of the source VM", planned.name));
-  }
-  const std::uint64_t estimate = disk->allocated_bytes.value_or(disk->size_bytes);
-  if (status.phase == "Done") {
-    // Its end is written. That nothing of it is open any more may not be: whoever died in between
-    // had let go of it before.
-    if (pass.ledger.openings.erase(planned.source_id) != 0) TRY(pass.save_ledger());
-    count(status, estimate, totals);
-    return StepResult::done();
   }
 
   std::string waiting_for;
@@ -300,7 +301,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
   }
   if (!waiting_for.empty() && totals.waiting_for.empty()) totals.waiting_for = waiting_for;
-  count(status, estimate, totals);
+  count(status, disk->allocated_bytes.value_or(disk->size_bytes), totals);
   return result;
 }
 

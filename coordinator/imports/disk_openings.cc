@@ -64,6 +64,19 @@ std::optional<std::string> difference(const SourceIdentityText& before,
   return std::nullopt;
 }
 
+// Whether a disk that is not done yet is read by the same opening. The entry of one that is done
+// may have stayed in the ledger.
+bool is_needed_by_another(const Pass& pass, const std::string& source_disk_id,
+                          const std::string& handle) {
+  if (handle.empty()) return false;
+  const auto& disks = pass.import.status.disks;
+  return std::ranges::any_of(pass.ledger.openings, [&](const auto& other) {
+    if (other.first == source_disk_id || other.second != handle) return false;
+    const auto status = std::ranges::find(disks, other.first, &api::DiskStatus::source_disk);
+    return status == disks.end() || status->phase != "Done";
+  });
+}
+
 StepResult failed(const PlannedDisk& planned, const std::string& what) {
   return StepResult::failed(
       "DataVolumeCreationFailed", "DVCreationFailed",
@@ -195,11 +208,20 @@ void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std:
 Result<bool> release_settled(Pass& pass, const std::string& source_disk_id) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
-  const bool shared = std::ranges::any_of(pass.ledger.openings, [&](const auto& other) {
-    return other.first != source_disk_id && !entry->second.empty() && other.second == entry->second;
-  });
-  if (shared) return true;
+  if (is_needed_by_another(pass, source_disk_id, entry->second)) return true;
   return pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), true, pass.stop);
+}
+
+Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
+  const auto entry = pass.ledger.openings.find(source_disk_id);
+  if (entry == pass.ledger.openings.end()) return true;
+  if (!is_needed_by_another(pass, source_disk_id, entry->second) &&
+      !TRY(release_opening(pass, source_disk_id, true))) {
+    return false;
+  }
+  pass.ledger.openings.erase(source_disk_id);
+  TRY(pass.save_ledger());
+  return true;
 }
 
 Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {

@@ -38,6 +38,11 @@ void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std:
 // it is gone or not its business any more.
 Result<bool> release_settled(Pass& pass, const std::string& source_disk_id);
 
+// The same for a disk whose end was written already, and its entry in the ledger: whoever died
+// before crossing that off may have left open what the disk shared with others. Costs nothing when
+// there is no entry.
+Result<bool> release_done(Pass& pass, const std::string& source_disk_id);
+
 // Ends what the ledger says is open at the source for this disk; true when it is gone. A disk that
 // has vanished or is illegal by now has nothing left to end.
 Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success);

@@ -9,6 +9,9 @@ namespace vmferry::imports {
 namespace {
 
 constexpr std::chrono::seconds kUndoPoll{1};
+// Every source takes some seconds to close its disks and to start its machine.
+constexpr std::chrono::seconds kUndoNews{15};
+constexpr std::string_view kBeingDeleted = "The import is being deleted";
 
 constexpr Step kSteps[] = {
     {"claim import", claim_import},
@@ -51,6 +54,14 @@ bool has_ended(const Pass& pass) {
           pass.import.object.annotation(api::kProgress) == "100");
 }
 
+Result<void> save_conditions(Pass& pass) {
+  const nlohmann::json status = api::status_to_json(pass.import.status);
+  pass.import.object = TRY(pass.parts.writer.patch_status(
+      kube::types::kVirtualMachineImport, pass.key(),
+      {{"status", {{"conditions", status.at("conditions")}}}}, pass.stop));
+  return {};
+}
+
 // Of its status only the conditions are written: what else is in it cannot be read.
 Result<void> tell_unreadable(Pass& pass, const Error& why) {
   pass.log.error("import cannot be read", why);
@@ -60,11 +71,47 @@ Result<void> tell_unreadable(Pass& pass, const Error& why) {
   pass.set_condition("Valid", "False", "ValidationFailed", text);
   if (pass.import.status.conditions == before) return {};
   pass.event(kube::EventSeverity::Warning, "ImportBlocked", text);
-  const nlohmann::json status = api::status_to_json(pass.import.status);
-  TRY(pass.parts.writer.patch_status(kube::types::kVirtualMachineImport, pass.key(),
-                                     {{"status", {{"conditions", status.at("conditions")}}}},
-                                     pass.stop));
-  return {};
+  return save_conditions(pass);
+}
+
+// Why an import is being undone, and what stands in the way of it.
+void show_undoing(Pass& pass, const std::string& waits_for) {
+  if (!pass.import.object.annotation(api::kProgress)) return;  // nothing of it was told before
+  const bool failed = !pass.ledger.failure_reason.empty();
+  std::string text(failed ? std::string_view(pass.ledger.failure_message) : kBeingDeleted);
+  if (!waits_for.empty()) text += "; what was done for it cannot be undone yet: " + waits_for;
+  if (failed) {
+    pass.set_condition("Processing", "False", "ProcessingFailed", text);
+  } else if (!waits_for.empty()) {
+    pass.set_processing("Pending", text);
+  }
+}
+
+// Undoes, and tells what that waits for: whoever waits for its end sees nothing else of it. Of the
+// status only the conditions are written: what else is in it may be what cannot be read.
+Result<bool> undo_visibly(Pass& pass) {
+  const SteadyTime now = pass.parts.clock.steady();
+  if (!pass.memory.undo_begun) pass.memory.undo_begun = now;
+  std::string waits_for;
+  auto undone = undo(pass, waits_for);
+  if (undone && *undone) return undone;
+  if (!undone) {
+    const Error& error = undone.error();
+    if (error.kind() == ErrorKind::Canceled || error.kind() == ErrorKind::Aborted) return undone;
+    waits_for = text_with_remedy(error);
+  } else if (now - *pass.memory.undo_begun < kUndoNews) {
+    return undone;
+  } else {
+    waits_for = "waiting for " + waits_for;
+  }
+  const auto before = pass.import.status.conditions;
+  show_undoing(pass, waits_for);
+  if (pass.import.status.conditions == before) return undone;  // told already
+  if (!undone) pass.event(kube::EventSeverity::Warning, "CleanUpWaits", waits_for);
+  if (const auto saved = save_conditions(pass); !saved) {
+    pass.log.warn("what undoing waits for could not be shown", saved.error());
+  }
+  return undone;
 }
 
 }  // namespace
@@ -151,12 +198,14 @@ Result<kube::Outcome> ImportReconciler::fail(Pass& pass, const StepResult& failu
 }
 
 Result<kube::Outcome> ImportReconciler::undo_failure(Pass& pass) {
-  if (pass.import.object.annotation(api::kProgress)) {
-    pass.set_condition("Processing", "False", "ProcessingFailed", pass.ledger.failure_message);
+  const api::Condition* told = api::find_condition(pass.import.status.conditions, "Processing");
+  if (told == nullptr || told->status != "False") {
+    show_undoing(pass, "");
     TRY(pass.save_status(true));
   }
-  if (!TRY(undo(pass))) return kube::Outcome{kUndoPoll};
+  if (!TRY(undo_visibly(pass))) return kube::Outcome{kUndoPoll};
 
+  show_undoing(pass, "");
   pass.import.status.data_volumes.clear();
   pass.set_condition("Succeeded", "False", pass.ledger.failure_reason, pass.ledger.failure_message);
   if (pass.import.object.annotation(api::kProgress)) {
@@ -170,7 +219,7 @@ Result<kube::Outcome> ImportReconciler::undo_failure(Pass& pass) {
 
 // Deleted before it ended: everything it made goes, then the import itself.
 Result<kube::Outcome> ImportReconciler::go_away(Pass& pass) {
-  if (!TRY(undo(pass))) return kube::Outcome{kUndoPoll};
+  if (!TRY(undo_visibly(pass))) return kube::Outcome{kUndoPoll};
   TRY(clean_up_finished(pass));
   memories_.lock()->erase(pass.uid());
   return kube::Outcome{};

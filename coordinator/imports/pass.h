@@ -37,7 +37,7 @@ struct ReconcilerSettings {
   std::string template_directory = {};           // templates shipped as files; empty: none
   bool vddk = false;                             // read VMware disks through nbdkit's vddk plugin
   std::chrono::seconds stop_limit{300};          // for the source to shut down, then it is told
-  std::chrono::seconds undo_limit{1800};         // after deletion, for a source that is away
+  std::chrono::seconds undo_limit{1800};         // of a deleted one, for a source that is away
   std::chrono::seconds locked_limit{900};        // for a disk locked by somebody else
   std::chrono::milliseconds status_every{2000};  // at most one progress write in that time
 };
@@ -88,12 +88,18 @@ struct LockedDisk {
 
 // What is remembered of an import between passes. Losing it costs a read, never correctness.
 struct ImportMemory {
+  struct SourceTries {
+    SteadyTime first{}, last{};
+    int count = 0;
+  };
   std::optional<SourceVm> vm;
   bool vm_read_after_stop = false;
   SteadyTime power_read{};  // when it was down last
   std::optional<ImportPlan> plan;
   int connection_failures = 0;
   bool stop_asked = false;                // the source was told to shut down
+  std::optional<SteadyTime> undo_begun;   // undoing: when its first pass was
+  SourceTries source_tries;               // undoing: to clean up the source
   std::optional<SteadyTime> start_asked;  // undoing: when the source was told to start again
   SteadyTime status_written{};
   std::map<std::string, OpenedDisk> openings;               // by source disk id

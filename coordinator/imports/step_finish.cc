@@ -2,6 +2,7 @@
 
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds kNameRetry{10};
 constexpr std::chrono::seconds kStartPoll{15};
+constexpr std::chrono::seconds kClosePoll{1};
 constexpr std::chrono::minutes kStartLimit{10};
 
 kube::ObjectKey vm_key(const Pass& pass) { return {pass.key().ns, pass.memory.plan->vm_name}; }
@@ -102,11 +104,10 @@ Result<StepResult> finish_import(Pass& pass) {
   // neither.
   TRY(own_disks(pass, *vm, false));
   TRY(let_go_of(pass, *vm));
-  // Every disk was let go of before it was Done; whoever died before writing that down left entries
-  // that would keep the disks from other imports.
-  if (!pass.ledger.openings.empty()) {
-    pass.ledger.openings.clear();
-    TRY(pass.save_ledger());
+  // What is left open would keep the disks from others.
+  while (!pass.ledger.openings.empty()) {
+    const std::string disk = pass.ledger.openings.begin()->first;
+    if (!TRY(release_done(pass, disk))) return StepResult::again(kClosePoll);
   }
 
   const std::string initial = pass.import.object.annotation(api::kInitialState).value_or("");

@@ -176,7 +176,6 @@ Result<StepResult> connect_source(Pass& pass) {
     TRY(pass.save_status(true));
     return StepResult::again(std::chrono::seconds(pass.memory.connection_failures));
   }
-  pass.parts.providers.drop(*pass.credentials);
   return refuse(pass, "UnreachableProvider", error);
 }
 

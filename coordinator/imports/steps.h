@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "coordinator/imports/pass.h"
@@ -50,8 +51,8 @@ Result<StepResult> finish_import(Pass& pass);
 Result<bool> clean_up_finished(Pass& pass);
 
 // undo.cc: removes, by ledger and plan, everything that the import made, and restores the source.
-// True when all of it is gone; false: call again soon.
-Result<bool> undo(Pass& pass);
+// True when all of it is gone; false: call again soon, and `waits_for` says what for.
+Result<bool> undo(Pass& pass, std::string& waits_for);
 
 // The provider of this import's secret, and the turn to ask its source; shared by connect_source
 // and undo. Something: no turn yet, come again.

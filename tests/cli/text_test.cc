@@ -73,6 +73,24 @@ TEST(ProgressViewTest, ShowsRateTimeLeftAgentAndTakeover) {
   EXPECT_THAT(lines[1], HasSubstr("agent-2  attempt 2"));
 }
 
+// Who follows an import that fails, or that somebody deletes, sees what keeps it.
+TEST(ProgressViewTest, TellsWhatUndoingWaitsFor) {
+  ImportView view = running_import();
+  view.message = "the source is away";
+  const auto told = [&view] {
+    const auto lines = progress_lines({view}, {.width = 160});
+    return lines.back() == "  the source is away" &&
+           plain_lines({view}).front().ends_with(": the source is away");
+  };
+  EXPECT_FALSE(told());
+  view.reason = "ProcessingFailed";
+  EXPECT_TRUE(told());
+  view.reason = "Pending";
+  EXPECT_FALSE(told());
+  view.deleting = true;
+  EXPECT_TRUE(told());
+}
+
 TEST(ProgressViewTest, KeepsToEveryWidthAndHeight) {
   const std::vector<ImportView> many(20, running_import());
   for (const std::size_t width : {20u, 40u, 59u, 60u, 80u, 120u, 200u}) {

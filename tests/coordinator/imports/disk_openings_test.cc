@@ -1,9 +1,12 @@
 #include "coordinator/imports/disk_openings.h"
 
+#include <gmock/gmock.h>
+
 #include <chrono>
 #include <functional>
 #include <thread>
 
+#include "coordinator/imports/disk_moves.h"
 #include "tests/coordinator/fleet/fake_agent.h"
 #include "tests/coordinator/imports/step_fixture.h"
 
@@ -12,6 +15,9 @@ namespace vmferry::imports {
 namespace {
 
 using nlohmann::json;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 // What it was asked to open.
 class AskedProvider final : public Provider {
@@ -19,6 +25,8 @@ class AskedProvider final : public Provider {
   std::vector<SourceDisk> asked;
   std::optional<Error> refuses;
   std::optional<VmRef> read;
+  std::vector<std::string> released;  // "HANDLE done", or "HANDLE dropped"
+  std::optional<Error> keeps;         // what it is released from, if it does not let go
 
   ProviderKind kind() const override { return ProviderKind::Vmware; }
   Result<void> check_connection(std::stop_token) override { return {}; }
@@ -53,8 +61,10 @@ class AskedProvider final : public Provider {
                             std::stop_token) override {
     return nothing();
   }
-  Result<bool> release_disk(const std::string&, const std::string&, const std::string&, bool,
-                            std::stop_token) override {
+  Result<bool> release_disk(const std::string& handle, const std::string&, const std::string&,
+                            bool success, std::stop_token) override {
+    if (keeps) return *keeps;
+    released.push_back(handle + (success ? " done" : " dropped"));
     return true;
   }
   void close() override {}
@@ -83,7 +93,9 @@ class DiskOpeningsTest : public StepFixture {
   void in_pass(const std::function<void(Pass&)>& work) {
     auto parsed = api::parse_import(*find("web", kube::types::kVirtualMachineImport));
     ASSERT_TRUE(parsed) << to_string(parsed.error());
-    Pass pass(*parts_, *std::move(parsed), Ledger{}, memory_, {});
+    auto ledger = ledger_of(parsed->object);
+    ASSERT_TRUE(ledger) << to_string(ledger.error());
+    Pass pass(*parts_, *std::move(parsed), *std::move(ledger), memory_, {});
     pass.provider = provider_;
     work(pass);
   }
@@ -95,6 +107,44 @@ class DiskOpeningsTest : public StepFixture {
     return std::string(to_string(asked->way)) + (asked->vddk ? "+vddk" : "");
   }
   std::string asked_for_both() { return asked_for(first_) + " " + asked_for(second_); }
+
+  // An import whose disks are both read through one export lease, as its ledger has it; and which
+  // of them are done. Nothing of it is in memory.
+  void leased(const char* first_phase, const char* second_phase) {
+    ImportPlan plan;
+    plan.vm_name = "web";
+    json disks = json::array();
+    Ledger ledger;
+    for (const auto& [disk, phase] : {std::pair(first_, first_phase), {second_, second_phase}}) {
+      PlannedDisk planned;
+      planned.source_id = disk.id;
+      planned.name = disk.name;
+      planned.claim = "claim-" + disk.id;
+      planned.size_bytes = disk.size_bytes;
+      disks.push_back({{"name", disk.name},
+                       {"sourceDisk", disk.id},
+                       {"claim", planned.claim},
+                       {"phase", phase}});
+      plan.disks.push_back(std::move(planned));
+      ledger.openings[disk.id] = "lease:web:1";
+    }
+    memory_.plan = std::move(plan);
+    patch_import({{"metadata", {{"annotations", {{api::kLedger, to_text(ledger)}}}}}});
+    ASSERT_TRUE(store_->patch_status(kube::types::kVirtualMachineImport, import_.key(),
+                                     {{"status", {{"disks", disks}}}}, {}));
+  }
+  // One pass over a disk that is done.
+  Result<StepResult> move_done(std::size_t index) {
+    Result<StepResult> result = StepResult::done();
+    in_pass([&](Pass& pass) {
+      MoveTotals totals;
+      result = move_disk(pass, index, totals);
+    });
+    return result;
+  }
+  std::size_t entries() {
+    return ledger_of(*find("web", kube::types::kVirtualMachineImport))->openings.size();
+  }
 
   std::shared_ptr<AskedProvider> provider_;
   SourceDisk first_, second_;
@@ -180,6 +230,65 @@ TEST_F(DiskOpeningsTest, Vsrc52EachAttemptLooksAtTheSourceAgainAndOnce) {
     EXPECT_TRUE(memory_.openings.contains(first_.id)) << "what the user names stays what it is";
   });
   EXPECT_TRUE(provider_->asked.empty());
+}
+
+// "Done" was written, and the coordinator died before its ledger was. A lease that nobody ends is
+// kept alive for ever once its other disk is polled, and the VM locked with it.
+TEST_F(DiskOpeningsTest, ALeaseIsEndedWithTheLastDiskThoughAnEarlierOneLeftItsEntry) {
+  leased("Verifying", "Done");
+  in_pass([&](Pass& pass) {
+    const auto gone = release_settled(pass, first_.id);
+    ASSERT_TRUE(gone) << to_string(gone.error());
+    EXPECT_TRUE(*gone);
+  });
+  EXPECT_THAT(provider_->released, ElementsAre("lease:web:1 done"));
+}
+
+TEST_F(DiskOpeningsTest, ALeaseThatAnotherDiskStillNeedsIsNotEnded) {
+  leased("Done", "Copying");
+  const auto moved = move_done(0);
+  ASSERT_TRUE(moved) << to_string(moved.error());
+  EXPECT_EQ(moved->kind, StepResult::Kind::Done);
+  EXPECT_THAT(provider_->released, IsEmpty());
+  EXPECT_EQ(entries(), 1u);
+  in_pass([&](Pass& pass) { EXPECT_TRUE(release_settled(pass, second_.id)); });
+  EXPECT_THAT(provider_->released, ElementsAre("lease:web:1 done"));
+}
+
+TEST_F(DiskOpeningsTest, WhatFinishedDisksLeftOpenIsClosedBeforeItIsForgotten) {
+  leased("Done", "Done");
+  provider_->keeps = make_error(ErrorKind::Unavailable, "it is restarting");
+  EXPECT_FALSE(move_done(0));
+  EXPECT_EQ(entries(), 2u) << "the next pass goes on";
+  provider_->keeps.reset();
+  for (const std::size_t index : {0u, 1u}) {
+    const auto moved = move_done(index);
+    ASSERT_TRUE(moved) << to_string(moved.error());
+    EXPECT_EQ(moved->kind, StepResult::Kind::Done);
+  }
+  EXPECT_THAT(provider_->released, Contains("lease:web:1 done"));
+  EXPECT_EQ(entries(), 0u);
+
+  leased("Done", "Done");
+  provider_->keeps = make_error(ErrorKind::NotFound, "the server has no such disk any more");
+  EXPECT_TRUE(move_done(0)) << "there is nothing left to close";
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(DiskOpeningsTest, AnImportDoesNotEndWithALeaseOpen) {
+  leased("Done", "Done");
+  make(kube::types::kVirtualMachine,
+       kube::Object(json{{"metadata",
+                          {{"name", "web"},
+                           {"namespace", "n"},
+                           {"labels", {{api::kImportUid, import_.uid()}}}}}}));
+  in_pass([](Pass& pass) {
+    const auto finished = finish_import(pass);
+    ASSERT_TRUE(finished) << to_string(finished.error());
+    EXPECT_EQ(finished->kind, StepResult::Kind::Done);
+  });
+  EXPECT_THAT(provider_->released, Contains("lease:web:1 done"));
+  EXPECT_EQ(entries(), 0u);
 }
 
 }  // namespace

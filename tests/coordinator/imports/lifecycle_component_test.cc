@@ -14,7 +14,14 @@ using ::testing::StartsWith;
 
 const Error kAway = make_error(ErrorKind::Unavailable, "the store is away");
 
-class LifecycleTest : public LifecycleScene {};
+class LifecycleTest : public LifecycleScene {
+ protected:
+  void make_secret_anew(const std::string& password) {
+    ASSERT_TRUE(
+        store_->remove(kube::types::kSecret, {"n", "s"}, kube::Propagation::Background, {}, {}));
+    make_secret(password);
+  }
+};
 
 TEST_F(LifecycleTest, AnImportThatIsNotThereNeedsNothing_Lc6And7) {
   begin();
@@ -45,15 +52,26 @@ TEST_F(LifecycleTest, ASecretThatCannotBeRead_Lc4) {
 
 TEST_F(LifecycleTest, AnEngineThatRefusesUsEndsANewImport_Lc3And5) {
   begin();
-  ASSERT_TRUE(
-      store_->remove(kube::types::kSecret, {"n", "s"}, kube::Propagation::Background, {}, {}));
-  make_secret("guess");
+  make_secret_anew("guess");
   make_import();
   ASSERT_TRUE(pass());
   EXPECT_EQ(condition("Valid"), "False/UnreachableProvider");
   EXPECT_EQ(condition("Succeeded"), "False/ValidationFailed");
   EXPECT_THAT(message("Valid"), HasSubstr(std::string(code::kSourceAuth)));
   EXPECT_EQ(bed_->requests("POST", "/sso/oauth/token"), 1) << "it was the engine that was asked";
+
+  // Accounts lock after a few wrong passwords, whoever sends them.
+  for (const char* next : {"second", "third"}) {
+    make_import({{"targetVmName", next}}, {}, next);
+    ASSERT_TRUE(pass(next));
+    EXPECT_EQ(condition("Succeeded", next), "False/ValidationFailed");
+  }
+  EXPECT_EQ(bed_->requests("POST", "/sso/oauth/token"), 1) << "it was not asked again";
+  make_secret_anew(bed_->password());
+  make_import({{"targetVmName", "fourth"}}, {}, "fourth");
+  ASSERT_TRUE(pass_until([&] { return condition("Valid", "fourth") == "True/ValidationCompleted"; },
+                         "fourth"))
+      << "a corrected secret is another one";
 }
 
 TEST_F(LifecycleTest, WhatCannotBeFoundIsLookedForAgain_Lc10And11) {
@@ -410,6 +428,81 @@ TEST_F(LifecycleTest, ADiskThatAnotherImportReadsIsLeftToItAlsoWhereTheEngineWou
   ASSERT_TRUE(pass_until([&] { return bed_->state()["transfers"].size() == 4; }, "second"));
   const json transfers = bed_->state()["transfers"];
   for (int i = 0; i < 4; ++i) EXPECT_EQ(transfers[i]["alive"], i >= 2) << transfers[i];
+}
+
+// Both stand before their first disk. Between the first one's look at the others' ledgers and the
+// entry in its own, the second one's pass runs.
+TEST_F(LifecycleTest, OfTwoImportsThatOpenADiskAtOnceOneIsFirst) {
+  begin();
+  make_import();
+  make_import({{"targetVmName", "second"}}, {}, "second");
+  std::string passing;
+  bool held = true, looked = false, met = false;
+  int refused = 0;
+  spoiled_->spoil = [&](std::string_view verb, const kube::ResourceType& type,
+                        const std::string& name) -> std::optional<Error> {
+    if (type.kind != "VirtualMachineImport") return std::nullopt;
+    if (verb == "list" && held && condition("Processing", passing) != "") {
+      ++refused;
+      return kAway;
+    }
+    if (verb == "list" && passing == "web") looked = true;
+    if (verb == "patch" && name == "web" && looked && !held && !met) {
+      met = true;
+      passing = "second";
+      static_cast<void>(pass("second"));
+      passing = "web";
+    }
+    return std::nullopt;
+  };
+  for (const char* name : {"web", "second"}) {
+    passing = name;
+    refused = 0;
+    ASSERT_TRUE(pass_until([&] { return refused > 0; }, name));
+    ASSERT_TRUE(ledger_of(*object(name))->openings.empty());
+  }
+  clock_.advance(std::chrono::minutes(1));  // both are due again
+  held = looked = false;
+  passing = "web";
+  ASSERT_TRUE(pass_until([&] { return met; }));
+  const auto exclude_each_other = [&] {
+    const auto ours = ledger_of(*object("web"))->openings;
+    const auto theirs = ledger_of(*object("second"))->openings;
+    for (const auto& [disk, handle] : ours) EXPECT_FALSE(theirs.contains(disk)) << disk;
+    return ours.size() + theirs.size();
+  };
+  EXPECT_GE(exclude_each_other(), 1u);
+  for (int i = 0; i < 5; ++i) {
+    clock_.advance(std::chrono::minutes(1));
+    for (const char* name : {"web", "second"}) {
+      passing = name;
+      static_cast<void>(pass(name));
+    }
+  }
+  EXPECT_EQ(exclude_each_other(), 2u);
+  EXPECT_EQ(bed_->state()["transfers"].size(), 2u);
+}
+
+// As one that died right after it had written that its disks are done. Whether they are closed, it
+// could not write any more.
+TEST_F(LifecycleTest, WhatAFinishedDiskLeftOpenIsClosedByTheNextCoordinator) {
+  begin();
+  make_import();
+  ASSERT_TRUE(pass_until([&] {
+    const json transfers = bed_->state()["transfers"];
+    return transfers.size() == 2 && ledger_of(*object())->openings.size() == 2;
+  }));
+  json disks = object()->json()["status"]["disks"];
+  for (json& disk : disks) disk["phase"] = "Done";
+  ASSERT_TRUE(store_->patch_status(kube::types::kVirtualMachineImport, {"n", "web"},
+                                   {{"status", {{"disks", disks}}}}, {}));
+  start();
+  ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
+  EXPECT_EQ(condition("Succeeded"), "True/VirtualMachineReady");
+  EXPECT_TRUE(ledger_of(*object())->openings.empty());
+  const json state = bed_->state();
+  for (const json& transfer : state["transfers"]) EXPECT_FALSE(transfer["alive"]) << transfer;
+  for (const auto& [id, disk] : state["disks"].items()) EXPECT_EQ(disk["status"], "ok") << id;
 }
 
 }  // namespace

@@ -1,14 +1,52 @@
 // How the source is started again when an import is undone, against a real engine's API.
+#include "common/catalogue.h"
 #include "tests/coordinator/imports/lifecycle_scene.h"
 
 namespace vmferry::imports {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::Each;
+using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-class UndoTest : public LifecycleScene {};
+class UndoTest : public LifecycleScene {
+ protected:
+  // Every request from now on.
+  void engine_is_away() {
+    bed_->post("/fault", {{"path_regex", "."}, {"times", 0}, {"status", 503}, {"body", ""}});
+  }
+  void delete_import() {
+    ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
+                               kube::Propagation::Background, {}, {}));
+  }
+  // Seldom, for a request that fails is repeated a little in real time.
+  void pass_for(int minutes) {
+    for (int minute = 0; minute < minutes; minute += 4) {
+      clock_.advance(std::chrono::minutes(4));
+      (void)pass();
+    }
+  }
+  // Both disks are being read, and the VM was shut down for it.
+  void begin_reading() {
+    begin({{"status", "up"}});
+    make_import();
+    ASSERT_TRUE(pass_until([&] {
+      const json transfers = bed_->state()["transfers"];
+      return transfers.size() == 2 && transfers[0]["phase"] == "transferring" &&
+             transfers[1]["phase"] == "transferring";
+    }));
+  }
+  void expect_source_as_before() {
+    const json state = bed_->state();
+    for (const json& vm : state["vms"]) EXPECT_EQ(vm["status"], "up");
+    for (const json& transfer : state["transfers"]) EXPECT_FALSE(transfer["alive"]) << transfer;
+    EXPECT_THAT(events(), Contains(StartsWith("SourceRestored: ")));
+    EXPECT_THAT(events(), Each(Not(StartsWith("SourceNotRestored: "))));
+  }
+};
 
 TEST_F(UndoTest, ASourceCountsAsStartedAgainOnceItIsSeenUp) {
   begin({{"status", "up"}, {"start_seconds", 1.0}});
@@ -68,20 +106,70 @@ TEST_F(UndoTest, OfASourceThatStaysAwayOnlyADeletedImportIsLetGo) {
   begin({{"status", "up"}});
   make_import();
   ASSERT_TRUE(reaches("CopyingDisks"));
-  const json away = {
-      {"path_regex", "."}, {"method", ""}, {"times", 0}, {"status", 503}, {"body", ""}};
-  bed_->post("/fault", away);
-  ASSERT_TRUE(store_->remove(kube::types::kVirtualMachineImport, {"n", "web"},
-                             kube::Propagation::Background, {}, {}));
-  for (int minute = 0; minute < 29; ++minute) {
-    clock_.advance(std::chrono::minutes(1));
-    (void)pass();
-  }
+  engine_is_away();
+  delete_import();
+  pass_for(28);
+  ASSERT_TRUE(object());
+  EXPECT_EQ(condition("Processing"), "True/Pending");
+  EXPECT_THAT(message("Processing"), AllOf(HasSubstr("deleted"), HasSubstr("503"),
+                                           HasSubstr(std::string(code::kSourceUnreachable))));
+  EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
+  pass_for(8);
+  ASSERT_EQ(object(), std::nullopt);
+  EXPECT_THAT(events(), Contains(StartsWith("SourceNotRestored: Gave up")));
+}
+
+// The half hour is one of trying. The transfers take their time to end, too.
+TEST_F(UndoTest, ADeletionThatNobodySawForAnHourIsUndoneAllTheSame) {
+  begin_reading();
+  delete_import();
+  clock_.advance(std::chrono::hours(1));
+  start();
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  expect_source_as_before();
+}
+
+TEST_F(UndoTest, ASourceThatIsAwayWhenADeletionIsSeenLateIsWaitedFor) {
+  begin_reading();
+  delete_import();
+  clock_.advance(std::chrono::hours(1));
+  engine_is_away();
+  start();
+  EXPECT_FALSE(pass());
+  pass_for(20);
+  start();  // what the one before had tried, this one does not know
+  pass_for(20);
   ASSERT_TRUE(object());
   EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
-  clock_.advance(std::chrono::minutes(2));
+  EXPECT_EQ(ledger_of(*object())->openings.size(), 2u);
+  bed_->post("/clear-faults", json::object());
   ASSERT_TRUE(pass_until([&] { return !object(); }));
+  expect_source_as_before();
+}
+
+// Nobody asked the source in between: the process was stopped, or had other work.
+TEST_F(UndoTest, HalfAnHourWithOneTryIsNoHalfHourOfTrying) {
+  begin_reading();
+  delete_import();
+  engine_is_away();
+  EXPECT_FALSE(pass());
+  clock_.advance(std::chrono::hours(2));
+  EXPECT_FALSE(pass());
+  bed_->post("/clear-faults", json::object());
+  ASSERT_TRUE(pass_until([&] { return !object(); }));
+  expect_source_as_before();
+}
+
+// A disk that cannot be let go of is no reason to leave the machine off.
+TEST_F(UndoTest, AMachineIsStartedAlsoWhenItsDisksAreGivenUp) {
+  begin_reading();
+  bed_->post("/fault",
+             {{"path_regex", "/(finalize|cancel)$"}, {"times", 0}, {"status", 500}, {"body", ""}});
+  delete_import();
+  pass_for(40);
+  ASSERT_EQ(object(), std::nullopt);
   EXPECT_THAT(events(), Contains(StartsWith("SourceNotRestored: Gave up")));
+  EXPECT_EQ(bed_->requests("POST", "/start"), 1);
 }
 
 TEST_F(UndoTest, AFailedImportWaitsForItsSourceAsLongAsItTakes) {
@@ -99,9 +187,19 @@ TEST_F(UndoTest, AFailedImportWaitsForItsSourceAsLongAsItTakes) {
   }
   EXPECT_EQ(condition("Succeeded"), "");
   EXPECT_TRUE(object()->has_finalizer(api::kRestoreFinalizer));
+  EXPECT_EQ(condition("Processing"), "False/ProcessingFailed");
+  EXPECT_THAT(message("Processing"), AllOf(HasSubstr("claims are forbidden here"), HasSubstr("503"),
+                                           HasSubstr(std::string(code::kSourceUnreachable))));
+  EXPECT_THAT(events(), Contains(AllOf(StartsWith("CleanUpWaits: "), HasSubstr("503"))));
+  const auto told = events().size();
+  clock_.advance(std::chrono::hours(1));
+  (void)pass();
+  EXPECT_EQ(events().size(), told);
   bed_->post("/clear-faults", json::object());
   ASSERT_TRUE(pass_until([&] { return condition("Succeeded") != ""; }));
   EXPECT_EQ(condition("Succeeded"), "False/DataVolumeCreationFailed");
+  EXPECT_THAT(message("Processing"), Not(HasSubstr("503")));
+  EXPECT_EQ(message("Processing"), message("Succeeded"));
   EXPECT_THAT(events(), Contains(StartsWith("SourceRestored: ")));
   EXPECT_THAT(events(), Not(Contains(StartsWith("SourceNotRestored: "))));
 }
