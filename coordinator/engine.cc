@@ -73,7 +73,7 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
       parts.workers, log_);
 }
 
-// On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
+// On one of the fleet's renewal threads: a running transfer's ticket or cookie was refused.
 Result<RenewedSource> Engine::renew(const JobId& job, std::stop_token stop) {
   std::optional<imports::Renewal> renewal;
   {
