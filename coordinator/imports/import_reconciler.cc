@@ -17,7 +17,7 @@ constexpr Step kSteps[] = {
     {"claim import", claim_import},
     {"check spec", check_spec},
     {"connect source", connect_source},
-    {"load plan", load_plan},
+    {"load plan", read_plan},
     {"read source", read_source},
     {"validate", validate_import},
     {"decide plan", decide_plan},

@@ -185,6 +185,10 @@ class Pass {
   Result<void> annotate(std::string_view name, std::string_view value);
   Result<void> add_finalizer(std::string_view name);
   Result<void> drop_finalizers(const std::vector<std::string_view>& names);
+  // Makes an object of the import's namespace; of another one it is refused (InvalidArgument),
+  // whatever a plan or a template says.
+  Result<kube::Object> create(const kube::ResourceType& type, const kube::Object& object,
+                              const kube::WriteOptions& options = {});
 
  private:
   Result<void> patch(const nlohmann::json& merge_patch);

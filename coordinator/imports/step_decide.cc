@@ -6,6 +6,7 @@
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/progress.h"
+#include "coordinator/imports/plan_store.h"
 #include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
 
@@ -35,23 +36,6 @@ Result<void> check_target_name(Pass& pass, EarlyFindings& early) {
   early.fail("DuplicateTargetVMName");
   early.findings.push_back(*std::move(conflict));
   return {};
-}
-
-nlohmann::json plan_object(const Pass& pass, const ImportPlan& plan) {
-  const kube::OwnerReference owner = pass.owner();
-  return {{"apiVersion", "v1"},
-          {"kind", "ConfigMap"},
-          {"metadata",
-           {{"name", plan_config_map_name(pass.uid())},
-            {"namespace", pass.key().ns},
-            {"labels", {{api::kImportUid, pass.uid()}}},
-            {"ownerReferences",
-             {{{"apiVersion", owner.api_version},
-               {"kind", owner.kind},
-               {"name", owner.name},
-               {"uid", owner.uid},
-               {"blockOwnerDeletion", true}}}}}},
-          {"data", {{"plan", to_json(plan).dump()}}}};
 }
 
 std::vector<api::DiskStatus> initial_disks(const ImportPlan& plan) {
@@ -174,8 +158,7 @@ Result<StepResult> decide_plan(Pass& pass) {
                   .disks = decision.disks,
                   .vm = decision.vm->json(),
                   .data_volumes = pass.decision->data_volumes};
-  const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, *decision.vm,
-                                                 {.dry_run = true}, pass.stop);
+  const auto accepted = pass.create(kube::types::kVirtualMachine, *decision.vm, {.dry_run = true});
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
     const Error error = accepted.error().with_context(
         fmt::format("VirtualMachine '{}/{}'", pass.key().ns, decision.vm_name));
@@ -198,13 +181,14 @@ Result<StepResult> decide_plan(Pass& pass) {
   }
 
   // From here on the plan counts, not what it was made from.
-  const auto kept = pass.parts.writer.create(kube::types::kConfigMap,
-                                             kube::Object(plan_object(pass, plan)), {}, pass.stop);
+  const auto kept = pass.create(kube::types::kConfigMap, plan_object(pass, plan));
   if (!kept && kept.error().kind() != ErrorKind::AlreadyExists) return kept.error();
   if (kept) {
     pass.memory.plan = std::move(plan);
   } else {
-    TRY(load_plan(pass));  // made just before a crash
+    // Made just before a crash; or by somebody who knew its name.
+    const StepResult read = TRY(read_plan(pass));
+    if (read.kind != StepResult::Kind::Done) return read;
     if (!pass.memory.plan) return Error(ErrorKind::Aborted, "the plan has just been removed");
   }
   show_plan(pass);

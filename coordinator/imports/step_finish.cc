@@ -34,8 +34,7 @@ Result<StepResult> create_vm(Pass& pass) {
     pass.set_processing("CreatingTargetVM",
                         fmt::format("Creating virtual machine '{}'", vm_key(pass).to_string()));
     TRY(pass.save_status(true));
-    auto created = pass.parts.writer.create(kube::types::kVirtualMachine,
-                                            kube::Object(pass.memory.plan->vm), {}, pass.stop);
+    auto created = pass.create(kube::types::kVirtualMachine, kube::Object(pass.memory.plan->vm));
     if (!created) {
       const ErrorKind kind = created.error().kind();
       if (kind == ErrorKind::AlreadyExists || is_retryable(kind)) return created.error();
@@ -151,12 +150,16 @@ void count_outcome(const Pass& pass) {
 Result<bool> clean_up_finished(Pass& pass) {
   pass.parts.disks->keep_only(pass.uid(), {});
   if (!pass.import.object.has_finalizer(api::kCleanupFinalizer)) return true;
-  TRY(load_plan(pass));
+  const auto loaded = load_plan(pass);
+  const bool damaged = !loaded && loaded.error().kind() == ErrorKind::DataLoss;
+  if (!loaded && !damaged) return loaded.error();
   if (pass.memory.plan) {
     for (const PlannedDisk& disk : pass.memory.plan->disks) {
       pass.parts.fleet.forget(pass.job_of(disk));
       pass.parts.renewals.lock()->erase(pass.job_of(disk));
     }
+  }
+  if (pass.memory.plan || damaged) {
     const auto removed = pass.parts.writer.remove(kube::types::kConfigMap,
                                                   {pass.key().ns, plan_config_map_name(pass.uid())},
                                                   kube::Propagation::Background, {}, pass.stop);

@@ -179,16 +179,4 @@ Result<StepResult> connect_source(Pass& pass) {
   return refuse(pass, "UnreachableProvider", error);
 }
 
-Result<StepResult> load_plan(Pass& pass) {
-  if (pass.memory.plan) return StepResult::done();
-  const kube::ObjectKey key{pass.key().ns, plan_config_map_name(pass.uid())};
-  const auto stored =
-      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kConfigMap, key, pass.stop));
-  if (!stored) return StepResult::done();
-  const auto text = stored->json().value("/data/plan"_json_pointer, std::string());
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  pass.memory.plan = TRY(plan_from_json(json));
-  return StepResult::done();
-}
-
 }  // namespace vmferry::imports

@@ -192,10 +192,8 @@ Result<void> give_up(Pass& pass, std::string why) {
 Result<bool> undo(Pass& pass, std::string& waits_for) {
   if (auto loaded = load_plan(pass); !loaded) {
     if (loaded.error().kind() != ErrorKind::DataLoss) return std::move(loaded).error();
-    // Somebody damaged it. Owner references still take what was made; the rest needs a person.
-    pass.event(kube::EventSeverity::Warning, "SourceNotRestored",
-               loaded.error().message() + "; check the source VM's power state by hand");
-    return true;
+    // Somebody damaged it. What must be undone is in the ledger as well.
+    pass.log.warn("the plan cannot be read", loaded.error());
   }
   if (!pass.memory.plan) pass.memory.plan = plan_of_ledger(pass);
   if (!pass.memory.plan) return true;  // nothing was made before the plan
