@@ -17,8 +17,6 @@ constexpr Backoff kBlockedRetry{
     .first = std::chrono::seconds(5), .factor = 1.2, .cap = std::chrono::seconds(60)};
 constexpr int kBlockedSoon = 12;
 constexpr std::chrono::seconds kClockRetry{15};
-constexpr std::chrono::seconds kSecretLook{20};
-constexpr int kSecretRest = 30;      // times that, for imports that have waited for long
 constexpr int kConnectionTries = 3;  // a blip must not end a new import
 
 bool in_progress(const Pass& pass) {
@@ -53,11 +51,18 @@ std::string_view reason_of(const Finding& finding) {
   return "UninitializedProvider";
 }
 
+bool is_blocked_otherwise(const Pass& pass) {
+  const api::Condition* const valid = api::find_condition(pass.import.status.conditions, "Valid");
+  return valid != nullptr && valid->status == "False" && valid->reason != "UnreachableProvider";
+}
+
 // The source does not answer, or others are asking it. What its agents copy is still shown.
 Result<StepResult> wait_for_turn(Pass& pass, const SourceTurns::Wait& wait) {
   if (wait.why.empty()) return StepResult::again(wait.after);
   const std::string source = fmt::format("source '{}'", redacted_url(pass.credentials->api_url));
   if (!in_progress(pass)) {
+    // What blocks it is there to be mended meanwhile.
+    if (is_blocked_otherwise(pass)) return StepResult::again(wait.after);
     pass.set_condition("Valid", "False", "UnreachableProvider",
                        fmt::format("Waiting for {}: {}", source, wait.why));
   } else if (const auto totals = show_transfers(pass); totals.active > 0) {
@@ -112,30 +117,6 @@ Result<StepResult> check_spec(Pass& pass) {
              blocked_text(pass.key().to_string(), findings));
   TRY(pass.save_status(true));
   return again_when_blocked(pass);
-}
-
-Result<std::optional<SourceTurns::Wait>> obtain_provider(Pass& pass) {
-  if (pass.provider) return std::optional<SourceTurns::Wait>();
-  ImportMemory& memory = pass.memory;
-  const SteadyTime now = pass.parts.clock.steady();
-  // A new import never meets an old password: its first failure would be its end. In one under way
-  // any error lets the secret be read again, so that thousands that wait need not look at theirs.
-  const auto good_for = kSecretLook * std::clamp(memory.idle_passes, 1, kSecretRest);
-  if (!in_progress(pass) || !memory.credentials || now - memory.credentials_read > good_for) {
-    memory.credentials.reset();
-    memory.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
-    memory.credentials_read = now;
-  }
-  pass.credentials = memory.credentials;
-  if (pass.parts.turns != nullptr) {
-    auto turn = pass.parts.turns->take(pass.credentials->api_url, pass.key().to_string());
-    if (auto* const wait = std::get_if<SourceTurns::Wait>(&turn)) {
-      return std::optional(std::move(*wait));
-    }
-    pass.turn.emplace(std::get<SourceTurns::Turn>(std::move(turn)));
-  }
-  pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
-  return std::optional<SourceTurns::Wait>();
 }
 
 Result<StepResult> connect_source(Pass& pass) {
