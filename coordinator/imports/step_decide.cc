@@ -1,12 +1,13 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/copied.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/disk_openings.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
-#include "coordinator/imports/progress.h"
 #include "coordinator/imports/plan_store.h"
+#include "coordinator/imports/progress.h"
 #include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
 
@@ -73,7 +74,7 @@ void forget_mended(Pass& pass) {
 
 Result<StepResult> read_source(Pass& pass) {
   const bool decided = pass.memory.plan.has_value();
-  if (decided && pass.memory.vm) return StepResult::done();
+  if (decided && (pass.memory.vm || is_copied(pass))) return StepResult::done();
   VmRef wanted = source_reference(pass.import, has_vddk(pass));
   if (pass.parts.settings.vddk) wanted.ways.try_emplace("*", DiskWay::Vddk);
   auto vm = pass.provider->find_vm(wanted, pass.stop);

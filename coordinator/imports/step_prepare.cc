@@ -4,6 +4,7 @@
 #include "common/backoff.h"
 #include "common/catalogue.h"
 #include "common/secret.h"
+#include "coordinator/imports/copied.h"
 #include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/reference_rights.h"
@@ -120,7 +121,16 @@ Result<StepResult> check_spec(Pass& pass) {
 }
 
 Result<StepResult> connect_source(Pass& pass) {
+  if (in_progress(pass)) {
+    const StepResult plan = TRY(read_plan(pass));
+    if (plan.kind != StepResult::Kind::Done || is_copied(pass)) return plan;
+  }
   const auto obtained = obtain_provider(pass);
+  const bool has_turn = obtained && !*obtained;
+  if (!has_turn && pass.memory.plan) {
+    // Whatever the source would say, the import has ended with it.
+    if (auto failed = failed_transfer(pass)) return *std::move(failed);
+  }
   if (obtained && *obtained) return wait_for_turn(pass, **obtained);
   if (!obtained) {
     const Error& error = obtained.error();
