@@ -40,6 +40,7 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
   fleet_ = std::move(fleet);
   turns_ = std::make_unique<SourceTurns>(
       SourceTurns::Options{.per_source = workers_per_source(parts.workers),
+                           .at_silent = std::max(1, parts.workers / 2),
                            .wake = [this](const std::string& import) { queue_.add(import); }},
       clock_);
   providers_ = std::make_unique<ProviderPool>(
@@ -73,7 +74,7 @@ void Engine::start(std::unique_ptr<Fleet> fleet, const Parts& parts) {
       parts.workers, log_);
 }
 
-// On the fleet's renewal thread: a running transfer's ticket or cookie was refused.
+// On one of the fleet's renewal threads: a running transfer's ticket or cookie was refused.
 Result<RenewedSource> Engine::renew(const JobId& job, std::stop_token stop) {
   std::optional<imports::Renewal> renewal;
   {

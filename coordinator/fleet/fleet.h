@@ -82,7 +82,8 @@ struct RenewedSource {
   DiskEndpoint endpoint;
   std::string source_host = {};
 };
-// Asked by an agent's RenewRequest; runs on the fleet's renewal thread, may block for seconds.
+// Asked by an agent's RenewRequest; runs on one of the fleet's renewal threads (one for each
+// source at a time), may block for minutes.
 using RenewHandler = std::function<Result<RenewedSource>(const JobId& job, std::stop_token stop)>;
 // Called when a job's state changed, so that its import is reconciled: must not block.
 using ChangeHandler = std::function<void(const std::string& import_key)>;

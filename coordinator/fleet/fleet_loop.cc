@@ -303,7 +303,7 @@ bool FleetLoop::done(const StoreJournal& effect) {
 }
 
 bool FleetLoop::done(AskRenewal& effect) {
-  renewals_.ask(std::move(effect.peer), std::move(effect.request));
+  renewals_.ask(effect.source, std::move(effect.peer), std::move(effect.request));
   return true;
 }
 

@@ -331,8 +331,9 @@ void JobTable::on(Agent& agent, const protocol::Cancelled& message, SteadyTime n
 
 void JobTable::on(Agent& agent, const protocol::RenewRequest& message, SteadyTime,
                   Effects& effects) {
-  if (written_by(agent, message.job, message.attempt) == nullptr) return;
-  effects.push_back(AskRenewal{agent.peer, message});
+  const Entry* const entry = written_by(agent, message.job, message.attempt);
+  if (entry == nullptr) return;
+  effects.push_back(AskRenewal{entry->record.provider, agent.peer, message});
 }
 
 // The attempt is over for good: no writer any more, and a stored outcome.

@@ -42,6 +42,7 @@ struct StoreJournal {  // then acknowledge it
   protocol::JournalUpdate update;
 };
 struct AskRenewal {
+  std::string source;  // its endpoint
   std::string peer;
   protocol::RenewRequest request;
 };

@@ -24,8 +24,16 @@ StepResult copy_failed(const Error& error) {
 // An agent that finds no disk cannot know that the whole VM is gone.
 Error cause_of(const Pass& pass, Error error) {
   if (error.code() != code::kDiskMissing) return error;
+  if (!pass.provider) return error;  // it has no turn to be asked
   const auto power = pass.provider->power_state(pass.memory.plan->source_native_id, pass.stop);
   return !power && power.error().code() == code::kVmNotFound ? power.error() : error;
+}
+
+// Why a transfer has failed for good.
+Error failure_of(const Pass& pass, const PlannedDisk& planned, const TransferView& view) {
+  const Error error = view.error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
+  return cause_of(pass, error)
+      .with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim));
 }
 
 const SourceDisk* source_disk(const Pass& pass, const PlannedDisk& planned) {
@@ -254,6 +262,15 @@ std::string describe(const MoveTotals& totals) {
   return text;
 }
 
+std::optional<StepResult> failed_transfer(const Pass& pass) {
+  for (const PlannedDisk& planned : pass.memory.plan->disks) {
+    const auto view = pass.parts.fleet.transfer(pass.job_of(planned));
+    if (!view || view->state != TransferState::Failed) continue;
+    return copy_failed(failure_of(pass, planned, *view));
+  }
+  return std::nullopt;
+}
+
 MoveTotals show_transfers(Pass& pass) {
   MoveTotals totals;
   for (api::DiskStatus& status : pass.import.status.disks) {
@@ -323,11 +340,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     show_detour(pass, *view, status);
     tell_progress(pass, *disk, status.moved_bytes, status.to_move_bytes);
     if (view->state == TransferState::Failed) {
-      const Error error =
-          view->error.value_or(make_error(ErrorKind::Internal, "the transfer failed"));
-      return copy_failed(
-          cause_of(pass, error)
-              .with_context(fmt::format("disk '{}', claim '{}'", planned.name, planned.claim)));
+      return copy_failed(failure_of(pass, planned, *view));
     }
     if (view->state == TransferState::Succeeded) {
       const StepResult same = TRY(check_finished(pass, planned, *disk));
@@ -339,10 +352,12 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
       if (result.kind == StepResult::Kind::Failed) return result;
       totals.unannounced = totals.unannounced || result.kind == StepResult::Kind::Again;
     }
-    if (view->state == TransferState::Queued) waiting_for = view->waiting_for;
+    // Of a place that no agent has come to, the place says more.
+    if (view->state == TransferState::Queued && waiting_for.empty())
+      waiting_for = view->waiting_for;
   }
   if (!waiting_for.empty() && totals.waiting_for.empty()) totals.waiting_for = waiting_for;
-  count(status, estimate, totals);
+  count(status, disk->allocated_bytes.value_or(disk->size_bytes), totals);
   return result;
 }
 

@@ -23,6 +23,9 @@ struct MoveTotals {
 // One sentence for the condition: "Copying disks: 1 of 3 done, 1.2 GiB of 3.0 GiB".
 std::string describe(const MoveTotals& totals);
 
+// A transfer that has failed for good ends its import, also while the source has no turn for it.
+std::optional<StepResult> failed_transfer(const Pass& pass);
+
 // Puts into the status how far the transfers are, without a word to the source. No disk is counted
 // that was not moved before.
 MoveTotals show_transfers(Pass& pass);

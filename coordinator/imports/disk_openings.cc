@@ -256,6 +256,9 @@ Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
 Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
+  if (pass.provider == nullptr) {
+    return make_error(ErrorKind::Internal, "the source of an open disk was not connected to");
+  }
   auto released =
       pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
   if (released) return released;

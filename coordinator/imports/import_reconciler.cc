@@ -17,7 +17,7 @@ constexpr Step kSteps[] = {
     {"claim import", claim_import},
     {"check spec", check_spec},
     {"connect source", connect_source},
-    {"load plan", load_plan},
+    {"load plan", read_plan},
     {"read source", read_source},
     {"validate", validate_import},
     {"decide plan", decide_plan},
@@ -172,7 +172,7 @@ Result<kube::Outcome> ImportReconciler::go_on(Pass& pass) {
     auto result = step.run(pass);
     if (!result) {
       Error error = std::move(result).error();
-      pass.memory.credentials.reset();  // it may be their fault
+      pass.memory.credentials_doubted = true;  // it may be their fault
       if (const auto shown = show_error(pass, error); !shown) {
         // Also when it is the status itself that cannot be written.
         pass.log.warn("an error could not be shown", shown.error());
@@ -208,7 +208,7 @@ Result<kube::Outcome> ImportReconciler::undo_failure(Pass& pass) {
     show_undoing(pass, "");
     TRY(pass.save_status(true));
   }
-  if (!TRY(undo_visibly(pass))) return kube::Outcome{kUndoPoll};
+  if (!TRY(undo_visibly(pass))) return kube::Outcome{pass.turn_after.value_or(kUndoPoll)};
 
   show_undoing(pass, "");
   pass.import.status.data_volumes.clear();
@@ -224,7 +224,7 @@ Result<kube::Outcome> ImportReconciler::undo_failure(Pass& pass) {
 
 // Deleted before it ended: everything it made goes, then the import itself.
 Result<kube::Outcome> ImportReconciler::go_away(Pass& pass) {
-  if (!TRY(undo_visibly(pass))) return kube::Outcome{kUndoPoll};
+  if (!TRY(undo_visibly(pass))) return kube::Outcome{pass.turn_after.value_or(kUndoPoll)};
   TRY(clean_up_finished(pass));
   memories_.lock()->erase(pass.uid());
   return kube::Outcome{};

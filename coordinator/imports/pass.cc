@@ -193,6 +193,16 @@ Result<void> Pass::patch(const nlohmann::json& merge_patch) {
   return {};
 }
 
+Result<kube::Object> Pass::create(const kube::ResourceType& type, const kube::Object& object,
+                                  const kube::WriteOptions& options) {
+  if (object.ns() != key_.ns) {
+    return make_error(ErrorKind::InvalidArgument,
+                      "{} '{}' is not of the import's namespace: it is not created", type.kind,
+                      object.key().to_string());
+  }
+  return parts.writer.create(type, object, options, stop);
+}
+
 Result<void> Pass::annotate(std::string_view name, std::string_view value) {
   if (import.object.annotation(name) == value) return {};
   return patch({{"metadata", {{"annotations", {{std::string(name), value}}}}}});

@@ -113,6 +113,8 @@ struct ImportMemory {
   // Once the import has begun its secret is read now and then only.
   std::optional<ProviderCredentials> credentials;
   SteadyTime credentials_read{};
+  std::int64_t credentials_generation = 0;  // of the import that they were read for
+  bool credentials_doubted = false;         // an error may have been their fault: read them again
 };
 
 // How a step ended: done, or come back later, or the import has failed for good.
@@ -146,6 +148,7 @@ class Pass {
 
   // Filled by the early steps. The turn is held until the pass ends.
   std::optional<SourceTurns::Turn> turn;
+  std::optional<std::chrono::nanoseconds> turn_after;  // there is none before
   std::shared_ptr<Provider> provider;
   std::optional<ProviderCredentials> credentials;
   ReferenceRights rights;
@@ -185,6 +188,10 @@ class Pass {
   Result<void> save_ledger();
   // Removes what another import wrote about itself into the object that this one was made from.
   Result<void> forget_other_import();
+  // Makes an object of the import's namespace; of another one it is refused (InvalidArgument),
+  // whatever a plan or a template says.
+  Result<kube::Object> create(const kube::ResourceType& type, const kube::Object& object,
+                              const kube::WriteOptions& options = {});
   Result<void> annotate(std::string_view name, std::string_view value);
   Result<void> add_finalizer(std::string_view name);
   Result<void> drop_finalizers(const std::vector<std::string_view>& names);

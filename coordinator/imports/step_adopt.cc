@@ -128,8 +128,7 @@ Result<bool> adopt(Pass& pass, const PlannedDisk& disk, std::string& waiting_for
   if (!existing) {
     TRY(offer_claim(pass, disk));
     const kube::Object claim = TRY(pass.parts.reader.get(kPersistentVolumeClaim, key, pass.stop));
-    auto made =
-        pass.parts.writer.create(kDataVolume, data_volume(pass, disk, claim), {}, pass.stop);
+    auto made = pass.create(kDataVolume, data_volume(pass, disk, claim));
     if (!made) return std::move(made).error();
     pass.event(kube::EventSeverity::Normal, "ImportInProgress",
                fmt::format("DataVolume '{}' was created for the finished disk '{}'",

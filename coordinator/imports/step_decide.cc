@@ -1,10 +1,12 @@
 #include <algorithm>
 
 #include "common/catalogue.h"
+#include "coordinator/imports/copied.h"
 #include "coordinator/imports/decision.h"
 #include "coordinator/imports/disk_ways.h"
 #include "coordinator/imports/names.h"
 #include "coordinator/imports/observe.h"
+#include "coordinator/imports/plan_store.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
@@ -37,23 +39,6 @@ Result<void> check_target_name(Pass& pass, EarlyFindings& early) {
   early.fail("DuplicateTargetVMName");
   early.findings.push_back(*std::move(conflict));
   return {};
-}
-
-nlohmann::json plan_object(const Pass& pass, const ImportPlan& plan) {
-  const kube::OwnerReference owner = pass.owner();
-  return {{"apiVersion", "v1"},
-          {"kind", "ConfigMap"},
-          {"metadata",
-           {{"name", plan_config_map_name(pass.uid())},
-            {"namespace", pass.key().ns},
-            {"labels", {{api::kImportUid, pass.uid()}}},
-            {"ownerReferences",
-             {{{"apiVersion", owner.api_version},
-               {"kind", owner.kind},
-               {"name", owner.name},
-               {"uid", owner.uid},
-               {"blockOwnerDeletion", true}}}}}},
-          {"data", {{"plan", to_json(plan).dump()}}}};
 }
 
 std::vector<api::DiskStatus> initial_disks(const ImportPlan& plan) {
@@ -112,7 +97,7 @@ StepResult without_source(const Pass& pass, const Error& error) {
 
 Result<StepResult> read_source(Pass& pass) {
   const bool decided = pass.memory.plan.has_value();
-  if (decided && pass.memory.vm) return StepResult::done();
+  if (decided && (pass.memory.vm || is_copied(pass))) return StepResult::done();
   VmRef wanted = source_reference(pass.import, has_vddk(pass));
   if (pass.parts.settings.vddk) wanted.ways.try_emplace("*", DiskWay::Vddk);
   if (decided) wanted.id = pass.memory.plan->source_native_id;  // it may have another name by now
@@ -202,8 +187,7 @@ Result<StepResult> decide_plan(Pass& pass) {
                   .disks = decision.disks,
                   .vm = decision.vm->json(),
                   .data_volumes = pass.decision->data_volumes};
-  const auto accepted = pass.parts.writer.create(kube::types::kVirtualMachine, *decision.vm,
-                                                 {.dry_run = true}, pass.stop);
+  const auto accepted = pass.create(kube::types::kVirtualMachine, *decision.vm, {.dry_run = true});
   if (!accepted && accepted.error().kind() != ErrorKind::AlreadyExists) {
     const Error error = accepted.error().with_context(
         fmt::format("VirtualMachine '{}/{}'", pass.key().ns, decision.vm_name));
@@ -226,13 +210,14 @@ Result<StepResult> decide_plan(Pass& pass) {
   }
 
   // From here on the plan counts, not what it was made from.
-  const auto kept = pass.parts.writer.create(kube::types::kConfigMap,
-                                             kube::Object(plan_object(pass, plan)), {}, pass.stop);
+  const auto kept = pass.create(kube::types::kConfigMap, plan_object(pass, plan));
   if (!kept && kept.error().kind() != ErrorKind::AlreadyExists) return kept.error();
   if (kept) {
     pass.memory.plan = std::move(plan);
   } else {
-    TRY(load_plan(pass));  // made just before a crash
+    // Made just before a crash; or by somebody who knew its name.
+    const StepResult read = TRY(read_plan(pass));
+    if (read.kind != StepResult::Kind::Done) return read;
     if (!pass.memory.plan) return Error(ErrorKind::Aborted, "the plan has just been removed");
   }
   show_plan(pass);

@@ -34,8 +34,7 @@ Result<StepResult> create_vm(Pass& pass) {
     pass.set_processing("CreatingTargetVM",
                         fmt::format("Creating virtual machine '{}'", vm_key(pass).to_string()));
     TRY(pass.save_status(true));
-    auto created = pass.parts.writer.create(kube::types::kVirtualMachine,
-                                            kube::Object(pass.memory.plan->vm), {}, pass.stop);
+    auto created = pass.create(kube::types::kVirtualMachine, kube::Object(pass.memory.plan->vm));
     if (!created) {
       const ErrorKind kind = created.error().kind();
       if (kind == ErrorKind::AlreadyExists || is_retryable(kind)) return created.error();

@@ -4,6 +4,7 @@
 #include "common/backoff.h"
 #include "common/bytes.h"
 #include "common/catalogue.h"
+#include "coordinator/imports/copied.h"
 #include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/progress.h"
 #include "coordinator/imports/steps.h"
@@ -189,6 +190,7 @@ bool only_waits_for_agents(const Pass& pass) {
 }  // namespace
 
 Result<StepResult> stop_source(Pass& pass) {
+  if (is_copied(pass)) return StepResult::done();
   const std::string& id = pass.memory.plan->source_native_id;
   if (only_waits_for_agents(pass)) return StepResult::done();
   const auto state = pass.provider->power_state(id, pass.stop);
@@ -218,12 +220,16 @@ Result<StepResult> stop_source(Pass& pass) {
   }
   if (power == PowerState::Up && !all_disks_are(pass, "Pending")) {
     if (all_disks_are(pass, "Done")) return StepResult::done();  // too late to harm the copies
-    // No digest would tell: what is read from a running machine's disk fits no moment of it.
-    return StepResult::failed(
-        "DataVolumeCreationFailed", "DVCreationFailed",
-        coded_error(ErrorKind::DataLoss, code::kSourceChanged,
-                    "the source VM was started while its disks were copied, so the copies fit no "
-                    "moment of it; create the import again"));
+    if (was_read(pass)) {
+      // No digest would tell: what is read from a running machine's disk fits no moment of it.
+      return StepResult::failed(
+          "DataVolumeCreationFailed", "DVCreationFailed",
+          coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                      "the source VM was started while its disks were copied, so the copies fit no "
+                      "moment of it; create the import again"));
+    }
+    const StepResult unready = TRY(unready_disks(pass));
+    if (unready.kind != StepResult::Kind::Done) return unready;
   }
 
   pass.memory.vm_read_after_stop = false;

@@ -4,6 +4,7 @@
 #include "common/backoff.h"
 #include "common/catalogue.h"
 #include "common/secret.h"
+#include "coordinator/imports/copied.h"
 #include "coordinator/imports/disk_moves.h"
 #include "coordinator/imports/observe.h"
 #include "coordinator/imports/reference_rights.h"
@@ -17,8 +18,6 @@ constexpr Backoff kBlockedRetry{
     .first = std::chrono::seconds(5), .factor = 1.2, .cap = std::chrono::seconds(60)};
 constexpr int kBlockedSoon = 12;
 constexpr std::chrono::seconds kClockRetry{15};
-constexpr std::chrono::seconds kSecretLook{20};
-constexpr int kSecretRest = 30;      // times that, for imports that have waited for long
 constexpr int kConnectionTries = 3;  // a blip must not end a new import
 
 bool in_progress(const Pass& pass) {
@@ -53,11 +52,18 @@ std::string_view reason_of(const Finding& finding) {
   return "UninitializedProvider";
 }
 
+bool is_blocked_otherwise(const Pass& pass) {
+  const api::Condition* const valid = api::find_condition(pass.import.status.conditions, "Valid");
+  return valid != nullptr && valid->status == "False" && valid->reason != "UnreachableProvider";
+}
+
 // The source does not answer, or others are asking it. What its agents copy is still shown.
 Result<StepResult> wait_for_turn(Pass& pass, const SourceTurns::Wait& wait) {
   if (wait.why.empty()) return StepResult::again(wait.after);
   const std::string source = fmt::format("source '{}'", redacted_url(pass.credentials->api_url));
   if (!in_progress(pass)) {
+    // What blocks it is there to be mended meanwhile.
+    if (is_blocked_otherwise(pass)) return StepResult::again(wait.after);
     pass.set_condition("Valid", "False", "UnreachableProvider",
                        fmt::format("Waiting for {}: {}", source, wait.why));
   } else if (const auto totals = show_transfers(pass); totals.active > 0) {
@@ -114,32 +120,17 @@ Result<StepResult> check_spec(Pass& pass) {
   return again_when_blocked(pass);
 }
 
-Result<std::optional<SourceTurns::Wait>> obtain_provider(Pass& pass) {
-  if (pass.provider) return std::optional<SourceTurns::Wait>();
-  ImportMemory& memory = pass.memory;
-  const SteadyTime now = pass.parts.clock.steady();
-  // A new import never meets an old password: its first failure would be its end. In one under way
-  // any error lets the secret be read again, so that thousands that wait need not look at theirs.
-  const auto good_for = kSecretLook * std::clamp(memory.idle_passes, 1, kSecretRest);
-  if (!in_progress(pass) || !memory.credentials || now - memory.credentials_read > good_for) {
-    memory.credentials.reset();
-    memory.credentials = TRY(observe_credentials(pass.parts.reader, pass.import, pass.stop));
-    memory.credentials_read = now;
-  }
-  pass.credentials = memory.credentials;
-  if (pass.parts.turns != nullptr) {
-    auto turn = pass.parts.turns->take(pass.credentials->api_url, pass.key().to_string());
-    if (auto* const wait = std::get_if<SourceTurns::Wait>(&turn)) {
-      return std::optional(std::move(*wait));
-    }
-    pass.turn.emplace(std::get<SourceTurns::Turn>(std::move(turn)));
-  }
-  pass.provider = TRY(pass.parts.providers.get(*pass.credentials));
-  return std::optional<SourceTurns::Wait>();
-}
-
 Result<StepResult> connect_source(Pass& pass) {
+  if (in_progress(pass)) {
+    const StepResult plan = TRY(read_plan(pass));
+    if (plan.kind != StepResult::Kind::Done || is_copied(pass)) return plan;
+  }
   const auto obtained = obtain_provider(pass);
+  const bool has_turn = obtained && !*obtained;
+  if (!has_turn && pass.memory.plan) {
+    // Whatever the source would say, the import has ended with it.
+    if (auto failed = failed_transfer(pass)) return *std::move(failed);
+  }
   if (obtained && *obtained) return wait_for_turn(pass, **obtained);
   if (!obtained) {
     const Error& error = obtained.error();
@@ -177,18 +168,6 @@ Result<StepResult> connect_source(Pass& pass) {
     return StepResult::again(std::chrono::seconds(pass.memory.connection_failures));
   }
   return refuse(pass, "UnreachableProvider", error);
-}
-
-Result<StepResult> load_plan(Pass& pass) {
-  if (pass.memory.plan) return StepResult::done();
-  const kube::ObjectKey key{pass.key().ns, plan_config_map_name(pass.uid())};
-  const auto stored =
-      TRY(kube::get_if_exists(pass.parts.reader, kube::types::kConfigMap, key, pass.stop));
-  if (!stored) return StepResult::done();
-  const auto text = stored->json().value("/data/plan"_json_pointer, std::string());
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  pass.memory.plan = TRY(plan_from_json(json));
-  return StepResult::done();
 }
 
 }  // namespace vmferry::imports

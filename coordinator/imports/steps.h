@@ -22,11 +22,14 @@ std::span<const Step> import_steps();
 Result<StepResult> claim_import(Pass& pass);    // finalizers: nothing of ours is lost
 Result<StepResult> check_spec(Pass& pass);      // the request alone
 Result<StepResult> connect_source(Pass& pass);  // credentials, connection
-Result<StepResult> load_plan(Pass& pass);       // the decided plan, if there is one
 // After what blocks the import was told. Every five seconds (lifecycle.md 11); but one that nobody
 // has mended for a minute, more and more seldom, up to a minute: what changes on the cluster is
 // told anyway, and hundreds of them would ask source and API server for nothing.
 StepResult again_when_blocked(Pass& pass);
+// plan_store.cc: the decided plan, if there is one. DataLoss: what is there is not to be believed;
+// read_plan() tells so, and has the import wait.
+Result<StepResult> load_plan(Pass& pass);
+Result<StepResult> read_plan(Pass& pass);
 // step_decide.cc
 Result<StepResult> read_source(Pass& pass);      // source VM and cluster facts
 Result<StepResult> validate_import(Pass& pass);  // findings -> conditions

@@ -138,8 +138,9 @@ Result<bool> clean_source(Pass& pass, std::string& waits_for) {
     return true;
   }
   count_try(pass);
-  if (TRY(obtain_provider(pass))) {
-    waits_for = "its turn to ask the source";
+  if (const auto wait = TRY(obtain_provider(pass))) {
+    waits_for = wait->why.empty() ? "its turn to ask the source" : "the source: " + wait->why;
+    pass.turn_after = wait->after;
     return false;
   }
   if (!TRY(close_openings(pass, waits_for))) return false;
@@ -211,7 +212,7 @@ Result<bool> undo(Pass& pass, std::string& waits_for) {
   if (!TRY(remove_vm(pass, waits_for))) return false;
 
   auto source_clean = clean_source(pass, waits_for);
-  if (!source_clean) pass.memory.credentials.reset();  // it may be their fault
+  if (!source_clean) pass.memory.credentials_doubted = true;  // it may be their fault
   if (!source_clean || !*source_clean) {
     if (!is_given_up(pass)) return source_clean;
     TRY(give_up(pass,

@@ -136,7 +136,10 @@ def test_selectors_find_the_pods_that_they_are_for(overlays):
         assert found(policy["spec"]["podSelector"]["matchLabels"]) == {policy["metadata"]["name"]}
     agents = named(objects, "NetworkPolicy", "vmferry-agent")["spec"]
     assert agents["ingress"] == [] and set(agents["policyTypes"]) == {"Ingress", "Egress"}
-    ingress = named(objects, "NetworkPolicy", "vmferry-coordinator")["spec"]["ingress"]
+    coordinator = named(objects, "NetworkPolicy", "vmferry-coordinator")["spec"]
+    # No ipBlock means the API server to Cilium: its nodes are no addresses but identities.
+    assert coordinator["policyTypes"] == ["Ingress"] and "egress" not in coordinator
+    ingress = coordinator["ingress"]
     assert found(ingress[0]["from"][0]["podSelector"]["matchLabels"]) == {"vmferry-agent"}
 
 

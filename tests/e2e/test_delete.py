@@ -62,3 +62,18 @@ def test_stopping_vmferry_ends_its_sessions_at_the_sources(scene):
     scene.ferry.down()
     assert vcenter.state()["sessions"] == 0
     assert engine.state()["sessions"]["alive"] == 0
+
+
+def test_deleted_with_its_secret_in_mid_shutdown_it_starts_the_source_again(scene):
+    """What `kubectl delete -f` does to a file that holds both."""
+    engine = scene.engine(ovirt_vm("busy", [scene.images["dense"]], status="up", shutdown_seconds=5))
+    scene.base(engine)
+    scene.ferry.up(1)
+    scene.ovirt_import("busy")
+    scene.ferry.wait_for(lambda: engine.power("busy") == "powering_down", 60, "the shutdown")
+    scene.ferry.delete("secret", "source")
+    scene.ferry.delete("import", "busy")
+    scene.ferry.wait_for(lambda: scene.ferry.get("imports", "busy") is None, 120, "the import's end")
+    all_closed(scene, engine)
+    runs_again(scene, engine, "busy")
+    nothing_left(scene)

@@ -144,13 +144,22 @@ std::string unscheduled_reason(const json& pod) {
   return "";
 }
 
-// The first container's reason to wait: image pull errors and the like.
+// How a container ended the last time: its last words are its log's.
+std::string last_end(const json& status) {
+  const json::json_pointer code("/lastState/terminated/exitCode");
+  if (!status.contains(code) || !status.at(code).is_number_integer()) return "";
+  const std::string message = text_at(status, "/lastState/terminated/message");
+  return fmt::format("; it ended with code {}{}", status.at(code).get<std::int64_t>(),
+                     message.empty() ? "" : ": " + message);
+}
+
+// The first container's reason to wait: image pull errors, crashes and the like.
 std::string container_reason(const json& pod) {
   for (const json& status : list_at(pod, "/status/containerStatuses")) {
     const std::string reason = text_at(status, "/state/waiting/reason");
     if (reason.empty()) continue;
     const std::string message = text_at(status, "/state/waiting/message");
-    return shortened(message.empty() ? reason : reason + ": " + message);
+    return shortened((message.empty() ? reason : reason + ": " + message) + last_end(status));
   }
   return "";
 }

@@ -77,6 +77,8 @@ Result<ClusterVolumes::Group> ClusterVolumes::group_of(const kube::Object& claim
         kPersistentVolumeClaim,
         {.ns = claim.ns(), .label_selector = std::string(api::kImportUid) + "=" + uid}, stop));
     for (const kube::Object& item : all.items) {
+      // Anybody may write a label; of the import are the claims that it owns.
+      if (item.uid() != claim.uid() && !is_owned_by(item, uid)) continue;
       group.shared = group.shared || is_marked(item, kPlacedAnnotation);
       if (!item.deleting()) group.claims.push_back(item);
     }
@@ -264,7 +266,12 @@ Result<std::optional<ReachableVolume>> ClusterVolumes::make_reachable(const kube
   const HolderState state = holder_state(*pod);
   switch (state.kind) {
     case HolderState::Kind::Running:
-      if (holds(*pod, claim.name())) break;
+      if (holds(*pod, claim.name())) {
+        // A holder's volumes stay where agents find them; a mover copies itself, or nobody does.
+        if (!is_mover(*pod) || state.waiting_for.empty()) break;
+        waiting_for = state.waiting_for;
+        return std::optional<ReachableVolume>();
+      }
       // Made for other claims: a claim was replaced. Its writers are stopped by the unmounting.
       [[fallthrough]];
     case HolderState::Kind::Ended:

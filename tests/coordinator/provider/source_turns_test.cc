@@ -36,8 +36,15 @@ class SourceTurnsTest : public ::testing::Test {
   const std::string source_ = "a";
   FakeClock clock_;
   std::vector<std::string> woken_;
-  SourceTurns turns_{
-      {.per_source = 2, .wake = [this](const std::string& who) { woken_.push_back(who); }}, clock_};
+  // Sources that are known to answer.
+  void SetUp() override {
+    for (const char* source : {"a", "b"}) call(source, std::chrono::seconds(0));
+    woken_.clear();
+  }
+  SourceTurns turns_{{.per_source = 2,
+                      .at_silent = 4,
+                      .wake = [this](const std::string& who) { woken_.push_back(who); }},
+                     clock_};
   std::deque<Turn> held_;
   std::chrono::nanoseconds after_{};
 };
@@ -50,6 +57,92 @@ TEST_F(SourceTurnsTest, ASourceHasSoManyTurnsAndOthersTheirOwn) {
   give_back();
   EXPECT_EQ(woken_, std::vector<std::string>{"3"});
   EXPECT_EQ(ask("a", "3"), "turn");
+}
+
+// By arrival, not by name; and a newcomer is not before whoever was called.
+TEST_F(SourceTurnsTest, TurnsAreHandedOnInTheOrderOfArrival) {
+  ask("a", "1");
+  ask("a", "2");
+  for (const char* who : {"z", "m", "b"}) EXPECT_EQ(ask("a", who), "soon");
+  EXPECT_EQ(ask("a", "m"), "soon") << "asking again is no new arrival, neither earlier nor later";
+  give_back();
+  EXPECT_EQ(woken_, std::vector<std::string>{"z"});
+  EXPECT_EQ(ask("a", "a newcomer"), "soon");
+  EXPECT_EQ(ask("a", "m"), "soon");
+  EXPECT_EQ(ask("a", "z"), "turn");
+  give_back();
+  EXPECT_EQ(woken_, (std::vector<std::string>{"z", "m"}));
+  clock_.advance(3s);
+  EXPECT_EQ(ask("a", "b"), "turn") << "who was called and does not come holds up nobody";
+  EXPECT_EQ(ask("a", "m"), "soon") << "and is still before later ones:";
+  give_back();
+  EXPECT_EQ(ask("a", "m"), "turn");
+}
+
+TEST_F(SourceTurnsTest, WhoDoesNotComeAnyMoreIsForgotten) {
+  ask("a", "1");
+  ask("a", "2");
+  ask("a", "was deleted");
+  ask("a", "x");
+  give_back();
+  clock_.advance(WaitingLine::kForgotten);
+  EXPECT_EQ(ask("a", "x"), "turn");
+  give_back();
+  EXPECT_EQ(woken_, std::vector<std::string>{"was deleted"});
+}
+
+TEST_F(SourceTurnsTest, HoweverItIsSpeltItIsOneSource) {
+  EXPECT_EQ(source_key("HTTPS://VCenter.Example.com/sdk"), "https://vcenter.example.com:443");
+  EXPECT_EQ(source_key("https://vcenter.example.com:443/"), "https://vcenter.example.com:443");
+  EXPECT_NE(source_key("https://vcenter.example.com:8443/"), "https://vcenter.example.com:443");
+  call("https://v.example.com/sdk", 120s, ErrorKind::DeadlineExceeded);
+  EXPECT_TRUE(turns_.rests("https://V.example.com:443/sdk/"));
+  EXPECT_NE(ask("https://v.EXAMPLE.com", "1"), "turn");
+}
+
+TEST_F(SourceTurnsTest, OneAsksASourceThatHasNeverAnswered) {
+  EXPECT_EQ(ask("new", "1"), "turn");
+  EXPECT_EQ(ask("new", "2"), "soon");
+  EXPECT_EQ(ask("new", "3"), "soon");
+  call("new", 0s);
+  EXPECT_EQ(woken_, std::vector<std::string>{"2"}) << "it answers: there is room for one more";
+  EXPECT_EQ(ask("new", "2"), "turn");
+}
+
+// However many sources are silent, half of the workers are left for those that answer.
+TEST_F(SourceTurnsTest, AllSilentSourcesTogetherHaveSoManyTurns) {
+  std::deque<SourceTurns::Call> calls;
+  for (int i = 0; i < 9; ++i) {
+    const std::string source = "silent" + std::to_string(i);
+    const std::string answer = ask(source, source);
+    EXPECT_EQ(answer == "turn", i < 4) << i << ": " << answer;
+    if (answer == "turn") calls.emplace_back(turns_, source);
+  }
+  EXPECT_EQ(ask("a", "1"), "turn");
+  EXPECT_EQ(ask("a", "2"), "turn");
+  EXPECT_EQ(ask("b", "3"), "turn");
+
+  clock_.advance(120s);
+  for (auto& hangs : calls) hangs.end(ErrorKind::DeadlineExceeded);
+  woken_.clear();
+  give_back();
+  EXPECT_EQ(woken_, std::vector<std::string>{"silent4"}) << "the first that was held back";
+  EXPECT_EQ(ask("silent4", "silent4"), "turn");
+}
+
+TEST_F(SourceTurnsTest, ASourceThatHasFallenSilentCountsAsSilent) {
+  ask("a", "1");
+  ask("a", "2");
+  ask("b", "3");
+  ask("b", "4");
+  SourceTurns::Call one(turns_, "a");
+  SourceTurns::Call other(turns_, "b");
+  EXPECT_EQ(ask("new", "5"), "turn") << "they have just been asked";
+  clock_.advance(SourceTurns::kSlow + 1s);
+  EXPECT_NE(ask("another", "6"), "turn");
+  one.end(std::nullopt);
+  other.end(std::nullopt);
+  EXPECT_EQ(ask("another", "6"), "turn");
 }
 
 TEST_F(SourceTurnsTest, WhoWaitsIsTurnedAwayTogetherButComesBackSpread) {

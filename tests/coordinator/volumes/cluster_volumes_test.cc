@@ -356,6 +356,47 @@ TEST_F(ClusterVolumesTest, AHolderMakesWayForAMoverWhenTheVolumeIsAHostPath) {
             std::vector<std::string>{protocol::mover_node(find("vmferry-hold-a", kPod)->uid())});
 }
 
+TEST_F(ClusterVolumesTest, AMoverThatCrashesInALoopIsToldWithItsCause) {
+  use(MoverUse::Always);
+  ASSERT_TRUE(volumes_->ensure_claim(spec("a"), {}));
+  reach("a");
+  schedule("vmferry-hold-a", "node-1");
+  run("vmferry-hold-a");
+  bind_claim("a");
+  ASSERT_TRUE(reach("a"));
+  change(kPod, "vmferry-hold-a", nlohmann::json::parse(R"({"status": {"containerStatuses": [{
+      "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+      "lastState": {"terminated": {"exitCode": 1, "message": "no route to coordinator"}}}]}})"));
+  EXPECT_FALSE(reach("a")) << "nobody copies there";
+  EXPECT_TRUE(waits_for("'n/vmferry-hold-a'") && waits_for("CrashLoopBackOff: back-off 40s") &&
+              waits_for("ended with code 1: no route to coordinator"))
+      << waiting_;
+}
+
+// A label is anybody's to write: it must not keep the holder for a claim that nobody copies to.
+TEST_F(ClusterVolumesTest, AClaimThatOnlyCarriesTheImportsLabelHoldsNothing) {
+  ASSERT_TRUE(volumes_->ensure_claim(spec("a", "local"), {}));
+  ASSERT_TRUE(volumes_->ensure_claim(spec("b", "local"), {}));
+  kube::Object foreign(*find("a", kPersistentVolumeClaim));
+  nlohmann::json tree = foreign.json();
+  tree["metadata"] = {{"name", "c"},
+                      {"namespace", "n"},
+                      {"labels", tree["metadata"]["labels"]},
+                      {"annotations", tree["metadata"]["annotations"]}};
+  make(kPersistentVolumeClaim, kube::Object(tree));
+  reach("a");
+  EXPECT_EQ(pod_spec(shared_holder())["volumes"].size(), 2u);
+  schedule(shared_holder(), "node-1");
+  run(shared_holder());
+  bind_claim("a");
+  bind_claim("b");
+  reach("a");
+  reach("b");
+  EXPECT_TRUE(release("a"));
+  EXPECT_FALSE(release("b"));
+  EXPECT_FALSE(find(shared_holder(), kPod)) << "the last one that was copied to is released";
+}
+
 TEST_F(ClusterVolumesTest, MoversAreChosenByClassAndSetting) {
   storage_class("standard", true, false, "rancher.io/local-path");
   ASSERT_TRUE(volumes_->ensure_claim(spec("a", "standard"), {}));
