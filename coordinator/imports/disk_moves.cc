@@ -312,7 +312,6 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     return copy_failed(coded_error(ErrorKind::NotFound, code::kDiskMissing,
                                    "disk '{}' is no longer part of the source VM", planned.name));
   }
-  const std::uint64_t estimate = disk->allocated_bytes.value_or(disk->size_bytes);
 
   std::string waiting_for;
   std::optional<TransferView> view = pass.parts.fleet.transfer(pass.job_of(planned));
