@@ -195,17 +195,6 @@ TEST_F(StepFinishTest, AVmThatVanishesBeforeTheEndFailsTheImport_Lc108) {
   EXPECT_THAT(last_.message, ::testing::HasSubstr("n/web"));
 }
 
-// Whoever died between a disk's end and its word about it left an entry in the ledger.
-TEST_F(StepFinishTest, WhatTheLedgerSaysIsOpenIsForgottenAtTheEnd) {
-  make(kVirtualMachine, vm_of(import_));
-  ledger_.openings = {{"disk-1", "transfer-1"}, {"disk-2", ""}};
-  ASSERT_EQ(ends(finish_import), StepResult::Kind::Done);
-  EXPECT_TRUE(ledger_.openings.empty());
-  const auto written = ledger_of(*find("web", kVirtualMachineImport));
-  ASSERT_TRUE(written);
-  EXPECT_TRUE(written->openings.empty());
-}
-
 TEST_F(StepFinishTest, ADiskThatTheVmCannotOpenIsPartOfTheOutcome) {
   make(kVirtualMachine, vm_of(import_));
   const json disks = {{{"name", "boot"},
