@@ -26,7 +26,11 @@ std::string lower(std::string text) {
 
 std::string source_key(std::string_view url) {
   const auto parts = parse_url(url);
-  return parts ? lower(parts->origin()) : std::string(url);
+  if (!parts) return std::string(url);
+  const std::string scheme = lower(parts->scheme);
+  const int usual = scheme == "http" ? 80 : 443;
+  return fmt::format("{}://{}:{}", scheme, lower(parts->host),
+                     parts->port == 0 ? usual : parts->port);
 }
 
 SourceTurns::Turn::Turn(Turn&& other) noexcept

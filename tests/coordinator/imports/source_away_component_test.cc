@@ -28,6 +28,9 @@ class SourceAwayTest : public LifecycleScene {
                                kube::Propagation::Background, {}, {}));
   }
   std::string power() { return bed_->state()["vms"].begin()->at("status"); }
+  void somebody_starts_the_vm() {
+    bed_->post("/vm", {{"id", bed_->vm("web")["id"]}, {"status", "up"}});
+  }
   bool all_disks_are(const std::string& phase) {
     const auto disks = status().disks;
     return disks.size() == 2 && std::ranges::count(disks, phase, &api::DiskStatus::phase) == 2;
@@ -96,7 +99,7 @@ TEST_F(SourceAwayTest, AVmThatIsStartedWhileItsDisksOnlyWaitIsShutDownOnceMore) 
   make_import();
   ASSERT_TRUE(pass_until([&] { return all_disks_are("Queued"); }));
   const auto first = ledger().openings;
-  bed_->post("/vm", {{"name", "web"}, {"status", "up"}});
+  somebody_starts_the_vm();
   clock_.advance(std::chrono::seconds(61));
   ASSERT_TRUE(pass_until([&] { return bed_->requests("POST", "/shutdown") == 2; }));
   EXPECT_EQ(condition("Succeeded"), "");
@@ -122,7 +125,7 @@ TEST_F(SourceAwayTest, AVmThatIsStartedWhileADiskIsReadFailsItsImport) {
                                .node = "a",
                                .finishes = false});
   ASSERT_TRUE(pass_until([&] { return all_disks_are("Copying"); }));
-  bed_->post("/vm", {{"name", "web"}, {"status", "up"}});
+  somebody_starts_the_vm();
   ASSERT_TRUE(pass_until([&] { return ledger().failure_reason != ""; }));
   EXPECT_THAT(ledger().failure_message, HasSubstr("was started while its disks were copied"));
 }

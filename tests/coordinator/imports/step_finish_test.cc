@@ -195,7 +195,6 @@ TEST_F(StepFinishTest, AVmThatVanishesBeforeTheEndFailsTheImport_Lc108) {
   EXPECT_THAT(last_.message, ::testing::HasSubstr("n/web"));
 }
 
-// Whoever died between a disk's end and its word about it left an entry in the ledger.
 TEST_F(StepFinishTest, ADiskThatTheVmCannotOpenIsPartOfTheOutcome) {
   make(kVirtualMachine, vm_of(import_));
   const json disks = {{{"name", "boot"},

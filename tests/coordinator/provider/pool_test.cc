@@ -125,15 +125,5 @@ TEST_F(ProviderPoolTest, OneWhoseSecretWasReplacedGoesOnceNobodyUsesIt) {
   EXPECT_EQ(sessions("else"), 1);
 }
 
-TEST_F(ProviderPoolTest, WhatIsDroppedGoesWithItsLastHolder) {
-  const auto some = pool({});
-  auto held = some->get(account("a"));
-  ASSERT_TRUE(held);
-  some->drop(account("a"));
-  EXPECT_EQ(sessions("a"), 1);
-  held = make_error(ErrorKind::Internal, "let go of");
-  EXPECT_EQ(sessions("a"), 0);
-}
-
 }  // namespace
 }  // namespace vmferry
