@@ -65,8 +65,8 @@ def test_stopping_vmferry_ends_its_sessions_at_the_sources(scene):
 
 
 def test_deleted_with_its_secret_in_mid_shutdown_it_starts_the_source_again(scene):
-    """What `kubectl delete -f` does to a file that holds both."""
-    engine = scene.engine(ovirt_vm("busy", [scene.images["dense"]], status="up", shutdown_seconds=5))
+    """What `kubectl delete -f` does to a file that holds both. The shutdown lasts until the secret would be read again."""
+    engine = scene.engine(ovirt_vm("busy", [scene.images["dense"]], status="up", shutdown_seconds=30))
     scene.base(engine)
     scene.ferry.up(1)
     scene.ovirt_import("busy")
