@@ -5,6 +5,7 @@
 #include "common/catalogue.h"
 #include "coordinator/imports/ledger_seal.h"
 #include "coordinator/imports/pass.h"
+#include "coordinator/provider/source_turns.h"
 
 namespace vmferry::imports {
 namespace {
@@ -31,7 +32,8 @@ Result<void> DiskLocks::rebuild(kube::Reader& reader, std::stop_token stop) {
     const std::string text = import.annotation(api::kLedger).value_or("");
     if (is_over(import) || !is_sealed(text, import.uid(), key_)) continue;
     for (const auto& [disk, handle] : ledger->openings) {
-      holders.try_emplace(Disk{ledger->opened_at, disk}, Holder{import.key(), import.uid()});
+      holders.try_emplace(Disk{source_key(ledger->opened_at), disk},
+                          Holder{import.key(), import.uid()});
     }
   }
   const std::lock_guard lock(mutex_);
@@ -70,7 +72,7 @@ void DiskLocks::keep_only(const std::string& uid,
 
 Result<void> lock_disk(Pass& pass, const std::string& disk_id, const std::string& disk_name) {
   if (pass.provider_kind() != ProviderKind::Ovirt) return {};
-  const std::string source = redacted_url(pass.credentials->api_url);
+  const std::string source = source_key(pass.credentials->api_url);
   const auto other = TRY(pass.parts.disks->take({source, disk_id}, {pass.key(), pass.uid()},
                                                 pass.parts.reader, pass.stop));
   if (!other) {

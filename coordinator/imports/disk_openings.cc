@@ -143,6 +143,7 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
     if (!polled) return reopen_later(pass, disk, std::move(polled).error());
     // The engine knows it: so it is told to others, also when the ledger had no seal of ours.
     TRY(lock_disk(pass, disk.id, disk.name));
+    TRY(pass.save_ledger());
     opening = *std::move(polled);
   }
   if (!opening.endpoint) return static_cast<OpenedDisk*>(nullptr);

@@ -73,8 +73,12 @@ Result<bool> choose_way(Pass& pass, const SourceDisk& disk, const std::vector<st
                                                 fmt::join(nodes, ", "));
     return false;
   }
-  pass.ledger.ways[disk.id] =
-      TRY(pass.provider->choose_way(*pass.memory.vm, wanted, there.vddk, pass.stop));
+  WayChoice chosen = TRY(pass.provider->choose_way(*pass.memory.vm, wanted, there.vddk, pass.stop));
+  if (chosen.way == DiskWay::Automatic) {
+    return make_error(ErrorKind::Internal, "disk '{}': the source chose no way to read it",
+                      disk.name);
+  }
+  pass.ledger.ways[disk.id] = std::move(chosen);
   return true;
 }
 

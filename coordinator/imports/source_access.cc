@@ -2,6 +2,7 @@
 
 #include "common/catalogue.h"
 #include "coordinator/imports/observe.h"
+#include "coordinator/imports/reference_rights.h"
 #include "coordinator/imports/steps.h"
 
 // The account for an import's source, and its turn to ask it.
@@ -37,6 +38,18 @@ Wait take_turn(Pass& pass) {
 // namespace's end, takes both. What is remembered of it still opens the source.
 Result<void> read_secret(Pass& pass) {
   ImportMemory& memory = pass.memory;
+  // Undoing begins before the request is checked: whoever wrote the import may have written what
+  // is to be undone as well, and another namespace's account is not his.
+  if (is_ending(pass) && pass.parts.access != nullptr) {
+    const ReferenceRights rights =
+        TRY(reference_rights(*pass.parts.access, pass.import, pass.stop));
+    if (rights.secret == Right::Denied) {
+      return make_error(ErrorKind::PermissionDenied,
+                        "'{}' may not read the secret with the source's credentials, so the source "
+                        "is left as it is",
+                        rights.author);
+    }
+  }
   auto read = observe_credentials(pass.parts.reader, pass.import, pass.stop);
   if (read) {
     memory.credentials = *std::move(read);

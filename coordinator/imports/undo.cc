@@ -137,9 +137,13 @@ Result<bool> clean_source(Pass& pass, std::string& waits_for) {
   if (pass.ledger.openings.empty() && !pass.import.object.has_finalizer(api::kRestoreFinalizer)) {
     return true;
   }
-  count_try(pass);
-  if (const auto wait = TRY(obtain_provider(pass))) {
-    waits_for = wait->why.empty() ? "its turn to ask the source" : "the source: " + wait->why;
+  const auto obtained = obtain_provider(pass);
+  // Who only stands in line has not asked it.
+  const bool is_in_line = obtained && *obtained && (*obtained)->why.empty();
+  if (!is_in_line) count_try(pass);
+  if (!obtained) return obtained.error();
+  if (const auto& wait = *obtained) {
+    waits_for = is_in_line ? "its turn to ask the source" : "the source: " + wait->why;
     pass.turn_after = wait->after;
     return false;
   }

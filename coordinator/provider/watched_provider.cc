@@ -34,6 +34,10 @@ class WatchedProvider final : public Provider {
   Result<void> start(const std::string& native_id, std::stop_token stop) override {
     return watch([&] { return provider_->start(native_id, stop); });
   }
+  Result<WayChoice> choose_way(const SourceVm& vm, const SourceDisk& disk, bool vddk,
+                               std::stop_token stop) override {
+    return watch([&] { return provider_->choose_way(vm, disk, vddk, stop); });
+  }
   Result<DiskOpening> open_disk(const SourceVm& vm, const SourceDisk& disk,
                                 const std::string& owner, std::stop_token stop) override {
     return watch([&] { return provider_->open_disk(vm, disk, owner, stop); });
@@ -66,6 +70,7 @@ class WatchedProvider final : public Provider {
     return watch([&] { return provider_->release_disk(handle, disk_id, owner, success, stop); });
   }
   void close() override { provider_->close(); }
+  void log_out() override { provider_->log_out(); }
 
  private:
   template <typename Work>

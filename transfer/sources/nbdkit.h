@@ -47,7 +47,7 @@ class NbdkitServer {
   // It does not answer any more: kills it, so that the next dial starts another one.
   void kill_hung();
 
-  // Bytes of a read that succeeded. A child that gave a GiB was worth its start: the restarts before
+  // Bytes of a read that succeeded. A child that gave a GiB was worth its start: restarts before
   // it do not count any more.
   void has_delivered(std::uint64_t bytes) { delivered_ += bytes; }
   pid_t pid() const;

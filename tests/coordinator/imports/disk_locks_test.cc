@@ -4,6 +4,7 @@
 
 #include "coordinator/api/import.h"
 #include "coordinator/imports/ledger_seal.h"
+#include "coordinator/provider/source_turns.h"
 #include "tests/coordinator/embedded/store_support.h"
 #include "tests/coordinator/imports/spoiled_store.h"
 
@@ -14,7 +15,7 @@ using nlohmann::json;
 
 const SecretString kKey("a coordinator's");
 const std::string kEngine = "https://engine.example/ovirt-engine/api";
-const DiskLocks::Disk kDisk{kEngine, "disk-1"};
+const DiskLocks::Disk kDisk{source_key(kEngine), "disk-1"};
 
 class DiskLocksTest : public embedded::StoreFixture {
  protected:
