@@ -251,6 +251,18 @@ void count(const api::DiskStatus& status, std::uint64_t estimate, MoveTotals& to
   totals.active += status.phase == "Copying" || status.phase == "Verifying" ? 1 : 0;
 }
 
+// A running transfer may ask for credentials after the secret was changed. What a lease offers is
+// its own session's.
+void use_new_account(Pass& pass, const PlannedDisk& planned) {
+  auto renewals = pass.parts.renewals.lock();
+  const auto renewal = renewals->find(pass.job_of(planned));
+  if (renewal == renewals->end() || renewal->second.provider == pass.provider) return;
+  const auto known = pass.memory.openings.find(planned.source_id);
+  const bool is_lease =
+      known != pass.memory.openings.end() && known->second.endpoint.kind == SourceKind::VmdkStream;
+  if (!is_lease) renewal->second.provider = pass.provider;
+}
+
 }  // namespace
 
 std::string describe(const MoveTotals& totals) {
@@ -334,6 +346,7 @@ Result<StepResult> move_disk(Pass& pass, std::size_t index, MoveTotals& totals) 
     if (queued.kind == StepResult::Kind::Failed) return queued;
     view = pass.parts.fleet.transfer(pass.job_of(planned));
   }
+  use_new_account(pass, planned);
   if (view) {
     show(*view, status);
     show_detour(pass, *view, status);

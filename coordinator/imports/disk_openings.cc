@@ -89,6 +89,13 @@ bool is_needed_by_another(const Pass& pass, const std::string& source_disk_id,
   });
 }
 
+// Null when nothing is connected to.
+Provider* opener_of(const Pass& pass, const std::string& disk_id) {
+  const auto known = pass.memory.openings.find(disk_id);
+  const bool remembered = known != pass.memory.openings.end() && known->second.opener;
+  return remembered ? known->second.opener.get() : pass.provider.get();
+}
+
 StepResult failed(const PlannedDisk& planned, const std::string& what) {
   return StepResult::failed(
       "DataVolumeCreationFailed", "DVCreationFailed",
@@ -155,6 +162,10 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   if (why.empty()) why = std::move(opening.why);
   if (!why.empty()) made.description += "; " + why;
   made.disk = std::move(wanted);
+  if (const auto entry_now = pass.ledger.openings.find(disk.id);
+      entry_now != pass.ledger.openings.end() && !entry_now->second.empty()) {
+    made.opener = pass.provider;
+  }
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
   pass.memory.reopened.erase(disk.id);
   return &(openings[disk.id] = std::move(made));
@@ -225,17 +236,19 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
 void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move) {
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) return;
-  pass.provider->keep_open(entry->second, pass.stop);
+  Provider* const opener = opener_of(pass, disk.id);
+  opener->keep_open(entry->second, pass.stop);
   if (to_move == 0) return;  // not known yet
   const auto percent = static_cast<int>(std::min(moved, to_move) / (to_move / 100 + 1));
-  pass.provider->report_progress(entry->second, percent);
+  opener->report_progress(entry->second, percent);
 }
 
 Result<bool> release_settled(Pass& pass, const std::string& source_disk_id) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
   if (is_needed_by_another(pass, source_disk_id, entry->second)) return true;
-  return pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), true, pass.stop);
+  return opener_of(pass, source_disk_id)
+      ->release_disk(entry->second, source_disk_id, pass.uid(), true, pass.stop);
 }
 
 Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
@@ -257,11 +270,12 @@ Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
 Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
-  if (pass.provider == nullptr) {
+  Provider* const opener = opener_of(pass, source_disk_id);
+  if (opener == nullptr) {
     return make_error(ErrorKind::Internal, "the source of an open disk was not connected to");
   }
   auto released =
-      pass.provider->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
+      opener->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
   if (released) return released;
   const ErrorKind kind = released.error().kind();
   if (kind != ErrorKind::NotFound && kind != ErrorKind::DataLoss) return released;

@@ -60,6 +60,9 @@ struct OpenedDisk {
   std::string source_host{};  // budget group
   SourceBudget budget{};
   bool elsewhere = false;  // on a server that the import names
+  // Of an opening with a handle: an export lease belongs to the session that asked for it, also
+  // when the secret names another account by now.
+  std::shared_ptr<Provider> opener{};
 };
 
 // What the reconciler works with; owned by the coordinator's main.

@@ -62,7 +62,7 @@ def test_an_api_server_that_restarts_all_the_time(world, tmp_path):
     vcenter = world.vcenter(vmware_vm("web", images, power="on"))
     world.ferry.coordinator("coordinator-a")
     world.ferry.coordinator("coordinator-b")
-    world.ferry.agent(limit="6M")
+    world.ferry.agent(limit="3M")  # a restart takes seconds
     world.start_import(vcenter, "web")
     trouble = Trouble(world.bed.restart_apiserver, 5)
     end_right(world, images, trouble)

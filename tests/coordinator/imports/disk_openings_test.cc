@@ -401,5 +401,16 @@ TEST_F(DiskOpeningsTest, AnImportDoesNotEndWithALeaseOpen) {
   EXPECT_EQ(entries(), 0u);
 }
 
+// To another account's session the server says that it knows no such lease.
+TEST_F(DiskOpeningsTest, ALeaseIsEndedByTheSessionThatAskedForItAlsoWhenTheSecretWasEdited) {
+  leased("Copying", "Copying");
+  const auto opener = provider_;
+  memory_.openings[first_.id].opener = opener;
+  provider_ = std::make_shared<AskedProvider>();
+  in_pass([&](Pass& pass) { EXPECT_TRUE(release_opening(pass, first_.id, false)); });
+  EXPECT_THAT(opener->released, ElementsAre("lease:web:1 dropped"));
+  EXPECT_THAT(provider_->released, IsEmpty());
+}
+
 }  // namespace
 }  // namespace vmferry::imports
