@@ -211,7 +211,7 @@ TEST_F(TokenReviewGateTest, RefusesWhatIsNotOurAgent) {
   expect_refused(ask("node-1", "node-1", "garbage"), "no service account token");
   expect_refused(ask("node-1", "node-1", good.substr(0, good.size() - 4) + "AAAA"),
                  "does not accept");
-  expect_refused(ask("node-1", "node-1", expired(good, signer)), "does not accept its token");
+  expect_refused(ask("node-1", "node-1", expired(good, signer)), "has run out");
   expect_refused(
       ask("node-1", "node-1", pod_token(ns_, "vmferry-agent", "agent-x", uid, "https://other")),
       "not for audience");
