@@ -107,26 +107,28 @@ bool NbdSource::shrink_requests(std::size_t bytes, std::uint64_t complaints_befo
   return true;
 }
 
-// The one with the least to do. As long as one can read, nobody waits for another's connection.
-NbdLane& NbdSource::pick_lane(const std::stop_token& stop) {
+// The one with the least to do. As long as one can read, nobody waits for another to be had.
+Result<std::shared_ptr<NbdConnection>> NbdSource::pick_connection(const std::stop_token& stop) {
   const std::size_t first = next_lane_.fetch_add(1, std::memory_order_relaxed) % lanes_.size();
-  NbdLane* best = nullptr;
+  std::shared_ptr<NbdConnection> best;
   NbdLane* dead = nullptr;
   int least = 0;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     NbdLane* lane = lanes_[(first + i) % lanes_.size()].get();
-    const std::optional<int> load = lane->in_flight();
-    if (!load) {
+    std::shared_ptr<NbdConnection> live = lane->live();
+    if (!live) {
       dead = lane;
-    } else if (best == nullptr || *load < least) {
-      best = lane;
-      least = *load;
-      if (least == 0) break;
+      continue;
     }
+    const int load = live->in_flight();
+    if (best && load >= least) continue;
+    best = std::move(live);
+    least = load;
+    if (least == 0) break;
   }
-  if (best == nullptr) return *lanes_[first];
+  if (!best) return lanes_[first]->connection(stop);
   if (dead != nullptr) dead->revive(stop);
-  return *best;
+  return best;  // if it is lost meanwhile the read says so
 }
 
 Result<void> NbdSource::read(std::uint64_t offset, std::span<std::byte> into,
@@ -172,7 +174,7 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
   int memory_pauses = 0;
   steady_clock::time_point first_lost;
   for (int lost = 0;;) {
-    const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
+    const std::shared_ptr<NbdConnection> connection = TRY(pick_connection(stop));
     std::optional<ReadPace::Turn> turn(pace_.take(stop));
     if (!*turn) return canceled();
     if (into.size() > pace_.request_bytes()) {  // while we waited; the caller cuts it smaller
@@ -234,7 +236,7 @@ Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token 
   const std::uint64_t start = range.offset / block * block;
   const std::uint64_t asked = std::min(kStatusStep - block, round_up(range.end(), block) - start);
 
-  const std::shared_ptr<NbdConnection> connection = TRY(pick_lane(stop).connection(stop));
+  const std::shared_ptr<NbdConnection> connection = TRY(pick_connection(stop));
   const auto begin = steady_clock::now();
   std::vector<Extent> answer;
   const NbdOutcome outcome = connection->block_status({start, asked}, answer, stop);

@@ -43,7 +43,7 @@ class NbdSource final : public DiskSource {
             const Logger& log);
   void open_more_lanes(const NbdDial& dial, std::stop_token stop);
   void measure_round_trip(std::stop_token stop);
-  NbdLane& pick_lane(const std::stop_token& stop);
+  Result<std::shared_ptr<NbdConnection>> pick_connection(const std::stop_token& stop);
   Result<void> read_unaligned(std::uint64_t offset, std::span<std::byte> into,
                               std::stop_token stop);
   Result<void> read_piece(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);

@@ -30,10 +30,10 @@ void NbdLane::adopt(NbdHandle handle) {
   current_ = std::make_shared<NbdConnection>(std::move(handle), options_.watchdog);
 }
 
-std::optional<int> NbdLane::in_flight() const {
+std::shared_ptr<NbdConnection> NbdLane::live() const {
   const std::lock_guard lock(mutex_);
-  if (failed_ || !current_ || !current_->alive()) return std::nullopt;
-  return current_->in_flight();
+  if (failed_ || !current_ || !current_->alive()) return nullptr;
+  return current_;
 }
 
 Result<std::shared_ptr<NbdConnection>> NbdLane::connection(std::stop_token stop) {

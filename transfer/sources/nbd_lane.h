@@ -27,8 +27,8 @@ class NbdLane {
   // with another size, those of dialing that cannot get better, Unavailable after the limit,
   // Canceled.
   Result<std::shared_ptr<NbdConnection>> connection(std::stop_token stop);
-  // Requests on their way; nothing: it has no connection now.
-  std::optional<int> in_flight() const;
+  // The connection, if there is one now; nobody waits for it.
+  std::shared_ptr<NbdConnection> live() const;
   // Dials once and briefly when it is time to, and nobody else does: for a lane without connection
   // while others can read. A server that counts a dead connection among its clients lets the next
   // one wait.

@@ -117,10 +117,9 @@ Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
   // A host that hiccups now and then in days is not one that never gives anything.
   if (delivered_.exchange(0) >= kWorthRestarts) starts_ = std::min(starts_, 1);
   if (starts_ > options_.max_restarts) {
-    // Of this attempt: the next one may be at a better time, or on another node.
-    return coded_error(ErrorKind::Unavailable, code::kSourceRead,
-                       "nbdkit died or hung {} times: {}", starts_,
-                       explain_nbdkit_failure(tail_.lines()).message());
+    // Aborted: it ends this attempt; the next one may be at a better time, or on another node.
+    return coded_error(ErrorKind::Aborted, code::kSourceRead, "nbdkit died or hung {} times: {}",
+                       starts_, explain_nbdkit_failure(tail_.lines()).message());
   }
   if (starts_ > 0) {
     environment_.log.warn(

@@ -38,8 +38,8 @@ class NbdkitServer {
   ~NbdkitServer();
 
   // The child listens afterwards. Errors: Unimplemented (nbdkit, its plugin or a filter is not
-  // installed), InvalidArgument (VDDK's directory is wrong), Unavailable (it does not start, or
-  // died too often), Canceled. They carry the last lines of its stderr.
+  // installed), InvalidArgument (VDDK's directory is wrong), Unavailable (it does not start),
+  // Aborted (it died or hung too often), Canceled. They carry the last lines of its stderr.
   Result<void> ensure_running(std::stop_token stop);
   // Connects to the running child. One that does not let itself be connected to in that time hangs.
   Result<NbdHandle> dial(std::chrono::milliseconds deadline, std::stop_token stop);

@@ -9,6 +9,9 @@
 
 namespace vmferry::vmware {
 
+// Whether the server knows the account and does not let it read datastores: a privilege is missing.
+bool is_datastore_refusal(const Error& error);
+
 // Reads descriptors and sizes of files on datastores, over HTTPS at the endpoint of the account
 // (source-vmware.md 6). Thread-safe.
 class DatastoreFiles {
