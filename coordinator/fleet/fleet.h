@@ -16,7 +16,7 @@
 #include "common/protocol.h"
 #include "common/result.h"
 #include "coordinator/fleet/job_records.h"
-#include "coordinator/fleet/source_budget.h"
+#include "coordinator/provider/source_budget.h"
 
 namespace vmferry {
 

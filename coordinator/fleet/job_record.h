@@ -10,7 +10,7 @@
 #include "common/id.h"
 #include "common/protocol.h"
 #include "common/result.h"
-#include "coordinator/fleet/source_budget.h"
+#include "coordinator/provider/source_budget.h"
 
 namespace vmferry {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/id.h"
-#include "coordinator/fleet/source_budget.h"
+#include "coordinator/provider/source_budget.h"
 
 // Which queued transfer goes to which agent next: a pure function. Higher priority first; between
 // namespaces of one priority the one that got fewest bytes; within a namespace the import that came

@@ -8,8 +8,8 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "common/result.h"
-#include "coordinator/fleet/source_budget.h"
 #include "coordinator/provider/listing.h"
+#include "coordinator/provider/source_budget.h"
 #include "coordinator/provider/source_vm.h"
 
 namespace vmferry {
