@@ -80,6 +80,8 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "importWithoutTemplate"},
     {code::kSourceAuth, "the source refused user name or password",
      "correct the credentials secret; check that the account is not locked"},
+    {code::kSourcePrivilege, "the source's account may not read files of datastores",
+     "grant it Datastore.Browse and Datastore.FileManagement on the datastores of the VM's disks"},
     {code::kSourceChanged, "the source disk changed while it was copied",
      "keep the source VM stopped during a cold import; the copy starts over"},
     {code::kDiskLocked, "the source disk is locked by another operation",

@@ -31,6 +31,7 @@ std::string text_with_remedy(const Error& error);
 namespace code {
 inline constexpr std::string_view kSourceUnreachable = "VMF-SRC-UNREACHABLE";
 inline constexpr std::string_view kSourceAuth = "VMF-SRC-AUTH";
+inline constexpr std::string_view kSourcePrivilege = "VMF-SRC-PRIVILEGE";
 inline constexpr std::string_view kSourceTls = "VMF-SRC-TLS";
 inline constexpr std::string_view kSourceProtocol = "VMF-SRC-PROTOCOL";
 inline constexpr std::string_view kVmNotFound = "VMF-SRC-VM-NOT-FOUND";

@@ -192,6 +192,7 @@ void JobTable::take_status(Agent& agent, Entry& entry, const protocol::JobStatus
   }
   const std::uint64_t own = merged.moved_bytes - std::min(merged.moved_bytes, merged.resumed_bytes);
   agent.bytes_moved += own - std::min(own, own_before);
+  if (own > 0) entry.busy_since.reset();  // its source was to be had since
   entry.status = std::move(merged);
 }
 

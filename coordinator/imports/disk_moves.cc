@@ -148,7 +148,7 @@ Result<StepResult> queue(Pass& pass, const PlannedDisk& planned, const SourceDis
   if (const auto entry = pass.ledger.openings.find(disk.id); entry != pass.ledger.openings.end()) {
     pass.parts.renewals.lock()->insert_or_assign(
         pass.job_of(planned),
-        Renewal{pass.provider, *pass.memory.vm, (*opening)->disk, entry->second});
+        Renewal{opener_of(pass, entry->second), *pass.memory.vm, (*opening)->disk, entry->second});
   }
   pass.parts.fleet.submit(request_for(pass, planned, disk, **opening, *volume));
   return StepResult::done();
@@ -251,16 +251,12 @@ void count(const api::DiskStatus& status, std::uint64_t estimate, MoveTotals& to
   totals.active += status.phase == "Copying" || status.phase == "Verifying" ? 1 : 0;
 }
 
-// A running transfer may ask for credentials after the secret was changed. What a lease offers is
-// its own session's.
+// A running transfer may ask for credentials after the secret was changed.
 void use_new_account(Pass& pass, const PlannedDisk& planned) {
   auto renewals = pass.parts.renewals.lock();
   const auto renewal = renewals->find(pass.job_of(planned));
-  if (renewal == renewals->end() || renewal->second.provider == pass.provider) return;
-  const auto known = pass.memory.openings.find(planned.source_id);
-  const bool is_lease =
-      known != pass.memory.openings.end() && known->second.endpoint.kind == SourceKind::VmdkStream;
-  if (!is_lease) renewal->second.provider = pass.provider;
+  if (renewal == renewals->end()) return;
+  renewal->second.provider = opener_of(pass, renewal->second.handle);
 }
 
 }  // namespace

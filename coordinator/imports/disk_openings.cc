@@ -12,6 +12,35 @@ namespace {
 constexpr std::chrono::seconds kPoll{1};
 constexpr int kMostReopenings = 3;  // source-ovirt.md 6
 
+// Asks whoever opened it; when that one is shut out, because its password was changed and its
+// session has ended, whoever is the account now. Its leases have ended with the session.
+template <typename Ask>
+auto ask_opener(Pass& pass, const std::string& handle, Ask ask) -> decltype(ask(*pass.provider)) {
+  const std::shared_ptr<Provider> opener = opener_of(pass, handle);
+  if (opener == nullptr) {
+    return make_error(ErrorKind::Internal, "the source of an open disk was not connected to");
+  }
+  auto answer = ask(*opener);
+  const bool is_shut_out = !answer && answer.error().kind() == ErrorKind::PermissionDenied;
+  if (!is_shut_out || !pass.provider || opener == pass.provider) return answer;
+  pass.memory.lease_openers.erase(handle);
+  return ask(*pass.provider);
+}
+
+void remember_opener(Pass& pass, const std::string& handle) {
+  if (pass.provider_kind() != ProviderKind::Vmware || handle.empty()) return;
+  pass.memory.lease_openers.try_emplace(handle, pass.provider);
+}
+
+Result<bool> release_at_source(Pass& pass, const std::string& disk_id, const std::string& handle,
+                               bool success) {
+  const bool gone = TRY(ask_opener(pass, handle, [&](Provider& provider) {
+    return provider.release_disk(handle, disk_id, pass.uid(), success, pass.stop);
+  }));
+  if (gone) pass.memory.lease_openers.erase(handle);
+  return gone;
+}
+
 // An opening that failed at the source (a transfer cancelled there, a lease that ran out) is ended
 // and made anew.
 Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
@@ -22,7 +51,7 @@ Error reopen_later(Pass& pass, const SourceDisk& disk, Error why) {
                              why.message()));
   }
   const std::string handle = pass.ledger.openings[disk.id];
-  const auto gone = pass.provider->release_disk(handle, disk.id, pass.uid(), false, pass.stop);
+  const auto gone = release_at_source(pass, disk.id, handle, false);
   if (!gone || !*gone) return why;
   // Disks that shared it have lost it too.
   for (auto& [id, opening] : pass.ledger.openings) {
@@ -89,13 +118,6 @@ bool is_needed_by_another(const Pass& pass, const std::string& source_disk_id,
   });
 }
 
-// Null when nothing is connected to.
-Provider* opener_of(const Pass& pass, const std::string& disk_id) {
-  const auto known = pass.memory.openings.find(disk_id);
-  const bool remembered = known != pass.memory.openings.end() && known->second.opener;
-  return remembered ? known->second.opener.get() : pass.provider.get();
-}
-
 StepResult failed(const PlannedDisk& planned, const std::string& what) {
   return StepResult::failed(
       "DataVolumeCreationFailed", "DVCreationFailed",
@@ -107,6 +129,11 @@ StepResult failed(const PlannedDisk& planned, const std::string& what) {
 }
 
 }  // namespace
+
+std::shared_ptr<Provider> opener_of(const Pass& pass, const std::string& handle) {
+  const auto known = pass.memory.lease_openers.find(handle);
+  return known != pass.memory.lease_openers.end() ? known->second : pass.provider;
+}
 
 bool way_is_open(Pass& pass, const SourceDisk& disk) {
   if (pass.provider_kind() != ProviderKind::Vmware) return false;
@@ -142,12 +169,16 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
     if (entry == pass.ledger.openings.end()) TRY(note_intent(pass, disk));
     opening = TRY(pass.provider->open_disk(*pass.memory.vm, wanted, pass.uid(), pass.stop));
     if (!opening.handle.empty()) {
+      remember_opener(pass, opening.handle);
       pass.ledger.openings[disk.id] = opening.handle;
       TRY(pass.save_ledger());
     }
   } else {
-    auto polled = pass.provider->poll_disk(*pass.memory.vm, wanted, entry->second, pass.stop);
+    auto polled = ask_opener(pass, entry->second, [&](Provider& provider) {
+      return provider.poll_disk(*pass.memory.vm, wanted, entry->second, pass.stop);
+    });
     if (!polled) return reopen_later(pass, disk, std::move(polled).error());
+    remember_opener(pass, entry->second);
     // The engine knows it: so it is told to others, also when the ledger had no seal of ours.
     TRY(lock_disk(pass, disk.id, disk.name));
     TRY(pass.save_ledger());
@@ -162,10 +193,6 @@ Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk) {
   if (why.empty()) why = std::move(opening.why);
   if (!why.empty()) made.description += "; " + why;
   made.disk = std::move(wanted);
-  if (const auto entry_now = pass.ledger.openings.find(disk.id);
-      entry_now != pass.ledger.openings.end() && !entry_now->second.empty()) {
-    made.opener = pass.provider;
-  }
   if (pass.provider_kind() == ProviderKind::Vmware) made.identity = made.endpoint.identity;
   pass.memory.reopened.erase(disk.id);
   return &(openings[disk.id] = std::move(made));
@@ -236,7 +263,7 @@ Result<StepResult> check_finished(Pass& pass, const PlannedDisk& planned, const 
 void tell_progress(Pass& pass, const SourceDisk& disk, std::uint64_t moved, std::uint64_t to_move) {
   const auto entry = pass.ledger.openings.find(disk.id);
   if (entry == pass.ledger.openings.end() || entry->second.empty()) return;
-  Provider* const opener = opener_of(pass, disk.id);
+  const std::shared_ptr<Provider> opener = opener_of(pass, entry->second);
   opener->keep_open(entry->second, pass.stop);
   if (to_move == 0) return;  // not known yet
   const auto percent = static_cast<int>(std::min(moved, to_move) / (to_move / 100 + 1));
@@ -247,8 +274,7 @@ Result<bool> release_settled(Pass& pass, const std::string& source_disk_id) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
   if (is_needed_by_another(pass, source_disk_id, entry->second)) return true;
-  return opener_of(pass, source_disk_id)
-      ->release_disk(entry->second, source_disk_id, pass.uid(), true, pass.stop);
+  return release_at_source(pass, source_disk_id, entry->second, true);
 }
 
 Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
@@ -270,12 +296,7 @@ Result<bool> release_done(Pass& pass, const std::string& source_disk_id) {
 Result<bool> release_opening(Pass& pass, const std::string& source_disk_id, bool success) {
   const auto entry = pass.ledger.openings.find(source_disk_id);
   if (entry == pass.ledger.openings.end()) return true;
-  Provider* const opener = opener_of(pass, source_disk_id);
-  if (opener == nullptr) {
-    return make_error(ErrorKind::Internal, "the source of an open disk was not connected to");
-  }
-  auto released =
-      opener->release_disk(entry->second, source_disk_id, pass.uid(), success, pass.stop);
+  auto released = release_at_source(pass, source_disk_id, entry->second, success);
   if (released) return released;
   const ErrorKind kind = released.error().kind();
   if (kind != ErrorKind::NotFound && kind != ErrorKind::DataLoss) return released;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -16,6 +17,10 @@ bool way_is_open(Pass& pass, const SourceDisk& disk);
 // The disk made readable: from the user's override, or by the provider. Nothing: not yet, or its
 // way is not chosen yet. The result lives in pass.memory until the disk is done or opened anew.
 Result<OpenedDisk*> opened(Pass& pass, const SourceDisk& disk);
+
+// Who is to be asked about an opening: whoever made it, if it is an export lease, else whoever the
+// secret names now. Null when that one is not connected to.
+std::shared_ptr<Provider> opener_of(const Pass& pass, const std::string& handle);
 
 // A transfer waits for another attempt: a VMware disk is opened anew for it. Its VM may be on
 // another host by now or not be off any more, and an export stream is read but once.

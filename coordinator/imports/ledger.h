@@ -32,8 +32,8 @@ struct Ledger {
   std::map<std::string, std::string> claims;
   // Source disk id -> what identified the content whose copying was begun.
   std::map<std::string, SourceIdentityText> identities;
-  std::string opened_at;          // the engine's URL; an engine lends a disk to one import only
-  std::string source_id;          // of the VM that was asked to; undone without the plan too
+  std::string opened_at;  // the engine (source_key()), which lends a disk to one import only
+  std::string source_id;  // of the VM that was asked to; undone without the plan too
   std::string stop_requested_at;  // RFC 3339; the source was asked to shut down
   std::string power_cut_at;       // RFC 3339; its power was cut, because it did not
   // A terminal failure that is being cleaned up; becomes Succeeded=False when that is done.

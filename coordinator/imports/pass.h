@@ -60,9 +60,6 @@ struct OpenedDisk {
   std::string source_host{};  // budget group
   SourceBudget budget{};
   bool elsewhere = false;  // on a server that the import names
-  // Of an opening with a handle: an export lease belongs to the session that asked for it, also
-  // when the secret names another account by now.
-  std::shared_ptr<Provider> opener{};
 };
 
 // What the reconciler works with; owned by the coordinator's main.
@@ -106,7 +103,10 @@ struct ImportMemory {
   SourceTries source_tries;               // undoing: to clean up the source
   std::optional<SteadyTime> start_asked;  // undoing: when the source was told to start again
   SteadyTime status_written{};
-  std::map<std::string, OpenedDisk> openings;               // by source disk id
+  std::map<std::string, OpenedDisk> openings;  // by source disk id
+  // By handle. A lease belongs to the session that asked for it, also when the secret names another
+  // account by now.
+  std::map<std::string, std::shared_ptr<Provider>> lease_openers;
   std::map<std::string, protocol::Attempt> reopened_after;  // the attempt that used one up
   std::map<std::string, LockedDisk> locked;                 // by source disk id
   std::map<std::string, int> reopened;  // openings that failed, by source disk id

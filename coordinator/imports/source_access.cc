@@ -43,11 +43,20 @@ Result<void> read_secret(Pass& pass) {
   if (is_ending(pass) && pass.parts.access != nullptr) {
     const ReferenceRights rights =
         TRY(reference_rights(*pass.parts.access, pass.import, pass.stop));
-    if (rights.secret == Right::Denied) {
+    if (rights.secret == Right::Denied && !memory.credentials) {
       return make_error(ErrorKind::PermissionDenied,
                         "'{}' may not read the secret with the source's credentials, so the source "
-                        "is left as it is",
+                        "cannot be told "
+                        "to close disks and to start its VM again; grant it get on that secret, "
+                        "and it is done at "
+                        "once",
                         rights.author);
+    }
+    if (rights.secret == Right::Denied) {
+      // The right went with what is deleted. What is remembered was read while there was one.
+      memory.credentials_read = pass.parts.clock.steady();
+      memory.credentials_doubted = false;
+      return {};
     }
   }
   auto read = observe_credentials(pass.parts.reader, pass.import, pass.stop);

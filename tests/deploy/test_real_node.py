@@ -159,7 +159,7 @@ def test_an_update_of_the_agents_lets_a_copy_end(world):
 def test_privileged_agents_write_block_claims_themselves(world):
     world.device("block-2")
     world.install("block-by-agents")
-    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=120s", "deployment/vmferry-coordinator",
+    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=300s", "deployment/vmferry-coordinator",
                       "daemonset/vmferry-agent")
     world.wait_for_agents()
     world.start_import("device", "local", "Block")
@@ -173,7 +173,7 @@ def test_movers_write_file_system_claims_where_nothing_of_a_node_may_be_mounted(
     world.install()
     world.bed.kubectl("-n", "vmferry", "patch", "deployment/vmferry-coordinator", "--type=json", "-p", json.dumps(
         [{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--mode=movers"}]))
-    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=120s", "deployment/vmferry-coordinator")
+    world.bed.kubectl("-n", "vmferry", "rollout", "status", "--timeout=300s", "deployment/vmferry-coordinator")
     world.bed.kubectl("-n", "vmferry", "delete", "daemonset/vmferry-agent")
     world.file_system("fs-4")
     world.start_import("confined", "local", "Filesystem")

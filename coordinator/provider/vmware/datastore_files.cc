@@ -13,8 +13,6 @@ namespace {
 constexpr std::size_t kMostDescriptorBytes = 64u << 10;
 constexpr std::chrono::milliseconds kTimeout{30'000};
 
-constexpr std::string_view kNoPrivilege = "it needs Datastore.Browse and Datastore.FileManagement";
-
 Error status_error(int status, const std::string& file) {
   if (status == 404) {
     return coded_error(ErrorKind::NotFound, code::kDiskMissing,
@@ -23,8 +21,10 @@ Error status_error(int status, const std::string& file) {
                        file);
   }
   if (status == 403) {
-    return coded_error(ErrorKind::PermissionDenied, code::kSourceAuth,
-                       "the account may not read file '{}'; {}", file, kNoPrivilege);
+    return coded_error(ErrorKind::PermissionDenied, code::kSourcePrivilege,
+                       "the account may not read file '{}'; it needs Datastore.Browse and "
+                       "Datastore.FileManagement",
+                       file);
   }
   // hostd answers 500 for a file that somebody holds open.
   if (status == 500) {
@@ -48,11 +48,6 @@ std::optional<std::uint64_t> content_length(const HttpResponse& response) {
 }
 
 }  // namespace
-
-bool is_datastore_refusal(const Error& error) {
-  return error.kind() == ErrorKind::PermissionDenied &&
-         error.message().find(kNoPrivilege) != std::string::npos;
-}
 
 Result<DatastoreFiles::Answer> DatastoreFiles::ask(Exchange& exchange, const std::string& method,
                                                    const std::string& file,

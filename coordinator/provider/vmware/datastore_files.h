@@ -9,9 +9,6 @@
 
 namespace vmferry::vmware {
 
-// Whether the server knows the account and does not let it read datastores: a privilege is missing.
-bool is_datastore_refusal(const Error& error);
-
 // Reads descriptors and sizes of files on datastores, over HTTPS at the endpoint of the account
 // (source-vmware.md 6). Thread-safe.
 class DatastoreFiles {
@@ -19,8 +16,9 @@ class DatastoreFiles {
   explicit DatastoreFiles(std::string origin) : origin_(std::move(origin)) {}
 
   // Follows the disk's descriptor to its flat file and checks the sizes. Errors: NotFound with
-  // VMF-SRC-DISK-MISSING, Unavailable with VMF-SRC-DISK-LOCKED for a file that the server has but
-  // does not give, those of flat_layout() and of the transport.
+  // VMF-SRC-DISK-MISSING, PermissionDenied with VMF-SRC-PRIVILEGE, Unavailable with
+  // VMF-SRC-DISK-LOCKED for a file that the server has but does not give, those of flat_layout()
+  // and of the transport.
   Result<FlatFile> locate(Exchange& exchange, const Device& disk, const std::string& datacenter);
 
  private:

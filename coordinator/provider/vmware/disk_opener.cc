@@ -38,7 +38,7 @@ std::optional<LeaseHandle> lease_of(std::string_view handle) {
 // Why a flat file cannot be read that an export has nothing to do with: what it is, or that the
 // account may not read datastores.
 bool leaves_export(const Error& error) {
-  return error.code() == code::kDiskUnsupported || is_datastore_refusal(error);
+  return error.code() == code::kDiskUnsupported || error.code() == code::kSourcePrivilege;
 }
 
 // Until the lease itself has said how long it lives without a report.

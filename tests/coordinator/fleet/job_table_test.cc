@@ -193,6 +193,28 @@ TEST_F(JobTableTest, ASourceThatOthersHoldIsWaitedForAnHourBeforeItCounts) {
   EXPECT_EQ(counted, 3);
 }
 
+TEST_F(JobTableTest, ASourceThatWasToBeHadInBetweenIsWaitedForAnew) {
+  run_on_a();
+  say("a", failed(1, ErrorKind::Unavailable, code::kDiskLocked));
+  const auto pass_time = [this](int half_seconds) {
+    for (int i = 0; i < half_seconds; ++i) {
+      now += 500ms;
+      beat("a");
+    }
+  };
+  pass_time(70);
+  ASSERT_EQ(tick(), "save assign2>a-peer");
+  say("a", protocol::Accepted{kJob, 2});
+  beat("a", {status(2, 100)});
+  pass_time(7200);  // it is read for an hour, and then the host has no stream again
+  for (protocol::Attempt attempt = 2; attempt < 10; ++attempt) {
+    say("a", failed(attempt, ErrorKind::Unavailable, code::kDiskLocked));
+    ASSERT_EQ(view().state, TransferState::Queued) << attempt;
+    pass_time(70);
+    ASSERT_EQ(tick(), "save assign" + std::to_string(attempt + 1) + ">a-peer");
+  }
+}
+
 TEST_F(JobTableTest, ATerminalErrorEndsTheJobAtOnce) {
   run_on_a();
   EXPECT_EQ(say("a", failed(1, ErrorKind::ResourceExhausted, code::kTargetFull)), "save forget");

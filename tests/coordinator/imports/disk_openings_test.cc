@@ -26,6 +26,7 @@ class AskedProvider final : public Provider {
  public:
   std::vector<SourceDisk> asked;
   std::optional<Error> refuses;
+  std::string gives;  // the handle of what it opens
   bool encrypted = false;
   std::optional<VmRef> read;
   std::vector<std::string> released;  // "HANDLE done", or "HANDLE dropped"
@@ -59,7 +60,7 @@ class AskedProvider final : public Provider {
     DiskEndpoint endpoint;
     endpoint.kind = disk.way == DiskWay::Vddk ? SourceKind::NbdkitVddk : SourceKind::HttpRange;
     endpoint.size_bytes = disk.size_bytes;
-    return DiskOpening{.handle = "",
+    return DiskOpening{.handle = gives,
                        .endpoint = std::move(endpoint),
                        .why = "a test",
                        .source_host = "esx" + std::to_string(asked.size())};
@@ -403,13 +404,30 @@ TEST_F(DiskOpeningsTest, AnImportDoesNotEndWithALeaseOpen) {
 
 // To another account's session the server says that it knows no such lease.
 TEST_F(DiskOpeningsTest, ALeaseIsEndedByTheSessionThatAskedForItAlsoWhenTheSecretWasEdited) {
-  leased("Copying", "Copying");
   const auto opener = provider_;
-  memory_.openings[first_.id].opener = opener;
+  Ledger ledger;
+  ledger.ways[first_.id] = {DiskWay::ExportLease, "it is a delta"};
+  set_ledger(ledger);
+  opener->gives = "lease:web:1";
+  in_pass([&](Pass& pass) { EXPECT_TRUE(opened(pass, first_)); });
   provider_ = std::make_shared<AskedProvider>();
+  memory_.openings.clear();  // as another attempt does: a stream is read but once
+  in_pass([&](Pass& pass) { EXPECT_TRUE(opened(pass, first_)); });
+  EXPECT_EQ(opener->asked.size(), 2u) << "opened, and asked for again";
+  EXPECT_THAT(provider_->asked, IsEmpty());
   in_pass([&](Pass& pass) { EXPECT_TRUE(release_opening(pass, first_.id, false)); });
   EXPECT_THAT(opener->released, ElementsAre("lease:web:1 dropped"));
   EXPECT_THAT(provider_->released, IsEmpty());
+}
+
+TEST_F(DiskOpeningsTest, ALeaseOfASessionThatIsShutOutHasEndedWithIt) {
+  leased("Copying", "Copying");
+  const auto opener = provider_;
+  memory_.lease_openers["lease:web:1"] = opener;
+  opener->keeps = make_error(ErrorKind::PermissionDenied, "wrong password");
+  provider_ = std::make_shared<AskedProvider>();
+  in_pass([&](Pass& pass) { EXPECT_TRUE(release_opening(pass, first_.id, false)); });
+  EXPECT_THAT(provider_->released, ElementsAre("lease:web:1 dropped"));
 }
 
 }  // namespace
