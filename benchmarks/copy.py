@@ -5,6 +5,7 @@
   ./dev bench unix tcp        some rows
   ./dev bench --json          one JSON object a line
   ./dev bench --size 1G --pairs 3
+  ./dev bench --targets /dev/shm/vmferry unix tcp
 
 Every tool copies the same source to the same file system and pays for its own flush.
 """
@@ -30,7 +31,9 @@ class Bench:
         self.folder = os.path.abspath(options.folder)
         os.makedirs(self.folder, exist_ok=True)
         self.source = os.path.join(self.folder, "random.raw")
-        self.target = os.path.join(self.folder, "target.raw")
+        self.targets = os.path.abspath(options.targets or self.folder)
+        os.makedirs(self.targets, exist_ok=True)
+        self.target = os.path.join(self.targets, "target.raw")
         self.pki = r.make_pki(os.path.join(self.folder, "pki"))
         self.results = []
         r.make_random(self.source, self.size)
@@ -174,7 +177,7 @@ class Bench:
         size = min(self.size, r.GIB)
         source = os.path.join(self.folder, "delay.raw")
         r.make_random(source, size)
-        targets = [os.path.join(self.folder, "eight-%d.raw" % i) for i in range(8)]
+        targets = [os.path.join(self.targets, "eight-%d.raw" % i) for i in range(8)]
 
         def many(command):
             for target in targets:
@@ -202,7 +205,7 @@ class Bench:
         size = min(self.size, r.GIB)
         source = os.path.join(self.folder, "delay.raw")
         r.make_random(source, size)
-        targets = [os.path.join(self.folder, "eight-%d.raw" % i) for i in range(8)]
+        targets = [os.path.join(self.targets, "eight-%d.raw" % i) for i in range(8)]
         port = r.free_port()
         ca = os.path.join(self.pki, "ca-cert.pem")
         program = os.path.join(os.path.dirname(BIN), "benchmarks", "vmferry_disks")
@@ -270,6 +273,7 @@ def main():
     parser.add_argument("--size", type=size_of, default=4 * r.GIB, help="of the source disk (4G)")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of runs (5)")
     parser.add_argument("--folder", default="build/bench", help="where source and targets lie")
+    parser.add_argument("--targets", help="where the targets lie instead: a file system in memory shows the copiers without the device")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     wanted = [row for row in options.rows if row != "copy"] or ROWS
