@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "common/check.h"
@@ -108,6 +109,14 @@ Result<void> make_directories(const std::string& path, unsigned mode) {
 }
 
 WakeFd::WakeFd() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { VMFERRY_CHECK(bool(fd_)); }
+
+Result<WakeFd> WakeFd::make() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) {
+    return make_error(ErrorKind::Unavailable, "cannot make an eventfd: {}", std::strerror(errno));
+  }
+  return WakeFd(std::move(fd));
+}
 
 void WakeFd::signal() const {
   const std::uint64_t one = 1;

@@ -48,12 +48,17 @@ Result<void> make_directories(const std::string& path, unsigned mode = 0755);
 // An eventfd: wakes a poll loop.
 class WakeFd {
  public:
+  // For what a program cannot begin without: ends it when there is no descriptor to be had.
   WakeFd();
+  // For all else. Unavailable: a shortage that may pass.
+  static Result<WakeFd> make();
   int get() const { return fd_.get(); }
   void signal() const;
   void clear() const;
 
  private:
+  explicit WakeFd(UniqueFd fd) : fd_(std::move(fd)) {}
+
   UniqueFd fd_;
 };
 

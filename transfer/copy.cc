@@ -84,6 +84,11 @@ Result<void> copy_stage(CopyState& state) {
     const std::jthread checkpoints =
         start(state, [&state](std::stop_token stop) { return run_checkpoints(state, stop); });
     copy_all_chunks(state);
+    if (!state.failure.get()) {
+      if (Result<void> same = state.source.check_unchanged(); !same) {
+        state.failure.set(std::move(same).error());
+      }
+    }
   }
   state.counters.phase = CopyPhase::Flushing;
   const std::optional<Error> failed = state.failure.get();

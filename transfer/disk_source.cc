@@ -7,4 +7,9 @@ Result<std::optional<SourceDigest>> DiskSource::server_digest(std::string_view /
   return std::optional<SourceDigest>{};
 }
 
+SourceTroubles DiskSource::troubles() const {
+  const SourceCounters all = counters();
+  return {.reconnects = all.reconnects, .retries = all.retries};
+}
+
 }  // namespace vmferry

@@ -42,6 +42,12 @@ struct SourceCounters {
   std::string via;         // a detour that the data takes, and why: "the engine's proxy (...)"
 };
 
+// The part of it that is cheap enough to be asked for with every read.
+struct SourceTroubles {
+  std::uint64_t reconnects = 0;
+  std::uint64_t retries = 0;
+};
+
 // A virtual disk being read. Offsets and lengths are bytes of guest data.
 // Thread-safe: workers call read() concurrently; the source overlaps the calls as its peer allows.
 // Heals transient failures inside (bounded); what it returns is terminal for this attempt.
@@ -69,6 +75,11 @@ class DiskSource {
   virtual Result<std::optional<SourceDigest>> server_digest(std::string_view algorithm,
                                                             std::stop_token stop);
   virtual SourceCounters counters() const { return {}; }
+  virtual SourceTroubles troubles() const;
+
+  // Called when all has been read. DataLoss with VMF-SRC-CHANGED: the disk was changed meanwhile,
+  // and what was read is of no one moment.
+  virtual Result<void> check_unchanged() { return {}; }
 };
 
 }  // namespace vmferry

@@ -85,6 +85,19 @@ TEST_F(HealingComponentTest, AnNbdServerThatIsRestartedInTheMiddleIsHealedAndCou
   EXPECT_FALSE(result.progress.source.last_error.empty());
 }
 
+// All four connections are lost, one is had again.
+TEST_F(HealingComponentTest, AnNbdServerThatComesBackForFewerClientsIsReadOverThose) {
+  auto server = start();
+  const CopyResult result = copy_through([&] {
+    server.reset();
+    command_.insert(std::find(command_.begin(), command_.end(), "--filter=delay"),
+                    "--filter=limit");
+    command_.emplace_back("limit=1");
+    server = start();
+  });
+  EXPECT_GE(result.progress.source.reconnects, 1u);
+}
+
 TEST_F(HealingComponentTest, AServerThatFallsSilentIsGivenUpAndReconnected) {
   auto server = start();
   const CopyResult result = copy_through([&] {
@@ -155,35 +168,54 @@ TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
     }
     EXPECT_EQ(believed, other ? 0 : 8);
     EXPECT_GE((*source)->counters().reconnects, 1u);
+    EXPECT_EQ((*source)->troubles().reconnects, (*source)->counters().reconnects);
+    EXPECT_EQ((*source)->troubles().retries, (*source)->counters().retries);
   }
 }
 
-// The server counts the dead connection among its clients and lets the next one wait.
-TEST_F(HealingComponentTest, AConnectionThatCannotBeHadAgainDoesNotHoldUpTheOthers) {
+// The server counts dead connections among its clients and lets the next one wait.
+struct LostConnections {
+  const char* name;
+  std::size_t lost;
+  int had_again;
+};
+
+class LostConnectionsComponentTest : public HealingComponentTest,
+                                     public ::testing::WithParamInterface<LostConnections> {};
+
+INSTANTIATE_TEST_SUITE_P(All, LostConnectionsComponentTest,
+                         ::testing::Values(LostConnections{"OneOfFourAndNoneAgain", 1, 0},
+                                           LostConnections{"AllAndOneAgain", 4, 1}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST_P(LostConnectionsComponentTest, ThoseThatCannotBeHadAgainDoNotHoldUpTheOthers) {
   const auto server = start();
   const SystemClock clock;
   std::atomic<int> dialed{0};
-  std::atomic<int> victim{-1};
+  std::vector<int> connections;  // complete before anybody reads
   const NbdDial dial = [&](std::chrono::milliseconds deadline,
                            std::stop_token stop) -> Result<NbdHandle> {
-    if (++dialed > 4) {
+    const int number = ++dialed;
+    if (number > 4 + GetParam().had_again) {
       (void)clock.sleep(deadline, stop);
       return Error(ErrorKind::DeadlineExceeded, "waiting for its turn");
     }
     Result<NbdHandle> handle =
         dial_nbd({.uri = {}, .unix_socket = socket_, .certificates_directory = {}}, deadline, stop);
-    if (handle && dialed == 2) victim = nbd_aio_get_fd(handle->get());
+    if (handle && number <= 4) connections.push_back(nbd_aio_get_fd(handle->get()));
     return handle;
   };
   NbdOptions options;
+  options.connect_deadline = 1s;
   options.extra_connect_deadline = 200ms;
+  options.reconnect_limit = 5s;
   const auto source = NbdSource::open(dial, {{"url", "x"}}, options, Logger(), {});
   ASSERT_TRUE(source.ok()) << to_string(source.error());
   ASSERT_EQ((*source)->connections(), 4);
   const Deadline deadline(kDeadline);
   const std::jthread troublemaker([&] {
     std::this_thread::sleep_for(150ms);
-    ::shutdown(victim, SHUT_RDWR);
+    for (std::size_t i = 1; i <= GetParam().lost; ++i) ::shutdown(connections[i % 4], SHUT_RDWR);
   });
   Bytes read(disk_.size());
   {

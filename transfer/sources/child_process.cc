@@ -10,8 +10,9 @@
 
 #include <array>
 #include <cerrno>
+#include <exception>
 
-#include "common/fd.h"
+#include "common/thread.h"
 
 extern char** environ;
 
@@ -19,6 +20,17 @@ namespace vmferry {
 namespace {
 
 constexpr int kFirstFreeFd = 10;  // above every descriptor that the child is given
+
+bool is_shortage(int error_number) {
+  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM ||
+         error_number == EAGAIN;
+}
+
+Error system_error(int error_number, std::string_view what) {
+  Error error = errno_error(error_number, what);
+  // Of this machine, and it may pass.
+  return is_shortage(error_number) ? Error(ErrorKind::Unavailable, error.message()) : error;
+}
 
 struct Pipe {
   UniqueFd read;
@@ -29,12 +41,12 @@ struct Pipe {
 // keep close-on-exec).
 Result<Pipe> make_pipe() {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return system_error(errno, "make a pipe");
   const UniqueFd low_read(ends[0]);
   const UniqueFd low_write(ends[1]);
   Pipe result{UniqueFd(::fcntl(ends[0], F_DUPFD_CLOEXEC, kFirstFreeFd)),
               UniqueFd(::fcntl(ends[1], F_DUPFD_CLOEXEC, kFirstFreeFd))};
-  if (!result.read || !result.write) return errno_error(errno, "make a pipe");
+  if (!result.read || !result.write) return system_error(errno, "make a pipe");
   return result;
 }
 
@@ -47,6 +59,18 @@ bool take_output(int fd, StderrTail& tail) {
       tail.add({buffer.data(), static_cast<std::size_t>(count)});
     } else if (count == 0 || errno != EINTR) {
       return count < 0 && errno == EAGAIN;
+    }
+  }
+}
+
+// Until the child has closed its stderr, or has ended: what it started may hold that open.
+void pass_on_output(int errors, int child, StderrTail& tail) {
+  pollfd fds[] = {{errors, POLLIN, 0}, {child, POLLIN, 0}};
+  while (::poll(fds, 2, -1) >= 0 || errno == EINTR) {
+    if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_output(errors, tail)) return;
+    if (fds[1].revents != 0) {
+      take_output(errors, tail);
+      return;
     }
   }
 }
@@ -90,7 +114,9 @@ class SpawnActions {
 
 Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Options options, StderrTail& tail) {
   std::unique_ptr<ChildProcess> child(new ChildProcess(std::move(options)));
-  child->supervisor_ = std::jthread([raw = child.get(), &tail] { raw->supervise(tail); });
+  child->supervisor_ =
+      TRY(start_thread([raw = child.get(), &tail](std::stop_token) { raw->supervise(tail); },
+                       [raw = child.get()](Error error) { raw->end_start(std::move(error)); }));
   std::optional<Error> failed;
   {
     std::unique_lock lock(child->mutex_);
@@ -114,7 +140,7 @@ std::optional<int> ChildProcess::exit_status() const {
   return exit_status_;
 }
 
-Result<int> ChildProcess::spawn() {
+Result<ChildProcess::Spawned> ChildProcess::spawn() {
   Pipe errors = TRY(make_pipe());
   Pipe secret;
   SpawnActions actions;
@@ -142,36 +168,41 @@ Result<int> ChildProcess::spawn() {
     return make_error(ErrorKind::NotFound, "the program '{}' is not installed",
                       options_.command.front());
   }
-  if (error != 0) return errno_error(error, "start '" + options_.command.front() + "'");
-  ::fcntl(errors.read.get(), F_SETFL, O_NONBLOCK);
+  if (error != 0) return system_error(error, "start '" + options_.command.front() + "'");
+  Spawned result{std::move(errors.read),
+                 UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
+  if (!result.child && is_shortage(errno)) {
+    const Error shortage = system_error(errno, "watch '" + options_.command.front() + "'");
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return shortage;
+  }
+  ::fcntl(result.errors.get(), F_SETFL, O_NONBLOCK);
   const std::lock_guard lock(mutex_);
   pid_ = pid;
-  return errors.read.release();
+  return result;
+}
+
+void ChildProcess::end_start(std::optional<Error> failed) {
+  const std::lock_guard lock(mutex_);
+  started_ = !failed;
+  failed_ = std::move(failed);
+  changed_.notify_all();
 }
 
 void ChildProcess::supervise(StderrTail& tail) {
-  Result<int> spawned = spawn();
-  {
-    const std::lock_guard lock(mutex_);
-    if (spawned) {
-      started_ = true;
-    } else {
-      failed_ = spawned.error();
-    }
-    changed_.notify_all();
+  Result<Spawned> spawned = spawn();
+  if (!spawned) return end_start(spawned.error());
+  end_start(std::nullopt);
+  try {
+    pass_on_output(spawned->errors.get(), spawned->child.get(), tail);
+  } catch (const std::exception&) {
+    spawned->errors.reset();  // no memory for its words: it must not wait until somebody reads them
   }
-  if (!spawned) return;
-  const UniqueFd errors(*spawned);
-  // Also woken by the child's end: something that it started may hold its stderr open.
-  const UniqueFd child(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  pollfd fds[] = {{errors.get(), POLLIN, 0}, {child.get(), POLLIN, 0}};
-  while (::poll(fds, 2, -1) >= 0 || errno == EINTR) {
-    if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_output(errors.get(), tail)) break;
-    if (fds[1].revents != 0) {
-      take_output(errors.get(), tail);
-      break;
-    }
-  }
+  wait_until_exited();
+}
+
+void ChildProcess::wait_until_exited() {
   // Not reaped before exited_ is set: until then the number cannot belong to another process.
   siginfo_t info{};
   while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 &&

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/fd.h"
 #include "common/result.h"
 #include "common/secret.h"
 #include "transfer/sources/stderr_tail.h"
@@ -29,8 +30,8 @@ class ChildProcess {
     int secret_fd = 3;
   };
 
-  // NotFound when there is no such program, else errors of the system. Lines of stderr go to
-  // `tail`, which outlives the child.
+  // NotFound when there is no such program, else errors of the system; Unavailable for shortages
+  // that may pass. Lines of stderr go to `tail`, which outlives the child.
   static Result<std::unique_ptr<ChildProcess>> start(Options options, StderrTail& tail);
   // Kills at once, if terminate() was not called before.
   ~ChildProcess();
@@ -46,8 +47,14 @@ class ChildProcess {
 
  private:
   explicit ChildProcess(Options options) : options_(std::move(options)) {}
+  struct Spawned {
+    UniqueFd errors;  // the reading end of its stderr
+    UniqueFd child;   // pidfd
+  };
   void supervise(StderrTail& tail);
-  Result<int> spawn();  // the reading end of the child's stderr
+  Result<Spawned> spawn();
+  void end_start(std::optional<Error> failed);
+  void wait_until_exited();
   void send_signal(int number) const;
 
   Options options_;

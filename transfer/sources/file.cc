@@ -51,11 +51,14 @@ Result<std::string> path_of_file_url(std::string_view url) {
   return decoded;
 }
 
-FileSource::FileSource(UniqueFd fd, UniqueFd direct, std::uint64_t size_bytes, bool seekable_holes,
+FileSource::FileSource(std::string path, UniqueFd fd, UniqueFd direct, std::uint64_t size_bytes,
+                       std::optional<timespec> modified, bool seekable_holes,
                        std::vector<std::pair<std::string, std::string>> identity)
-    : fd_(std::move(fd)),
+    : path_(std::move(path)),
+      fd_(std::move(fd)),
       direct_(std::move(direct)),
       size_bytes_(size_bytes),
+      modified_(modified),
       seekable_holes_(seekable_holes),
       identity_(std::move(identity)) {}
 
@@ -71,6 +74,7 @@ Result<std::unique_ptr<FileSource>> FileSource::open(
   if (::fstat(fd.get(), &status) != 0) return errno_error(errno, "stat source '" + path + "'");
   std::uint64_t size = 0;
   UniqueFd direct;
+  std::optional<timespec> modified;
   bool seekable_holes = false;
   if (S_ISBLK(status.st_mode)) {
     if (::ioctl(fd.get(), BLKGETSIZE64, &size) != 0) {
@@ -79,8 +83,9 @@ Result<std::unique_ptr<FileSource>> FileSource::open(
     direct = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
     identity.emplace_back("device", fmt::format("{:x}", status.st_rdev));
   } else if (S_ISREG(status.st_mode)) {
-    // Sinks lock what they write: one that is still being written is no source, and this one does
-    // not become a target. A file system without locks answers otherwise, and is read all the same.
+    // Our sinks lock what they write: one that is still being written is no source, and this one
+    // does not become a target. A file system without locks answers otherwise, and is read all the
+    // same; other programs do not ask for the lock, see check_unchanged().
     if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       return coded_error(ErrorKind::Unavailable, code::kTargetBusy,
                          "source '{}' is being written by another process", path);
@@ -91,12 +96,13 @@ Result<std::unique_ptr<FileSource>> FileSource::open(
     ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);  // a hint: what it answers is no matter
     identity.emplace_back("file", fmt::format("{:x}:{}", status.st_dev, status.st_ino));
     identity.emplace_back("modified", time_text(status.st_mtim));
+    modified = status.st_mtim;
   } else {
     return make_error(ErrorKind::InvalidArgument,
                       "source '{}' is neither a file nor a block device", path);
   }
-  return std::unique_ptr<FileSource>(
-      new FileSource(std::move(fd), std::move(direct), size, seekable_holes, std::move(identity)));
+  return std::unique_ptr<FileSource>(new FileSource(path, std::move(fd), std::move(direct), size,
+                                                    modified, seekable_holes, std::move(identity)));
 }
 
 Result<std::vector<Extent>> FileSource::extents(ByteRange range, std::stop_token stop) {
@@ -105,10 +111,15 @@ Result<std::vector<Extent>> FileSource::extents(ByteRange range, std::stop_token
   }
   if (range.empty() || !seekable_holes_) return std::vector<Extent>{{range, Allocation::Data}};
   std::vector<Extent> answer;
+  bool met_end = false;
   const auto seek = [&](std::uint64_t from, int what) {
     const off_t found = ::lseek(fd_.get(), static_cast<off_t>(from), what);
     // ENXIO: no data up to the end. Anything else: not known, so to be read.
-    if (found < 0) return errno == ENXIO && what == SEEK_DATA ? range.end() : from;
+    if (found < 0) {
+      const bool none = errno == ENXIO && what == SEEK_DATA;
+      met_end |= none;
+      return none ? range.end() : from;
+    }
     return std::clamp(static_cast<std::uint64_t>(found), from, range.end());
   };
   for (std::uint64_t at = range.offset; at < range.end() && answer.size() < kExtentsPerAnswer;) {
@@ -121,6 +132,8 @@ Result<std::vector<Extent>> FileSource::extents(ByteRange range, std::stop_token
     answer.push_back({{data, hole - data}, Allocation::Data});
     at = hole;
   }
+  // Of a file that has been cut off there is no data either, and no zeros.
+  if (met_end) TRY(check_unchanged());
   return answer;
 }
 
@@ -138,8 +151,28 @@ Result<void> FileSource::read(std::uint64_t offset, std::span<std::byte> into,
   const int fd = direct_ && aligned ? direct_.get() : fd_.get();
   stats_.add_request();
   Result<void> done = read_fully(fd, offset, into);
-  if (!done) return std::move(done).error().with_code(code::kSourceRead);
+  if (!done) {
+    TRY(check_unchanged());
+    return std::move(done).error().with_code(code::kSourceRead);
+  }
   stats_.add_wire_bytes(into.size());
+  return {};
+}
+
+Result<void> FileSource::check_unchanged() {
+  if (!modified_) return {};
+  struct stat now {};
+  if (::fstat(fd_.get(), &now) != 0) return errno_error(errno, "stat source '" + path_ + "'");
+  const auto size = static_cast<std::uint64_t>(now.st_size);
+  if (size != size_bytes_) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "source '{}' has {} bytes by now, it had {} when it was opened", path_, size,
+                       size_bytes_);
+  }
+  if (time_text(now.st_mtim) != time_text(*modified_)) {
+    return coded_error(ErrorKind::DataLoss, code::kSourceChanged,
+                       "source '{}' was written to while it was copied", path_);
+  }
   return {};
 }
 

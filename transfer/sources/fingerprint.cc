@@ -99,6 +99,8 @@ class IdentifiedSource final : public DiskSource {
     return source_->server_digest(algorithm, std::move(stop));
   }
   SourceCounters counters() const override { return source_->counters(); }
+  SourceTroubles troubles() const override { return source_->troubles(); }
+  Result<void> check_unchanged() override { return source_->check_unchanged(); }
 
  private:
   const std::unique_ptr<DiskSource> source_;

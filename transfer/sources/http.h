@@ -35,6 +35,7 @@ class HttpSource final : public DiskSource {
   Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override;
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
+  SourceTroubles troubles() const override { return stats_.troubles(); }
 
  private:
   // Guest bytes [offset, offset + length): of a file, or zeros.

@@ -8,6 +8,7 @@
 #include "common/bytes.h"
 #include "common/catalogue.h"
 #include "common/clock.h"
+#include "common/thread.h"
 
 namespace vmferry {
 namespace {
@@ -82,8 +83,10 @@ Result<std::unique_ptr<ImageioSource>> ImageioSource::open(const DiskEndpoint& e
   source->image_.version = {};  // imageio has none; a proxy's says nothing about the disk
   // Connections open when the first reads come: idle ones would expire during a slow /extents.
   source->session_.set_connections(source->connections_);
-  source->keeper_ =
-      std::jthread([raw = source.get()](std::stop_token own) { raw->keep_alive(own); });
+  // Should it fail: connections that idle expire, and the next read opens others.
+  source->keeper_ = TRY(start_thread(
+      [raw = source.get()](std::stop_token own) { raw->keep_alive(own); },
+      [log](const Error& error) { log.warn("connections are not kept alive any more", error); }));
   return source;
 }
 

@@ -37,6 +37,7 @@ class ImageioSource final : public DiskSource {
   Result<std::optional<SourceDigest>> server_digest(std::string_view algorithm,
                                                     std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
+  SourceTroubles troubles() const override { return stats_.troubles(); }
 
  private:
   ImageioSource(const DiskEndpoint& endpoint, const RenewEndpoint& renew, Options options,

@@ -33,12 +33,13 @@ bool is_passing(int error_number) { return error_number == EIO || error_number =
 
 }  // namespace
 
-NbdSource::NbdSource(const NbdProperties& properties, SourceIdentity identity,
+NbdSource::NbdSource(NbdDial dial, const NbdProperties& properties, SourceIdentity identity,
                      const NbdOptions& options, const Logger& log)
     : properties_(properties),
       identity_(std::move(identity)),
       options_(options),
       log_(log),
+      lanes_(std::move(dial), properties, options, stats_, log),
       pace_(properties.max_request, 0, options.memory_pause),
       extents_on_(properties.allocation) {}
 
@@ -47,10 +48,9 @@ Result<std::unique_ptr<NbdSource>> NbdSource::open(NbdDial dial, SourceIdentity 
                                                    std::stop_token stop) {
   NbdHandle handle = TRY(dial(options.connect_deadline, stop));
   const NbdProperties properties = TRY(nbd_properties(handle.get()));
-  std::unique_ptr<NbdSource> source(new NbdSource(properties, std::move(identity), options, log));
-  source->lanes_.push_back(
-      std::make_unique<NbdLane>(dial, properties, options, source->stats_, log));
-  source->lanes_.front()->adopt(std::move(handle));
+  std::unique_ptr<NbdSource> source(
+      new NbdSource(dial, properties, std::move(identity), options, log));
+  TRY(source->lanes_.add(std::move(handle)));
   if (properties.multi_conn) source->open_more_lanes(dial, stop);
   source->measure_round_trip(stop);
   if (stop.stop_requested()) return canceled();
@@ -60,12 +60,13 @@ Result<std::unique_ptr<NbdSource>> NbdSource::open(NbdDial dial, SourceIdentity 
 void NbdSource::open_more_lanes(const NbdDial& dial, std::stop_token stop) {
   while (connections() < options_.max_connections) {
     Result<NbdHandle> handle = dial(options_.extra_connect_deadline, stop);
-    if (!handle) {
-      log_.debug("the NBD server takes no further connection", {{"connections", connections()}});
+    const Result<void> added =
+        handle ? lanes_.add(*std::move(handle)) : Result<void>(std::move(handle).error());
+    if (!added) {
+      log_.debug("no further connection to the NBD server",
+                 {{"connections", connections()}, {"error", added.error().message()}});
       return;
     }
-    lanes_.push_back(std::make_unique<NbdLane>(dial, properties_, options_, stats_, log_));
-    lanes_.back()->adopt(*std::move(handle));
   }
 }
 
@@ -75,7 +76,7 @@ void NbdSource::measure_round_trip(std::stop_token stop) {
   const std::uint64_t length = std::min<std::uint64_t>(
       properties_.size_bytes, std::max<std::uint64_t>(4096, properties_.min_block));
   if (options_.workers > 0 || length == 0) return;
-  Result<std::shared_ptr<NbdConnection>> connection = lanes_.front()->connection(stop);
+  const Result<NbdLanes::Connection> connection = lanes_.pick(stop);
   if (!connection) return;
   std::vector<std::byte> buffer(length);
   auto best = steady_clock::duration::max();
@@ -109,30 +110,6 @@ bool NbdSource::shrink_requests(std::size_t bytes, std::uint64_t complaints_befo
         {{"bytes", std::uint64_t{pace_.request_bytes()}}, {"requests", pace_.most_in_flight()}});
   }
   return true;
-}
-
-// The one with the least to do. As long as one can read, nobody waits for another to be had.
-Result<std::shared_ptr<NbdConnection>> NbdSource::pick_connection(const std::stop_token& stop) {
-  const std::size_t first = next_lane_.fetch_add(1, std::memory_order_relaxed) % lanes_.size();
-  std::shared_ptr<NbdConnection> best;
-  NbdLane* dead = nullptr;
-  int least = 0;
-  for (std::size_t i = 0; i < lanes_.size(); ++i) {
-    NbdLane* lane = lanes_[(first + i) % lanes_.size()].get();
-    std::shared_ptr<NbdConnection> live = lane->live();
-    if (!live) {
-      dead = lane;
-      continue;
-    }
-    const int load = live->in_flight();
-    if (best && load >= least) continue;
-    best = std::move(live);
-    least = load;
-    if (least == 0) break;
-  }
-  if (!best) return lanes_[first]->connection(stop);
-  if (dead != nullptr) dead->revive(stop);
-  return best;  // if it is lost meanwhile the read says so
 }
 
 Result<void> NbdSource::read(std::uint64_t offset, std::span<std::byte> into,
@@ -178,7 +155,7 @@ Result<void> NbdSource::read_piece(std::uint64_t offset, std::span<std::byte> in
   int memory_pauses = 0;
   steady_clock::time_point first_lost;
   for (int lost = 0;;) {
-    const std::shared_ptr<NbdConnection> connection = TRY(pick_connection(stop));
+    const NbdLanes::Connection connection = TRY(lanes_.pick(stop));
     std::optional<ReadPace::Turn> turn(pace_.take(stop));
     if (!*turn) return canceled();
     if (into.size() > pace_.request_bytes()) {  // while we waited; the caller cuts it smaller
@@ -240,7 +217,7 @@ Result<std::vector<Extent>> NbdSource::extents(ByteRange range, std::stop_token 
   const std::uint64_t start = range.offset / block * block;
   const std::uint64_t asked = std::min(kStatusStep - block, round_up(range.end(), block) - start);
 
-  const std::shared_ptr<NbdConnection> connection = TRY(pick_connection(stop));
+  const NbdLanes::Connection connection = TRY(lanes_.pick(stop));
   const auto begin = steady_clock::now();
   std::vector<Extent> answer;
   const NbdOutcome outcome = connection->block_status({start, asked}, answer, stop);

@@ -10,7 +10,7 @@
 #include "common/endpoint.h"
 #include "common/log.h"
 #include "transfer/disk_source.h"
-#include "transfer/sources/nbd_lane.h"
+#include "transfer/sources/nbd_lanes.h"
 #include "transfer/sources/nbd_options.h"
 #include "transfer/sources/read_pace.h"
 
@@ -34,16 +34,16 @@ class NbdSource final : public DiskSource {
   Result<std::vector<Extent>> extents(ByteRange range, std::stop_token stop) override;
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
+  SourceTroubles troubles() const override { return stats_.troubles(); }
 
-  int connections() const { return static_cast<int>(lanes_.size()); }
+  int connections() const { return lanes_.count(); }
   const NbdProperties& properties() const { return properties_; }
 
  private:
-  NbdSource(const NbdProperties& properties, SourceIdentity identity, const NbdOptions& options,
-            const Logger& log);
+  NbdSource(NbdDial dial, const NbdProperties& properties, SourceIdentity identity,
+            const NbdOptions& options, const Logger& log);
   void open_more_lanes(const NbdDial& dial, std::stop_token stop);
   void measure_round_trip(std::stop_token stop);
-  Result<std::shared_ptr<NbdConnection>> pick_connection(const std::stop_token& stop);
   Result<void> read_unaligned(std::uint64_t offset, std::span<std::byte> into,
                               std::stop_token stop);
   Result<void> read_piece(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
@@ -59,8 +59,7 @@ class NbdSource final : public DiskSource {
   const NbdOptions options_;
   const Logger log_;
   SourceStats stats_;
-  std::vector<std::unique_ptr<NbdLane>> lanes_;
-  std::atomic<unsigned> next_lane_{0};
+  NbdLanes lanes_;
   ReadPace pace_;
   std::atomic<bool> extents_on_;
   std::atomic<int> extent_errors_{0};

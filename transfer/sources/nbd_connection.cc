@@ -73,10 +73,18 @@ struct NbdConnection::Request {
   std::condition_variable_any changed;
 };
 
-NbdConnection::NbdConnection(NbdHandle handle, milliseconds watchdog)
+Result<std::shared_ptr<NbdConnection>> NbdConnection::make(NbdHandle handle,
+                                                           milliseconds watchdog) {
+  WakeFd wake = TRY(WakeFd::make());
+  return std::shared_ptr<NbdConnection>(
+      new NbdConnection(std::move(handle), std::move(wake), watchdog));
+}
+
+NbdConnection::NbdConnection(NbdHandle handle, WakeFd wake, milliseconds watchdog)
     : handle_(std::move(handle)),
       fd_(nbd_aio_get_fd(handle_.get())),
       watchdog_(watchdog),
+      wake_(std::move(wake)),
       last_answer_(steady_clock::now()) {}
 
 NbdConnection::~NbdConnection() {

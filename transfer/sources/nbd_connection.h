@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "common/extent.h"
 #include "common/fd.h"
+#include "common/result.h"
 #include "transfer/sources/nbd_handle.h"
 
 namespace vmferry {
@@ -40,7 +42,9 @@ struct NbdOutcome {
 // waiting for that lock is not fair.
 class NbdConnection {
  public:
-  NbdConnection(NbdHandle handle, std::chrono::milliseconds watchdog);
+  // Unavailable when the process has no descriptor left to wait with.
+  static Result<std::shared_ptr<NbdConnection>> make(NbdHandle handle,
+                                                     std::chrono::milliseconds watchdog);
   ~NbdConnection();
   NbdConnection(const NbdConnection&) = delete;
   NbdConnection& operator=(const NbdConnection&) = delete;
@@ -61,6 +65,8 @@ class NbdConnection {
  private:
   struct Request;
   enum class Role { None, Polling, Receiving };
+
+  NbdConnection(NbdHandle handle, WakeFd wake, std::chrono::milliseconds watchdog);
 
   NbdOutcome run(Request& request, const std::stop_token& stop);
   void submit(Request& request);

@@ -75,7 +75,7 @@ bool configure(nbd_handle* handle, const NbdTarget& target) {
 // Drives the handshake until it is over.
 Result<void> wait_connected(nbd_handle* handle, const NbdTarget& target, milliseconds limit,
                             std::stop_token stop) {
-  const WakeFd wake;
+  const WakeFd wake = TRY(WakeFd::make());
   const std::stop_callback on_stop(stop, [&wake] { wake.signal(); });
   const auto deadline = steady_clock::now() + limit;
   while (nbd_aio_is_connecting(handle) != 0) {

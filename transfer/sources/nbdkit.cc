@@ -39,6 +39,7 @@ class NbdkitSource final : public DiskSource {
     return explained(std::move(read));
   }
   SourceCounters counters() const override { return disk_->counters(); }
+  SourceTroubles troubles() const override { return disk_->troubles(); }
 
  private:
   // What VDDK says about a failed read is on stderr alone.

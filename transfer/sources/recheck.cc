@@ -45,6 +45,8 @@ class RecheckedSource final : public DiskSource {
     return source_->server_digest(algorithm, std::move(stop));
   }
   SourceCounters counters() const override { return source_->counters(); }
+  SourceTroubles troubles() const override { return source_->troubles(); }
+  Result<void> check_unchanged() override { return source_->check_unchanged(); }
 
  private:
   // Readers wait for the one that checks without a stop token, which is safe: it stops with them.
@@ -114,8 +116,8 @@ class RecheckedSource final : public DiskSource {
 }  // namespace
 
 std::uint64_t doubts_about(const DiskSource& source, Doubt doubt) {
-  const SourceCounters counters = source.counters();
-  return counters.reconnects + (doubt == Doubt::AnyTrouble ? counters.retries : 0);
+  const SourceTroubles troubles = source.troubles();
+  return troubles.reconnects + (doubt == Doubt::AnyTrouble ? troubles.retries : 0);
 }
 
 std::unique_ptr<DiskSource> with_recheck(std::unique_ptr<DiskSource> source, Doubt doubt,

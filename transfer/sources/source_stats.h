@@ -25,6 +25,10 @@ class SourceStats {
     *last_error_.lock() = std::move(why);
   }
   void set_via(std::string via) { *via_.lock() = std::move(via); }
+  SourceTroubles troubles() const {
+    return {.reconnects = reconnects_.load(std::memory_order_relaxed),
+            .retries = retries_.load(std::memory_order_relaxed)};
+  }
   SourceCounters snapshot() const {
     return {.wire_bytes = wire_bytes_.load(std::memory_order_relaxed),
             .requests = requests_.load(std::memory_order_relaxed),

@@ -6,6 +6,7 @@
 
 #include "common/catalogue.h"
 #include "common/secret.h"
+#include "common/thread.h"
 
 namespace vmferry {
 namespace {
@@ -45,9 +46,11 @@ Result<std::unique_ptr<VmdkStreamSource>> VmdkStreamSource::open(const DiskEndpo
   std::unique_ptr<HttpClient> client = TRY(
       HttpClient::make({.trust = endpoint.trust, .unix_socket = {}, .resolve = options.resolve}));
   std::unique_ptr<VmdkStreamSource> source(new VmdkStreamSource(endpoint, std::move(client)));
-  source->receiver_ = std::jthread([raw = source.get(), endpoint, options](std::stop_token own) {
-    raw->receive(endpoint, options, std::move(own));
-  });
+  source->receiver_ = TRY(start_thread(
+      [raw = source.get(), endpoint, options](std::stop_token own) {
+        raw->receive(endpoint, options, std::move(own));
+      },
+      [raw = source.get()](Error error) { raw->end(std::move(error)); }));
   {
     std::unique_lock lock(source->mutex_);
     source->changed_.wait(lock, stop, [&] { return source->arrived_header_ || source->ended_; });
@@ -91,7 +94,7 @@ void VmdkStreamSource::receive(const DiskEndpoint& endpoint, const Options& opti
         changed_.notify_all();
       }
     }
-    return true;
+    return !decoder.ended();  // what follows is padding, which may have no end
   };
   HttpRequest request;
   request.url = endpoint.url;

@@ -41,6 +41,7 @@ class VmdkStreamSource final : public DiskSource {
   // PermissionDenied, InvalidArgument (read backwards), Canceled.
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop) override;
   SourceCounters counters() const override { return stats_.snapshot(); }
+  SourceTroubles troubles() const override { return stats_.troubles(); }
 
  private:
   VmdkStreamSource(const DiskEndpoint& endpoint, std::unique_ptr<HttpClient> client);

@@ -17,7 +17,10 @@ constexpr std::uint32_t kCompressed = 1u << 16;
 constexpr std::uint32_t kMarkers = 1u << 17;
 constexpr std::uint64_t kMaxCapacitySectors = std::uint64_t{1} << 53;
 constexpr std::uint64_t kMaxOverheadSectors = std::uint64_t{1} << 21;  // 1 GiB of metadata
-constexpr std::uint64_t kMaxMetadataSectors = std::uint64_t{1} << 24;
+constexpr std::uint64_t kGrainsPerTable = 512;
+constexpr std::uint64_t kTableSectors = 4;
+constexpr std::uint64_t kTablesPerDirectorySector = 128;
+constexpr std::uint64_t kSpareSectors = 4096;  // footer, padding
 constexpr std::size_t kGrainHeader = 12;
 enum : std::uint32_t { kEndOfStream = 0, kGrainTable = 1, kGrainDirectory = 2, kFooter = 3 };
 
@@ -31,6 +34,12 @@ std::uint64_t little_endian(std::span<const std::byte> bytes, std::size_t at, st
 
 Error malformed(std::string text) {
   return Error(ErrorKind::DataLoss, code::kSourceProtocol, "VMDK stream: " + std::move(text));
+}
+
+// With markers, and all of it twice: some writers keep a second copy.
+std::uint64_t most_metadata_sectors(const VmdkStreamHeader& header) {
+  const std::uint64_t tables = header.capacity_bytes / (header.grain_bytes * kGrainsPerTable) + 1;
+  return 2 * (tables * (1 + kTableSectors) + tables / kTablesPerDirectorySector) + kSpareSectors;
 }
 
 }  // namespace
@@ -144,14 +153,21 @@ Result<void> VmdkStreamDecoder::take_metadata(std::uint32_t type, std::uint64_t 
     case kGrainTable:
     case kGrainDirectory:
     case kFooter:
-      if (sectors > kMaxMetadataSectors)
-        return malformed(fmt::format("{} sectors of metadata", sectors));
+      TRY(count_metadata(sectors));
       skip_ = sectors * kSector;
       state_ = skip_ == 0 ? State::Marker : State::Skip;
       return {};
     default:
       return malformed(fmt::format("a marker of type {}", type));
   }
+}
+
+// Also the markers: a stream of nothing else has to end as well.
+Result<void> VmdkStreamDecoder::count_metadata(std::uint64_t sectors) {
+  const std::uint64_t left = most_metadata_sectors(header_) - metadata_sectors_;
+  if (sectors >= left) return malformed("more metadata than a disk of that size can have");
+  metadata_sectors_ += sectors + 1;
+  return {};
 }
 
 struct GrainInflater::State {

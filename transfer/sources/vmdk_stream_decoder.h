@@ -30,7 +30,8 @@ struct VmdkGrain {
 };
 
 // Cuts a streamOptimized VMDK into grains. Takes the stream in pieces of any size; holds at most
-// one compressed grain. Pure: no I/O, no inflating.
+// one compressed grain, and believes in no more metadata than a disk of that size can have. Pure:
+// no I/O, no inflating.
 class VmdkStreamDecoder {
  public:
   // Called for each grain, in the stream's order; false stops feed() with Aborted.
@@ -51,6 +52,7 @@ class VmdkStreamDecoder {
   Result<void> take_sector(const OnGrain& on_grain);
   Result<void> take_marker(const OnGrain& on_grain);
   Result<void> take_metadata(std::uint32_t type, std::uint64_t sectors);
+  Result<void> count_metadata(std::uint64_t sectors);
   Result<void> end_payload(const OnGrain& on_grain);
 
   State state_ = State::Header;
@@ -58,6 +60,7 @@ class VmdkStreamDecoder {
   std::array<std::byte, 512> sector_{};
   std::size_t sector_fill_ = 0;
   std::uint64_t skip_ = 0;  // bytes to pass over, in State::Skip
+  std::uint64_t metadata_sectors_ = 0;
   VmdkGrain grain_;
   std::size_t payload_left_ = 0;
   std::size_t padding_ = 0;  // after the payload

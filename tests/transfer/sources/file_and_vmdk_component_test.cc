@@ -1,14 +1,21 @@
 // The local file source, the VMDK stream over HTTP, and open_source's own check.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <atomic>
 
 #include "common/catalogue.h"
 #include "common/fd.h"
+#include "tests/transfer/support/copy_run.h"
+#include "tests/transfer/support/deadline.h"
+#include "tests/transfer/support/endless_server.h"
 #include "tests/transfer/support/source_peers.h"
 #include "tests/transfer/support/vmdk_stream_builder.h"
 #include "transfer/open_sink.h"
 #include "transfer/open_source.h"
+#include "transfer/sinks/memory.h"
 #include "transfer/sources/file.h"
 #include "transfer/sources/vmdk.h"
 
@@ -68,6 +75,86 @@ TEST(FileSourceTest, WhatIsBeingWrittenIsNoSourceAndASourceNoTarget) {
   EXPECT_EQ(FileSource::open(path, {}).error().code(), code::kTargetBusy);
 }
 
+// Others than us heed no lock.
+class ChangingFileTest : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kSize = 4u << 20;
+
+  // Last changed an hour ago: a clock that ticks slowly does not hide what comes now.
+  std::string make_file(const Bytes& content) {
+    const std::string path = workspace_.write("disk.img", content);
+    const timespec times[2] = {{::time(nullptr) - 3600, 0}, {::time(nullptr) - 3600, 0}};
+    EXPECT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+    return path;
+  }
+  static void expect_changed(const Result<void>& result) {
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::DataLoss);
+    EXPECT_EQ(result.error().code(), code::kSourceChanged) << to_string(result.error());
+  }
+  Workspace workspace_;
+};
+
+TEST_F(ChangingFileTest, WhatWasCutOffIsNotZero) {
+  const std::string path = make_file(patterned(kSize));
+  const auto source = FileSource::open(path, {});
+  ASSERT_TRUE(source.ok());
+  EXPECT_TRUE((*source)->check_unchanged().ok());
+  ASSERT_EQ(::truncate(path.c_str(), kSize / 2), 0);
+  const auto extents = (*source)->extents({kSize / 2, kSize / 2}, {});
+  expect_changed(extents ? Result<void>() : Result<void>(extents.error()));
+  Bytes piece(kSize / 2);
+  expect_changed((*source)->read(kSize / 2, piece, {}));
+  expect_changed((*source)->check_unchanged());
+}
+
+TEST_F(ChangingFileTest, ACopyOfIsNoCopy) {
+  struct Case {
+    const char* name;
+    void (*change)(const std::string& path);
+  };
+  const Case cases[] = {
+      {"nothing happens", [](const std::string&) {}},
+      {"written in place",
+       [](const std::string& path) {
+         const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+         EXPECT_TRUE(write_fully(fd.get(), 0, patterned(512, 9)).ok());
+       }},
+      {"cut off", [](const std::string& path) { EXPECT_EQ(::truncate(path.c_str(), 100), 0); }},
+      {"grown", [](const std::string& path) { EXPECT_EQ(::truncate(path.c_str(), 2 * kSize), 0); }},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const bool changes = &c != &cases[0];
+    const Bytes content = patterned(kSize);
+    const std::string path = make_file(content);
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::File;
+    endpoint.url = path;
+    SourceEnvironment environment;
+    environment.fingerprint = true;
+    const auto source = open_source(endpoint, environment, {});
+    ASSERT_TRUE(source.ok());
+    MemorySink sink(kSize);
+    std::atomic<bool> done{false};
+    sink.faults.on_write = [&](ByteRange) -> Result<void> {
+      if (!done.exchange(true)) c.change(path);
+      return {};
+    };
+    testing::RememberingJournal journal;
+    testing::Copy copy;
+    copy.journal = &journal;
+    const Result<CopyResult> result = copy.run(**source, sink);
+    EXPECT_EQ(result.ok(), !changes);
+    EXPECT_EQ(journal.complete, !changes);
+    if (changes) {
+      expect_changed(result ? Result<void>() : Result<void>(result.error()));
+    } else {
+      EXPECT_EQ(sink.content(), content);
+    }
+  }
+}
+
 TEST(FileSourceTest, UrlsNameLocalPathsOnly) {
   EXPECT_EQ(*path_of_file_url("file:///a%20b/c"), "/a b/c");
   EXPECT_EQ(*path_of_file_url("file:/a"), "/a");
@@ -120,6 +207,42 @@ TEST_F(VmdkStreamSourceComponentTest, Vsrc39And42BrokenStreamsFail) {
             ErrorKind::DataLoss);
   EXPECT_EQ(read_stream(patterned(4096)).error().kind(), ErrorKind::DataLoss);
   EXPECT_FALSE(read_stream({}).ok());
+}
+
+// The stream says its own end. Nothing that a server does beyond it is waited for or taken.
+TEST(VmdkStreamSourceTest, ServersThatNeverEndDoNotHoldTheCopyUp) {
+  const Bytes disk = patterned(2u << 20, 9, 3);
+  Bytes table(512);
+  table[12] = std::byte{1};  // an empty one: a marker, and nothing behind it
+  struct Case {
+    const char* name;
+    Bytes stream;
+    Bytes rest;
+    bool is_whole;
+  };
+  const Case cases[] = {
+      {"padding without end", testing::make_vmdk_stream(disk), Bytes(64u << 10), true},
+      {"a connection that stays open", testing::make_vmdk_stream(disk), {}, true},
+      {"metadata without end", testing::make_vmdk_stream(disk, {.end_marker = false}), table,
+       false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const testing::Deadline deadline(std::chrono::seconds(60), c.name);
+    const testing::EndlessServer server(c.stream, c.rest);
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::VmdkStream;
+    endpoint.url = server.url();
+    const auto source = VmdkStreamSource::open(endpoint, {}, Logger(), {});
+    ASSERT_TRUE(source.ok()) << to_string(source.error());
+    const Result<Bytes> read = read_all(**source, 1);
+    EXPECT_EQ(read.ok(), c.is_whole);
+    if (read) {
+      EXPECT_TRUE(*read == disk);
+    } else {
+      EXPECT_EQ(read.error().kind(), ErrorKind::DataLoss) << to_string(read.error());
+    }
+  }
 }
 
 TEST_F(VmdkStreamSourceComponentTest, ReadsWhatQemuImgWrites) {

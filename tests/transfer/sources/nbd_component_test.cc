@@ -2,8 +2,10 @@
 // tests/support/edge_rows.py.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "common/catalogue.h"
@@ -11,6 +13,7 @@
 #include "tests/support/places.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/nbd.h"
+#include "transfer/sources/nbd_handle.h"
 
 namespace vmferry {
 namespace {
@@ -407,6 +410,53 @@ TEST_F(NbdSourceComponentTest, Nr2WhateverLimitsAreToldTheRequestsStaySmallAndAl
     ASSERT_TRUE(read.ok()) << read.error().message();
     EXPECT_TRUE(*read == Bytes(4u << 20));
   }
+}
+
+// Room for at most `spare` descriptors more than are open, as long as it lives.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t spare) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const UniqueFd lowest(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const rlimit tight{static_cast<rlim_t>(lowest.get()) + spare, before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  }
+  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  DescriptorLimit(const DescriptorLimit&) = delete;
+  DescriptorLimit& operator=(const DescriptorLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+// Other disks of the same agent may hold them all for a moment.
+TEST_F(NbdSourceComponentTest, AShortageOfDescriptorsIsWaitedFor) {
+  const Bytes disk = patterned(4u << 20);
+  const std::vector<std::string> arguments{"file", workspace_.write("disk.img", disk)};
+  Nbdkit server(workspace_, arguments);
+  std::optional<DescriptorLimit> limit;
+  int dialed = 0;
+  const NbdDial dial = [&](std::chrono::milliseconds deadline,
+                           std::stop_token stop) -> Result<NbdHandle> {
+    limit.reset();
+    ++dialed;
+    if (dialed == 2) limit.emplace(0);
+    if (dialed == 3) limit.emplace(1);  // a socket, and nothing to wait for it with
+    Result<NbdHandle> handle = dial_nbd(
+        {.uri = {}, .unix_socket = server.socket(), .certificates_directory = {}}, deadline, stop);
+    EXPECT_EQ(handle.ok(), dialed != 2 && dialed != 3) << dialed;
+    if (dialed == 4) limit.emplace(0);  // a connection, and nothing to wait for its answers with
+    return handle;
+  };
+  NbdOptions options = quick();
+  options.max_connections = 1;
+  const auto source = NbdSource::open(dial, {{"url", "x"}}, options, Logger(), {});
+  ASSERT_TRUE(source.ok()) << to_string(source.error());
+  server.restart(arguments);
+  const Result<Bytes> read = read_all(**source, 1);
+  ASSERT_TRUE(read.ok()) << to_string(read.error());
+  EXPECT_TRUE(*read == disk);
+  EXPECT_EQ(dialed, 5);
 }
 
 TEST_F(NbdSourceComponentTest, ServerThatIsNotThereIsUnreachable) {

@@ -1,6 +1,9 @@
 // The nbdkit child with a stand-in for VDDK. Rows are those of source-vmware.md 10.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <filesystem>
 #include <fstream>
@@ -140,6 +143,33 @@ TEST_F(NbdkitSourceComponentTest, Vsrc45WhatIsMissingForVddkIsToldBeforeADiskNee
   const Result<void> no_library = check_vddk(real, {});
   ASSERT_FALSE(no_library.ok());
   EXPECT_EQ(no_library.error().code(), code::kVddkMissing);
+}
+
+TEST(ChildProcessTest, AShortageOfDescriptorsLeavesNoChildBehindAndMayPass) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  StderrTail tail(std::vector<SecretString>{});
+  std::vector<UniqueFd> low;  // the first ones are not what is given to a child
+  do low.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  while (low.back().get() < 16);
+  bool started = false;
+  for (rlim_t spare = 0; !started && spare < 64; ++spare) {
+    rlim_t lowest = 0;
+    {
+      const UniqueFd free(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      lowest = static_cast<rlim_t>(free.get());
+    }
+    const rlimit tight{lowest + spare, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+    const auto child = ChildProcess::start(
+        {.command = {"/bin/sleep", "60"}, .secret = SecretString("x"), .secret_fd = 3}, tail);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    started = child.ok();
+    if (child) continue;
+    EXPECT_EQ(child.error().kind(), ErrorKind::Unavailable) << to_string(child.error());
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "no child, not even a dead one";
+  }
+  EXPECT_TRUE(started);
 }
 
 TEST_F(NbdkitSourceComponentTest, Vsrc48PasswordIsInNoCommandLineOrEnvironmentOfTheChild) {

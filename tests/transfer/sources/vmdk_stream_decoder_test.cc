@@ -111,6 +111,29 @@ TEST(VmdkStreamDecoderTest, RefusesHeadersOutOfBounds) {
   }
 }
 
+TEST(VmdkStreamDecoderTest, BelievesInNoMoreMetadataThanTheDiskCanHave) {
+  const Bytes good = make_vmdk_stream(patterned(65536), {.end_marker = false});
+  for (const std::uint8_t sectors : {std::uint8_t{0}, std::uint8_t{4}}) {
+    SCOPED_TRACE(int{sectors});
+    Bytes stream = good;
+    std::size_t tables = 0;
+    std::size_t fed = 0;
+    VmdkStreamDecoder decoder;
+    Result<void> taken;
+    for (; taken && tables < 100'000; ++tables) {
+      taken = decoder.feed(std::span(stream).subspan(fed), [](VmdkGrain) { return true; });
+      fed = 0;
+      stream.assign((1u + sectors) * 512u, std::byte{0});
+      stream[0] = std::byte{sectors};
+      stream[12] = std::byte{1};  // a grain table
+    }
+    ASSERT_FALSE(taken.ok());
+    EXPECT_EQ(taken.error().kind(), ErrorKind::DataLoss);
+    EXPECT_GT(tables, 500u) << "writers may be generous";
+    EXPECT_LT(tables, 10'000u);
+  }
+}
+
 TEST(VmdkStreamDecoderTest, RefusesMarkersOutOfBounds) {
   const Bytes good = make_vmdk_stream(patterned(2 * 65536));
   const std::size_t marker = 128 * 512;
