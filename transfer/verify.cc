@@ -45,6 +45,7 @@ std::string offsets_text(std::vector<std::uint64_t> offsets) {
 // Where exactly they differ only the source can tell.
 Error chunks_differ(const std::vector<std::uint64_t>& chunks, std::string_view why_no_repair) {
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(chunks.size());
   for (const std::uint64_t index : chunks) offsets.push_back(index * kChunkBytes);
   return coded_error(ErrorKind::DataLoss, code::kVerifyFailed,
                      "{} chunks of 1 MiB on the target differ from what was received ({}), those "
