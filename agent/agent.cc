@@ -92,7 +92,7 @@ Result<void> Agent::run(std::stop_token stop) {
       log_.warn("unreadable message dropped", {{"reason", channel_->last_garbage()}});
     }
     if (stop.stop_requested()) leave();
-    TRY(check_server_key(clock_.steady()));
+    TRY(check_server_key());
     tick();
     tell_health();
     if (stopping_ && farewell_done()) return {};
@@ -161,6 +161,7 @@ void Agent::check_lease() {
     fenced_ = false;
     return;
   }
+  parts_.clear();  // no assignment is taken without a lease, and all of it is sent again
   const auto any = [this](auto&& has) {
     return std::any_of(tasks_.begin(), tasks_.end(), [&](const auto& t) {
       return t.second.job != nullptr && has(*t.second.job);
@@ -209,10 +210,11 @@ std::string Agent::token() const {
 }
 
 // A coordinator that was installed anew has another key, and cannot tell us: CURVE is silent.
-Result<void> Agent::check_server_key(SteadyTime now) {
+Result<void> Agent::check_server_key() {
+  const SteadyTime now = clock_.steady();
   if (options_.server_key_file.empty() || now < next_key_check_) return {};
   next_key_check_ = now + kKeyCheckEvery;
-  if (!coordinator_.empty() && lease_.valid(now)) return {};
+  if (!coordinator_.empty() && lease_.valid(clock_.boot())) return {};
   const Result<std::string> key = read_trimmed(options_.server_key_file, kMaxKeyBytes);
   if (!key || *key == options_.server_key) return {};
   return Error(ErrorKind::Unavailable, "the coordinator has another key by now");

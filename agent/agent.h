@@ -114,6 +114,7 @@ class Agent {
   void start_task(protocol::Assign assign, std::vector<std::string> journal);
   void stop_task(Task& task, StopReason reason);
   void remove_files(const JobId& job);
+  void forget_parts(const JobId& job, protocol::Attempt attempt);
   std::optional<Error> refusal(const protocol::Assign& assign) const;
   Task* running(const JobId& job, protocol::Attempt attempt);
 
@@ -122,7 +123,7 @@ class Agent {
   void tell_health();
   void check_lease();
   std::string token() const;
-  Result<void> check_server_key(SteadyTime now);
+  Result<void> check_server_key();
   void say_hello();
   void say_heartbeat();
   void report(Task& task);
@@ -158,8 +159,8 @@ class Agent {
   HealthFile health_;
   bool health_failed_ = false;
   std::uint64_t garbage_seen_ = 0;
-  std::map<JobId, JournalParts> parts_;
-  std::map<JobId, Task> tasks_;  // last: jobs end before what they use
+  std::map<JobId, JournalParts> parts_;  // of assignments to come; none without a lease
+  std::map<JobId, Task> tasks_;          // last: jobs end before what they use
 };
 
 }  // namespace vmferry

@@ -27,6 +27,7 @@ void Agent::handle(const protocol::Message& message) {
 void Agent::on(const protocol::Welcome& message) {
   if (message.coordinator != coordinator_) {
     log_.info("connected to the coordinator", {{"coordinator", message.coordinator}});
+    parts_.clear();  // the rest will not come
     // It may know nothing of our journals. Its acknowledgement tells.
     for (auto& [job, task] : tasks_) {
       if (task.job) task.outbox.tell_epoch_again();
@@ -66,6 +67,11 @@ void Agent::on(const protocol::AssignJournal& message) {
     parts.bytes += chunks.size();
     if (parts.bytes <= kMaxJournalBytes) parts.chunks.push_back(chunks);
   }
+}
+
+void Agent::forget_parts(const JobId& job, protocol::Attempt attempt) {
+  const auto parts = parts_.find(job);
+  if (parts != parts_.end() && parts->second.attempt <= attempt) parts_.erase(parts);
 }
 
 // Why this assignment cannot be taken; nothing when it can.
@@ -140,6 +146,7 @@ void Agent::on(const protocol::JournalAck& message) {
 }
 
 void Agent::on(const protocol::Forget& message) {
+  forget_parts(message.job, message.attempt);
   const auto task = tasks_.find(message.job);
   if (task == tasks_.end() || task->second.job || task->second.attempt > message.attempt) return;
   const bool done =
@@ -150,6 +157,7 @@ void Agent::on(const protocol::Forget& message) {
 }
 
 void Agent::on(const protocol::Cancel& message) {
+  forget_parts(message.job, message.attempt);
   const auto found = tasks_.find(message.job);
   if (found == tasks_.end()) {
     remove_files(message.job);

@@ -5,7 +5,7 @@
   ./dev bench unix tcp        some rows
   ./dev bench --json          one JSON object a line
   ./dev bench --size 1G --pairs 3
-  ./dev bench --targets /dev/shm/vmferry unix tcp
+  ./dev bench --thick unix tcp      targets on blocks that the device has already
 
 Every tool copies the same source to the same file system and pays for its own flush.
 """
@@ -83,9 +83,11 @@ class Bench:
         size = size or self.size
         met = ratio >= at_least and (cpu_at_most is None or cpu <= cpu_at_most)
         bar = ">= %.1f" % at_least + ("" if cpu_at_most is None else ", cpu <= %.1f" % cpu_at_most)
+        busy = lambda runs: statistics.median(100 * f.busy() for f in runs)
         per_gib = lambda runs: statistics.median(f.cpu for f in runs) / (size / r.GIB)
         self.report(row, size / r.MIB / mine, peer_name, size / r.MIB / theirs, ratio, cpu, bar, met,
-                    "(CPU s/GiB: %.2f against %.2f)" % (per_gib(my_runs), per_gib(their_runs)))
+                    "(CPU s/GiB: %.2f against %.2f; cores busy: %.0f %% against %.0f %%)" % (
+                        per_gib(my_runs), per_gib(their_runs), busy(my_runs), busy(their_runs)))
 
     # ---- rows
 
@@ -273,7 +275,9 @@ def main():
     parser.add_argument("--size", type=size_of, default=4 * r.GIB, help="of the source disk (4G)")
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs of runs (5)")
     parser.add_argument("--folder", default="build/bench", help="where source and targets lie")
-    parser.add_argument("--targets", help="where the targets lie instead: a file system in memory shows the copiers without the device")
+    parser.add_argument("--targets", help="where the targets lie instead")
+    parser.add_argument("--thick", action="store_true",
+                        help="targets on a volume of 12 GiB made for it, whose blocks are all there; needs root")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     wanted = [row for row in options.rows if row != "copy"] or ROWS
@@ -281,6 +285,15 @@ def main():
     if unknown:
         parser.error("no such row: " + " ".join(unknown))
     print("# " + machine(), file=sys.stderr)
+    if not options.thick:
+        return run_rows(wanted, options)
+    os.makedirs(options.folder, exist_ok=True)
+    with r.thick_volume(os.path.abspath(options.folder), 12 * r.GIB) as volume:
+        options.targets = volume
+        return run_rows(wanted, options)
+
+
+def run_rows(wanted, options):
     bench = Bench(options)
     for row in wanted:
         try:

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <optional>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "transfer/journal_file.h"
 #include "transfer/plan.h"
 #include "transfer/resume.h"
+#include "transfer/run_queue.h"
 #include "transfer/throttle.h"
 #include "transfer/zero_scan.h"
 
@@ -213,6 +215,17 @@ void throttle(benchmark::State& state) {
   }
 }
 BENCHMARK(throttle)->Threads(1)->Threads(8)->UseRealTime();
+
+// A worker takes a chunk from a plan that is ready, with the stop token that all workers share.
+void run_queue(benchmark::State& state) {
+  static RunQueue queue;
+  static std::stop_source stop;
+  if (state.thread_index() == 0) {
+    (void)queue.push({0, std::uint64_t{1} << 62, ChunkAction::Copy, kAllPieces}, stop.get_token());
+  }
+  for (auto _ : state) benchmark::DoNotOptimize(queue.pop(1, 1, stop.get_token()));
+}
+BENCHMARK(run_queue)->Threads(1)->Threads(4)->UseRealTime();
 
 }  // namespace
 }  // namespace vmferry

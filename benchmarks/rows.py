@@ -1,4 +1,5 @@
 """The peers: how each is started, and what each row of the table compares."""
+import contextlib
 import json
 import os
 import random
@@ -14,17 +15,29 @@ MIB = 1 << 20
 
 
 class Figures:
-    """One run of one program: wall seconds, CPU seconds, peak memory."""
+    """One run of one program: wall seconds, CPU seconds, peak memory, and the whole machine's CPU seconds meanwhile."""
 
-    def __init__(self, seconds, cpu, rss_kib):
+    def __init__(self, seconds, cpu, rss_kib, machine_cpu=0):
         self.seconds = seconds
         self.cpu = cpu
         self.rss_kib = rss_kib
+        self.machine_cpu = machine_cpu
+
+    def busy(self):
+        """The share of all cores that was busy: near 1, no device was waited for."""
+        return self.machine_cpu / self.seconds / os.cpu_count()
+
+
+def machine_cpu_seconds():
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, irq, softirq, steal = [int(n) for n in stat.readline().split()[1:9]]
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def run(*commands, check=True):
     """Runs the commands at the same time and waits for all; CPU is their sum, memory the largest."""
     started = time.monotonic()
+    busy = machine_cpu_seconds()
     children = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in commands]
     cpu = 0.0
     rss = 0
@@ -36,7 +49,7 @@ def run(*commands, check=True):
         rss = max(rss, usage.ru_maxrss)
         if check and child.returncode != 0:
             raise RuntimeError("%s failed (%d): %s" % (command[0], child.returncode, text.decode()[-800:]))
-    return Figures(time.monotonic() - started, cpu, rss)
+    return Figures(time.monotonic() - started, cpu, rss, machine_cpu_seconds() - busy)
 
 
 def fio_seconds(command):
@@ -211,6 +224,27 @@ def socket_limit(total):
     left.close()
     os.waitpid(pid, 0)
     return seen / seconds
+
+
+@contextlib.contextmanager
+def thick_volume(folder, size):
+    """An ext4 on a loop device whose blocks were all written once and are never given back: what new blocks cost a
+    thinly provisioned device is not part of the comparison. Needs root."""
+    image, mounted = os.path.join(folder, "volume.img"), os.path.join(folder, "volume")
+    os.makedirs(mounted, exist_ok=True)
+    run(["dd", "if=/dev/zero", "of=" + image, "bs=4M", "count=%d" % (size // (4 * MIB)), "oflag=direct"])
+    device = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", image], check=True, capture_output=True,
+                            text=True).stdout.strip()
+    try:
+        run(["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", device])
+        run(["mount", "-o", "nodiscard", device, mounted])
+        try:
+            yield mounted
+        finally:
+            run(["umount", mounted])
+    finally:
+        run(["losetup", "-d", device])
+        os.unlink(image)
 
 
 def temporary(parent):

@@ -58,14 +58,21 @@ Result<void> prepare(CopyState& state) {
   }
   int workers = state.options.workers > 0 ? state.options.workers : state.hints.workers;
   workers = state.hints.sequential ? 1 : std::clamp(workers, 1, kMostWorkers);
+  // A small disk needs no buffers for chunks that it does not have.
+  workers = static_cast<int>(
+      std::clamp<std::uint64_t>(state.done.count(), 1, static_cast<std::uint64_t>(workers)));
   const std::uint64_t share =
       std::max(kChunkBytes, kMostBufferBytes / static_cast<std::uint64_t>(workers));
   const std::uint64_t request = std::clamp(state.hints.request_bytes, kChunkBytes, share);
-  for (int i = 0; i < workers; ++i) {
-    if (!state.buffers.emplace_back(request / kChunkBytes * kChunkBytes)) {
-      return Error(ErrorKind::ResourceExhausted, "no memory for the workers' buffers");
-    }
+  const std::uint64_t each = request / kChunkBytes * kChunkBytes;
+  state.memory.emplace(static_cast<std::uint64_t>(workers) * each);
+  if (!*state.memory) {
+    return Error(ErrorKind::ResourceExhausted, "no memory for the workers' buffers");
   }
+  for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(workers); ++i) {
+    state.buffers.push_back(state.memory->span().subspan(i * each, each));
+  }
+  state.read_gate.emplace(state.hints.is_near ? (workers + 1) / 2 : workers);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "transfer/copy.h"
 #include "transfer/digest.h"
 #include "transfer/plan.h"
+#include "transfer/read_gate.h"
 
 namespace vmferry {
 
@@ -100,7 +102,10 @@ struct CopyState {
   ChunkBitmap durable;  // and flushed, and recorded in the journal
   CopyCounters counters;
   FirstError failure;
-  std::vector<AlignedBuffer> buffers;  // one a worker
+  // One piece of memory, so that two buffers of 1 MiB share a huge page.
+  std::optional<AlignedBuffer> memory;
+  std::vector<std::span<std::byte>> buffers;  // of it, one a worker
+  std::optional<ReadGate> read_gate;          // for all workers
 };
 
 }  // namespace vmferry

@@ -35,10 +35,10 @@ Result<void> for_each_piece_run(PieceMask pieces, F&& f) {
 // One worker: reads, scans, hashes and writes chunk after chunk through its one buffer.
 class Worker {
  public:
-  Worker(CopyState& state, RunQueue& queue, const AlignedBuffer& buffer, LeafHasher hasher)
+  Worker(CopyState& state, RunQueue& queue, std::span<std::byte> buffer, LeafHasher hasher)
       : state_(state),
         queue_(queue),
-        buffer_(buffer.span()),
+        buffer_(buffer),
         hasher_(std::move(hasher)),
         stop_(state.failure.token()) {}
 
@@ -84,6 +84,8 @@ class Worker {
 
   Result<void> read(const ChunkRun& run) {
     const std::uint64_t base = run.first * kChunkBytes;
+    const GatePass pass(*state_.read_gate, stop_);
+    if (!pass) return Error(ErrorKind::Canceled, "copy stopped");
     const InSource inside(state_.counters);
     if (run.pieces == kAllPieces) {  // neighbouring chunks in one request
       const std::uint64_t length = bytes_of(run, state_.size_bytes);
@@ -255,8 +257,8 @@ void copy_all_chunks(CopyState& state) {
       queue.close();
       return planned;
     }));
-    for (const AlignedBuffer& buffer : state.buffers) {
-      threads.push_back(start(state, [&state, &queue, &buffer]() -> Result<void> {
+    for (const std::span<std::byte> buffer : state.buffers) {
+      threads.push_back(start(state, [&state, &queue, buffer]() -> Result<void> {
         Worker worker(state, queue, buffer, TRY(LeafHasher::make(state.options.hash)));
         return worker.run();
       }));

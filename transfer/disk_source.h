@@ -22,6 +22,7 @@ struct SourceHints {
   std::uint64_t request_bytes = 1u << 20;  // best size of one read; a multiple of 1 MiB
   bool sequential = false;                 // reads must come in order, from one worker
   bool has_extents = false;                // extents() tells more than "all data"
+  bool is_near = false;                    // a read is work for this machine, not waiting
 };
 
 // A digest that the source's server computed over the whole disk: leaf-root over 1 MiB blocks

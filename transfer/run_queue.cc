@@ -4,10 +4,17 @@
 
 namespace vmferry {
 
+template <typename Ready>
+bool RunQueue::wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop, Ready ready) {
+  // A wait registers with the token, which all workers share, even when there is nothing to wait
+  // for: look first.
+  return ready() || changed_.wait(lock, stop, ready);
+}
+
 bool RunQueue::push(const ChunkRun& run, std::stop_token stop) {
   {
     std::unique_lock lock(mutex_);
-    if (!changed_.wait(lock, stop, [&] { return runs_.size() < most_runs_; })) return false;
+    if (!wait(lock, stop, [&] { return runs_.size() < most_runs_; })) return false;
     runs_.push_back(run);
   }
   changed_.notify_all();
@@ -25,7 +32,7 @@ void RunQueue::close() {
 std::optional<ChunkRun> RunQueue::pop(std::uint64_t copy_chunks, std::uint64_t other_chunks,
                                       std::stop_token stop) {
   std::unique_lock lock(mutex_);
-  if (!changed_.wait(lock, stop, [&] { return closed_ || !runs_.empty(); })) return std::nullopt;
+  if (!wait(lock, stop, [&] { return closed_ || !runs_.empty(); })) return std::nullopt;
   if (runs_.empty() || stop.stop_requested()) return std::nullopt;
   ChunkRun& front = runs_.front();
   ChunkRun work = front;

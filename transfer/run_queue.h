@@ -28,6 +28,10 @@ class RunQueue {
                               std::stop_token stop);
 
  private:
+  // Until ready(); whether it is.
+  template <typename Ready>
+  bool wait(std::unique_lock<std::mutex>& lock, const std::stop_token& stop, Ready ready);
+
   const std::size_t most_runs_;
   std::mutex mutex_;
   std::condition_variable_any changed_;

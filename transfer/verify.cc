@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <utility>
 
 #include "common/catalogue.h"
 #include "transfer/checkpoint.h"
@@ -108,7 +109,8 @@ std::jthread Verification::start_thread(Body body) {
 
 // Queues what is durable from an earlier attempt, then what the copy has written, flush by flush.
 Result<void> Verification::follow(std::stop_token copied) {
-  for (std::vector<ChunkRun> runs; !(runs = take_unseen(state_.durable)).empty();) queue(runs);
+  std::uint64_t durable = state_.counters.durable;
+  queue_unseen(state_.durable);
   std::mutex mutex;
   std::condition_variable_any never;
   std::uint64_t flushed = 0;
@@ -119,7 +121,9 @@ Result<void> Verification::follow(std::stop_token copied) {
       never.wait_for(lock, copied, kFollowTick, [] { return false; });
     }
     if (state_.journal != nullptr) {  // the checkpoints flush
-      queue(take_unseen(state_.durable));
+      // Read before the bitmap: what is recorded while that is scanned is met at the next tick.
+      const std::uint64_t before = std::exchange(durable, state_.counters.durable);
+      if (durable != before) queue_unseen(state_.durable);
       continue;
     }
     const std::uint64_t completed = state_.counters.completed;
@@ -138,8 +142,9 @@ Result<void> Verification::follow(std::stop_token copied) {
 // Chunks with data that the follower meets for the first time. At most so many runs that they are
 // no matter of memory; what is left comes with the next call.
 std::vector<ChunkRun> Verification::take_unseen(const ChunkBitmap& written) {
+  seen_to_ = seen_.find(false, seen_to_, seen_.count());
   std::vector<ChunkRun> runs;
-  for (std::uint64_t at = written.find_beyond(seen_, 0);
+  for (std::uint64_t at = written.find_beyond(seen_, seen_to_);
        at < written.count() && runs.size() < kMostRuns; at = written.find_beyond(seen_, at + 1)) {
     seen_.set(at);
     if (state_.leaves->is_zero_chunk(at)) continue;
@@ -149,6 +154,10 @@ std::vector<ChunkRun> Verification::take_unseen(const ChunkBitmap& written) {
     ++runs.back().count;
   }
   return runs;
+}
+
+void Verification::queue_unseen(const ChunkBitmap& written) {
+  for (std::vector<ChunkRun> runs; !(runs = take_unseen(written)).empty();) queue(runs);
 }
 
 void Verification::queue(const std::vector<ChunkRun>& runs) {

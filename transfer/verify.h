@@ -50,6 +50,7 @@ class Verification {
 
   Result<void> follow(std::stop_token copied);
   std::vector<ChunkRun> take_unseen(const ChunkBitmap& written);
+  void queue_unseen(const ChunkBitmap& written);
   void queue(const std::vector<ChunkRun>& runs);
   Result<void> queue_rest();
   Result<void> compare_queued(const AlignedBuffer& buffer);
@@ -62,7 +63,8 @@ class Verification {
   CopyState& state_;
   std::vector<AlignedBuffer> buffers_;  // one a reader
   RunQueue queue_;
-  ChunkBitmap seen_;  // by the follower: queued, or zero and left for finish()
+  ChunkBitmap seen_;           // by the follower: queued, or zero and left for finish()
+  std::uint64_t seen_to_ = 0;  // all before it are
   std::mutex mutex_;
   std::vector<std::uint64_t> differing_;
   std::stop_source ending_;

@@ -1,5 +1,5 @@
 // kill -9 of the real `vmferry copy` at random points, resumed until it ends.
-// VMFERRY_KILL_LOOPS: how many kills.
+// VMFERRY_KILL_LOOPS: how many kills (./dev kills).
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -86,7 +86,8 @@ TEST(CopyKillComponentTest, Ns26KilledAnywhereMovedAndResumedTheTargetEqualsTheS
     ASSERT_TRUE(testing::read_whole(here + "/disk.img", disk.size()) == disk);
   }
   RecordProperty("kills", kills);
-  std::printf("%d kills, %d copies, each equal\n", kills, copies);
+  std::printf("%s: %d kills, %d copies, each equal\n",
+              ::testing::UnitTest::GetInstance()->current_test_info()->name(), kills, copies);
 }
 
 }  // namespace

@@ -229,6 +229,40 @@ TEST_F(BrokenDiskComponentTest, ATargetThatCannotBeReadBackIsNoSuccess) {
   EXPECT_EQ(result.error().code(), code::kTargetIo) << to_string(result.error());
 }
 
+// A file system that opens files for direct I/O and then refuses it: what an earlier attempt wrote
+// there is read back all the same, and believed.
+TEST_F(BrokenDiskComponentTest, Nr8WhereDirectIoIsRefusedLateACopyGoesOn) {
+  FaultFilesystem::Faults faults;
+  faults.refuses_direct_io = true;
+  const auto system = FaultFilesystem::create(faults);
+  if (system == nullptr) GTEST_SKIP() << "needs to mount FUSE (root)";
+  const Deadline deadline(kDeadline);
+  const JournalIdentity identity{
+      .job = "job", .hash = "xxh3-128", .source = {{"uuid", "1"}}, .target = {}};
+  const auto attempt = [&](MemorySource& source, TargetOpen& target) -> Result<CopyResult> {
+    target = TRY(open_target({.path = system->target(), .size_bytes = disk_.size()}, identity,
+                             workspace_.path("journal"), std::nullopt, {}));
+    return copy(source, *target.sink, target.journal.get());
+  };
+  {
+    MemorySource source(disk_);
+    source.on_read = [](ByteRange range, std::stop_token) -> Result<void> {
+      if (range.offset < 5 * kChunkBytes) return {};
+      return Error(ErrorKind::Unavailable, "the source is gone");
+    };
+    TargetOpen target;
+    EXPECT_EQ(attempt(source, target).error().kind(), ErrorKind::Unavailable);
+  }
+  MemorySource source(disk_);
+  TargetOpen target;
+  const Result<CopyResult> result = attempt(source, target);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_FALSE(target.started_over) << target.reason;
+  EXPECT_GT(result->progress.resumed_bytes, 0u);
+  EXPECT_TRUE(result->verified);
+  EXPECT_TRUE(system->content() == disk_);
+}
+
 TEST_F(BrokenDiskComponentTest, RandomFaultsOnBothEndsGiveAnEqualTargetOrACleanError) {
   if (!testing::has_program("nbdkit")) GTEST_SKIP() << "needs nbdkit";
   int equal = 0;

@@ -1,5 +1,5 @@
 // NS-26: kill -9 at random points, resume, until the copy ends: the target equals the source.
-// VMFERRY_KILL_LOOPS: how many kills in each test.
+// VMFERRY_KILL_LOOPS: how many kills in each test (./dev kills).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -162,7 +162,8 @@ class KillTest : public ::testing::Test {
     }
     RecordProperty("kills", kills);
     RecordProperty("copies", copies);
-    std::printf("%d kills, %d copies, each equal\n", kills, copies);
+    std::printf("%s: %d kills, %d copies, each equal\n",
+                ::testing::UnitTest::GetInstance()->current_test_info()->name(), kills, copies);
   }
 
   // A journal killed while it was being made has two torn headers.

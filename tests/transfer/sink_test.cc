@@ -55,7 +55,9 @@ class SinkConformanceTest : public ::testing::TestWithParam<Target> {
       options.path = loop->device();
     }
     if (target.name.find("Fuse") != std::string::npos) {
-      fuse = testing::FaultFilesystem::create({});
+      testing::FaultFilesystem::Faults faults;
+      faults.refuses_direct_io = target.name.ends_with("RefusesDirectIo");
+      fuse = testing::FaultFilesystem::create(std::move(faults));
       if (fuse == nullptr) return nullptr;
       options.path = fuse->target();
     }
@@ -180,7 +182,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Target{"Memory"}, Target{"File"}, Target{"FilePreallocated", kOddSize, true},
                       Target{"FileBuffered", kOddSize, false, false}, Target{"FileOnFuse"},
                       Target{"FileOnFusePreallocated", kOddSize, true},
-                      Target{"FileOnFuseBuffered", kOddSize, false, false}, Target{"FileOnTmpfs"},
+                      Target{"FileOnFuseBuffered", kOddSize, false, false},
+                      Target{"FileOnFuseThatRefusesDirectIo"}, Target{"FileOnTmpfs"},
                       Target{"FileOnExt4"}, Target{"FileOnExt4Preallocated", kOddSize, true},
                       Target{"FileOnXfs"}, Target{"FileOnXfsPreallocated", kOddSize, true},
                       Target{"BlockDevice"}, Target{"BlockDeviceBuffered", kOddSize, false, false},

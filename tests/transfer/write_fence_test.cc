@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 
 #include "common/catalogue.h"
+#include "common/fd.h"
 #include "tests/transfer/support/disks.h"
 #include "transfer/open_sink.h"
 
@@ -61,6 +63,47 @@ TEST(WriteFenceTest, AClosedFenceKeepsAFileAsItIs) {
   for (const bool direct : {true, false}) {
     SCOPED_TRACE(direct);
     expect_no_change({.path = path, .size_bytes = size, .direct_io = direct}, size, path);
+  }
+}
+
+// Each look at it lets a second pass.
+class TickingClock final : public Clock {
+ public:
+  WallTime wall() const override { return {}; }
+  SteadyTime steady() const override { return {}; }
+  SteadyTime boot() const override { return SteadyTime(std::chrono::seconds(++looks_)); }
+  bool sleep(std::chrono::nanoseconds, std::stop_token) const override { return true; }
+
+ private:
+  mutable std::atomic<int> looks_{0};
+};
+
+// A target is started over in several calls, and the lease may end between any two of them.
+TEST(WriteFenceTest, AFenceThatClosesWhileATargetIsStartedOverLetsNoFurtherCallThrough) {
+  const testing::TemporaryDirectory directory;
+  const std::string path = directory.path("disk.img");
+  const std::string old(12345, 'o');
+  const std::uint64_t size = kChunkBytes;
+  struct Left {
+    std::uint64_t size;
+    bool allocated;
+  };
+  // After the mark, after dropping what was there, after the new size, and all of it.
+  const Left left[] = {
+      {old.size(), true}, {old.size(), true}, {0, false}, {size, false}, {size, true}};
+  for (int calls = 0; calls < static_cast<int>(std::size(left)); ++calls) {
+    SCOPED_TRACE(calls);
+    ASSERT_TRUE(write_file_atomically(path, old, 0600).ok());
+    const TickingClock clock;
+    const WriteFence fence(clock, SteadyTime(std::chrono::seconds(calls + 1)));
+    const auto sink =
+        open_sink({.path = path, .size_bytes = size, .preallocate = true, .fence = &fence});
+    EXPECT_EQ(sink.ok(), calls == 4);
+    if (!sink) {
+      EXPECT_EQ(sink.error().code(), code::kAgentLost) << to_string(sink.error());
+    }
+    EXPECT_EQ(std::filesystem::file_size(path), left[calls].size);
+    EXPECT_EQ(testing::allocated_bytes(path) > 4096, left[calls].allocated);
   }
 }
 

@@ -37,25 +37,37 @@ void AllocateAhead::before_write(ByteRange range) {
 }
 
 void AllocateAhead::allocate(std::uint64_t index, Window& window) {
+  if (!check_fence(fence_)) return;  // the write itself will tell
   const std::uint64_t offset = index * kWindowBytes;
   // Also after a failure: a part may have been allocated.
   window.allocated = true;
-  off_ = allocate_range(fd_, 0, offset, std::min(kWindowBytes, size_bytes_ - offset)) != 0;
+  has_allocated_ = true;
+  const std::uint64_t length = std::min(kWindowBytes, size_bytes_ - offset);
+  if (allocate_range(fd_, 0, offset, length) != 0) (void)give_back_all();
 }
 
-bool AllocateAhead::give_back(const WriteFence* fence) {
+bool AllocateAhead::give_back() {
   const std::lock_guard lock(mutex_);
+  return give_back_all();
+}
+
+bool AllocateAhead::has_allocated() {
+  const std::lock_guard lock(mutex_);
+  return has_allocated_;
+}
+
+bool AllocateAhead::give_back_all() {
+  off_ = true;
   bool all = true;
   for (auto& [index, window] : windows_) {
     if (!window.allocated) continue;
-    all = give_back(index, window, fence) && all;
+    all = give_back(index, window) && all;
     window.allocated = false;
   }
   return all;
 }
 
-bool AllocateAhead::give_back(std::uint64_t index, const Window& window,
-                              const WriteFence* fence) const {
+bool AllocateAhead::give_back(std::uint64_t index, const Window& window) const {
   const std::uint64_t base = index * kWindowBytes;
   const std::uint64_t end = std::min(kWindowBytes, size_bytes_ - base);
   bool all = true;
@@ -63,7 +75,7 @@ bool AllocateAhead::give_back(std::uint64_t index, const Window& window,
     const std::uint64_t from = at;
     while (at < end && !window.written.test(at / kUnitBytes)) at += kUnitBytes;
     if (at > from) {
-      if (!check_fence(fence)) return false;
+      if (!check_fence(fence_)) return false;
       all = allocate_range(fd_, FALLOC_FL_PUNCH_HOLE, base + from, std::min(at, end) - from) == 0 &&
             all;
     }

@@ -21,15 +21,19 @@ class AllocateAhead {
  public:
   static constexpr std::uint64_t kWindowBytes = 128u << 20;
 
-  AllocateAhead(int fd, std::uint64_t size_bytes) : fd_(fd), size_bytes_(size_bytes) {}
+  // Changes nothing once `fence` (may be null) is closed: another's data may stand there.
+  AllocateAhead(int fd, std::uint64_t size_bytes, const WriteFence* fence = nullptr)
+      : fd_(fd), size_bytes_(size_bytes), fence_(fence) {}
 
-  // Before a write. Allocates its window if the one before it is mostly written. A refusal (no
-  // space, not supported) only ends the allocating: the write itself will tell.
+  // Before a write. Allocates its window if the one before it is mostly written. Where that is
+  // refused (no space, not supported) all is given back: the data itself may fit.
   void before_write(ByteRange range);
-  // After the last write: punches what was allocated and not written. False when that failed; then
-  // the file is larger on disk than it need be and otherwise right.
-  // Stops when `fence` (may be null) is closed: another's data may stand there.
-  bool give_back(const WriteFence* fence = nullptr);
+  // After the last write, or when the space is needed: punches what was allocated and not written,
+  // and allocates no more. False when that failed; then the file is larger on disk than it need be
+  // and otherwise right.
+  bool give_back();
+  // Whether any space was ever allocated here: only then can a lack of it be our doing.
+  bool has_allocated();
 
  private:
   static constexpr std::uint64_t kUnitBytes = 64u << 10;
@@ -42,14 +46,18 @@ class AllocateAhead {
   };
 
   void allocate(std::uint64_t index, Window& window);
-  bool give_back(std::uint64_t index, const Window& window, const WriteFence* fence) const;
+  bool give_back_all();
+  bool give_back(std::uint64_t index, const Window& window) const;
 
   const int fd_;
   const std::uint64_t size_bytes_;
-  // Held while allocating as well: the others' writes would only wait for the file's lock.
+  const WriteFence* const fence_;
+  // Held while allocating as well: the others' writes would only wait for the file's lock. And
+  // while giving back: who is to write has marked its units by then, or does so afterwards.
   std::mutex mutex_;
   std::map<std::uint64_t, Window> windows_;  // those with data
   bool off_ = false;
+  bool has_allocated_ = false;
 };
 
 }  // namespace vmferry

@@ -45,9 +45,8 @@ DirectFile::DirectFile(UniqueFd buffered, UniqueFd direct, std::uint64_t size_by
       size_bytes_(size_bytes),
       pad_unit_(pad_unit),
       name_(std::move(name)),
-      fence_(fence) {
-  if (!direct_) writeback_ = std::make_unique<Writeback>(buffered_.get());
-}
+      fence_(fence),
+      writeback_(buffered_.get()) {}
 
 Error DirectFile::failed(int error_number, std::string_view what, std::uint64_t offset) const {
   return target_error(error_number, buffered_.get(), name_,
@@ -120,21 +119,13 @@ Result<void> DirectFile::write_buffered(std::uint64_t offset, std::span<const st
     from = from.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }
-  if (writeback_ != nullptr) writeback_->written(range);
+  // Beside direct I/O these are odd ends, no matter for the page cache.
+  if (!is_direct()) writeback_.written(range);
   return {};
 }
 
 Result<void> DirectFile::flush() {
-  if (writeback_ != nullptr) {
-    if (const int lost = writeback_->sync(); lost != 0) return failed(lost, "write-back", 0);
-    return {};
-  }
-  if (flush_failed_) return failed(EIO, "earlier fdatasync", 0);
-  while (::fdatasync(buffered_.get()) != 0) {
-    if (errno == EINTR) continue;
-    flush_failed_ = true;  // the kernel reports a lost write once; a second try would succeed
-    return failed(errno, "fdatasync", 0);
-  }
+  if (const int lost = writeback_.sync(); lost != 0) return failed(lost, "fdatasync", 0);
   return {};
 }
 
@@ -157,6 +148,10 @@ Result<void> DirectFile::read_direct(std::uint64_t offset, std::span<std::byte> 
     const ssize_t count =
         ::pread(direct_.get(), into.data(), into.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EINVAL) {
+      direct_refused_ = true;
+      return read_buffered(offset, into);
+    }
     if (count < 0) return failed(errno, "read back", offset);
     if (count == 0) return failed(EIO, "read back: end of file", offset);
     into = into.subspan(static_cast<std::size_t>(count));

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 
@@ -49,13 +48,12 @@ class DirectFile {
 
   UniqueFd buffered_;
   UniqueFd direct_;
-  std::atomic<bool> direct_refused_{false};  // EINVAL on a write: some FUSE and old tmpfs
-  std::atomic<bool> flush_failed_{false};
+  std::atomic<bool> direct_refused_{false};  // by EINVAL, first at its use: some FUSE, old tmpfs
   std::uint64_t size_bytes_;
   std::uint64_t pad_unit_;
   std::string name_;
-  const WriteFence* fence_;               // may be null
-  std::unique_ptr<Writeback> writeback_;  // when buffered; goes before the descriptors
+  const WriteFence* fence_;  // may be null
+  Writeback writeback_;      // of buffered_; goes before the descriptors
 };
 
 }  // namespace vmferry

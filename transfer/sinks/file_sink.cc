@@ -48,12 +48,14 @@ int allocate(int fd, ByteRange range) {
 }
 
 // Sparse: give space back where possible. Thick: keep it.
-std::vector<ZeroLadder::Step> zero_steps(int fd, bool thick) {
+std::vector<ZeroLadder::Step> zero_steps(int fd, bool thick, const WriteFence* fence) {
   const ZeroLadder::Step keep{"zero range", 1u << 30,
                               [fd](ByteRange range) { return zero_range(fd, range); }};
-  const ZeroLadder::Step give{"punch hole", 1u << 30, [fd, thick](ByteRange range) {
+  const ZeroLadder::Step give{"punch hole", 1u << 30, [fd, thick, fence](ByteRange range) {
                                 const int failed = punch(fd, range);
-                                return failed != 0 || !thick ? failed : allocate(fd, range);
+                                if (failed != 0 || !thick) return failed;
+                                // Interrupted: the ladder asks the fence again, and it tells.
+                                return check_fence(fence) ? allocate(fd, range) : EINTR;
                               }};
   return thick ? std::vector{keep, give} : std::vector{give, keep};
 }
@@ -71,10 +73,9 @@ class FileSink final : public DiskSink {
       : directory_(std::move(directory)),
         file_(std::move(buffered), std::move(direct), options.size_bytes, 1, std::move(name),
               options.fence),
-        fence_(options.fence),
         initially_zero_(!options.resume),
         ladder_(
-            zero_steps(file_.fd(), options.preallocate),
+            zero_steps(file_.fd(), options.preallocate, options.fence),
             [this](ByteRange range) { return file_.write_zeros(range.offset, range.length); },
             [this](int failed, std::string_view step, ByteRange range) {
               return target_error(failed, file_.fd(), file_.name(),
@@ -85,7 +86,7 @@ class FileSink final : public DiskSink {
     // Of a resumed file it is not known what was written, a thick one has its space, and buffered
     // writes get theirs when they are written back.
     if (!options.resume && !options.preallocate && file_.is_direct()) {
-      ahead_ = std::make_unique<AllocateAhead>(file_.fd(), options.size_bytes);
+      ahead_ = std::make_unique<AllocateAhead>(file_.fd(), options.size_bytes, options.fence);
     }
   }
 
@@ -113,7 +114,14 @@ class FileSink final : public DiskSink {
   }
 
   Result<void> write(std::uint64_t offset, std::span<const std::byte> from) override {
-    if (ahead_ != nullptr) ahead_->before_write({offset, from.size()});
+    if (ahead_ == nullptr) return file_.write(offset, from);
+    ahead_->before_write({offset, from.size()});
+    Result<void> written = file_.write(offset, from);
+    if (written || written.error().code() != code::kTargetFull || !ahead_->has_allocated()) {
+      return written;
+    }
+    // What was allocated and is not needed may be all that is missing.
+    (void)ahead_->give_back();
     return file_.write(offset, from);
   }
 
@@ -152,7 +160,7 @@ class FileSink final : public DiskSink {
 
   Result<void> finish() override {
     // What cannot be given back is a matter of space only: the content is right.
-    if (ahead_ != nullptr) (void)ahead_->give_back(fence_);
+    if (ahead_ != nullptr) (void)ahead_->give_back();
     TRY(file_.flush());
     for (const int fd : {file_.fd(), directory_.get()}) {
       while (::fsync(fd) != 0) {
@@ -175,7 +183,6 @@ class FileSink final : public DiskSink {
  private:
   UniqueFd directory_;
   DirectFile file_;
-  const WriteFence* fence_;
   bool initially_zero_;
   ZeroLadder ladder_;
   std::unique_ptr<AllocateAhead> ahead_;  // may be null
@@ -202,6 +209,7 @@ Result<void> start_over(int fd, const SinkOptions& options, const std::string& s
     return target_error(errno, fd, shown, "drop old content", options.size_bytes);
   }
   TRY(check_space(fd, options, shown));
+  TRY(check_fence(options.fence));
   if (::ftruncate(fd, static_cast<off_t>(options.size_bytes)) != 0) {
     if (errno == EFBIG || errno == EINVAL) {
       return coded_error(ErrorKind::ResourceExhausted, code::kTargetTooSmall,
@@ -211,6 +219,7 @@ Result<void> start_over(int fd, const SinkOptions& options, const std::string& s
     return target_error(errno, fd, shown, "set the size", options.size_bytes);
   }
   if (options.preallocate && options.size_bytes != 0) {
+    TRY(check_fence(options.fence));
     const int failed = allocate(fd, {0, options.size_bytes});
     // A file system without preallocation (NFS before 4.2, some FUSE) gets a sparse file.
     if (failed != 0 && failed != EOPNOTSUPP && failed != ENOSYS) {

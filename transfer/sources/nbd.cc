@@ -23,7 +23,7 @@ constexpr int kMostMemoryPauses = 24;                  // two minutes of a host 
 constexpr int kExtentErrors = 3;                       // after that many nobody asks any more
 constexpr int kLostPerPiece = 20;  // a request that kills every connection is not worth more
 constexpr std::uint64_t kStatusStep = 2ull << 30;  // block status has 32-bit lengths
-constexpr int kNearWorkers = 8;
+constexpr int kNearWorkers = 16;                   // half of them read: transfer/read_gate.h
 constexpr int kFarWorkers = 24;  // measured with 5 ms a request: benchmarks/README.md
 constexpr milliseconds kFar{1};
 
@@ -86,11 +86,15 @@ void NbdSource::measure_round_trip(std::stop_token stop) {
     if ((*connection)->pread(0, buffer, stop).kind != NbdOutcome::Kind::Done) return;
     best = std::min(best, steady_clock::now() - start);
   }
-  if (best >= kFar) workers_ = kFarWorkers;
+  is_near_ = best < kFar;
+  if (!is_near_) workers_ = kFarWorkers;
 }
 
 SourceHints NbdSource::hints() const {
-  return {.workers = workers_, .request_bytes = 1u << 20, .has_extents = extents_on_.load()};
+  return {.workers = workers_,
+          .request_bytes = 1u << 20,
+          .has_extents = extents_on_.load(),
+          .is_near = is_near_};
 }
 
 std::uint64_t NbdSource::complaints() const {

@@ -64,6 +64,7 @@ class NbdSource final : public DiskSource {
   std::atomic<bool> extents_on_;
   std::atomic<int> extent_errors_{0};
   int workers_ = 0;
+  bool is_near_ = false;  // as measured; not known counts as far
 };
 
 // Opens an endpoint of kind Nbd. InvalidArgument for a thumbprint: libnbd checks certificates

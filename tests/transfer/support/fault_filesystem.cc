@@ -194,6 +194,7 @@ void FaultFilesystem::set_attributes(const Request& request) {
 
 void FaultFilesystem::read(const Request& request) {
   const auto in = request.as<fuse_read_in>();
+  if (faults_.refuses_direct_io && (in.flags & O_DIRECT) != 0) return reply(request, EINVAL);
   if (const int failed = faults_.on_read ? faults_.on_read(in.offset) : 0; failed != 0) {
     return reply(request, failed);
   }
@@ -204,6 +205,7 @@ void FaultFilesystem::read(const Request& request) {
 
 void FaultFilesystem::write(const Request& request) {
   const auto in = request.as<fuse_write_in>();
+  if (faults_.refuses_direct_io && (in.flags & O_DIRECT) != 0) return reply(request, EINVAL);
   std::uint32_t length = in.size;
   const int failed = faults_.on_write ? faults_.on_write(in.offset, length) : 0;
   if (failed != 0) return reply(request, failed);

@@ -29,6 +29,8 @@ class FaultFilesystem {
     std::function<int(std::uint64_t offset)> on_read;
     // The write is acknowledged and never happens.
     std::function<bool(std::uint64_t offset)> loses_write;
+    // Files open with O_DIRECT; reading and writing them so is EINVAL.
+    bool refuses_direct_io = false;
   };
   // Nothing when this machine cannot mount one.
   static std::unique_ptr<FaultFilesystem> create(Faults faults);
