@@ -1,13 +1,18 @@
-# The interface target that every library and program links: language level and warnings.
+# The interface targets that every library and program links: language level, and warnings. Who
+# links ours into another project gets the first only.
 add_library(vmferry_options INTERFACE)
 target_compile_features(vmferry_options INTERFACE cxx_std_20)
 target_include_directories(vmferry_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(vmferry_options INTERFACE
+add_library(vmferry_warnings INTERFACE)
+target_compile_options(vmferry_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2
   # TRY() is a statement expression; GCC 12 warns falsely about std::variant and optional at -O2.
   -Wno-maybe-uninitialized -Wno-dangling-pointer)
 if(VMFERRY_WARNINGS_AS_ERRORS)
-  target_compile_options(vmferry_options INTERFACE -Werror)
+  target_compile_options(vmferry_warnings INTERFACE -Werror)
+endif()
+if(PROJECT_IS_TOP_LEVEL)
+  target_link_libraries(vmferry_options INTERFACE vmferry_warnings)
 endif()
 if(VMFERRY_SANITIZE)
   target_compile_options(vmferry_options INTERFACE -fsanitize=${VMFERRY_SANITIZE} -fno-omit-frame-pointer)

@@ -12,6 +12,8 @@ namespace vmferry {
 namespace {
 
 constexpr std::size_t kQueueBytes = 16u << 20;
+constexpr std::size_t kInflatedBytes = 8u << 20;
+constexpr std::size_t kInflaters = 2;
 
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
 
@@ -58,10 +60,11 @@ Result<std::unique_ptr<VmdkStreamSource>> VmdkStreamSource::open(const DiskEndpo
       lock.unlock();
       return canceled();
     }
-    if (source->arrived_header_) {
-      source->header_ = *source->arrived_header_;
-      return source;
-    }
+    if (source->arrived_header_) source->header_ = *source->arrived_header_;
+  }
+  if (source->size_bytes() != 0) {
+    TRY(source->start_inflaters());
+    return source;
   }
   Error error = source->failed_.value_or(
       Error(ErrorKind::DataLoss, code::kSourceProtocol, "the stream is empty"));
@@ -118,6 +121,15 @@ void VmdkStreamSource::receive(const DiskEndpoint& endpoint, const Options& opti
   end(finished ? std::nullopt : std::optional<Error>(std::move(finished).error()));
 }
 
+Result<void> VmdkStreamSource::start_inflaters() {
+  while (inflaters_.size() < kInflaters) {
+    inflaters_.push_back(
+        TRY(start_thread([this](const std::stop_token& stop) { inflate_queued(stop); },
+                         [this](Error error) { end(std::move(error)); })));
+  }
+  return {};
+}
+
 bool VmdkStreamSource::put(VmdkGrain grain, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   // The header is known before the first grain, but the body callback that brought both announces
@@ -126,7 +138,7 @@ bool VmdkStreamSource::put(VmdkGrain grain, const std::stop_token& stop) {
     return false;
   }
   queued_bytes_ += grain.compressed.size();
-  queue_.push_back(std::move(grain));
+  queue_.emplace_back().grain = std::move(grain);
   changed_.notify_all();
   return true;
 }
@@ -134,25 +146,62 @@ bool VmdkStreamSource::put(VmdkGrain grain, const std::stop_token& stop) {
 void VmdkStreamSource::end(std::optional<Error> error) {
   const std::lock_guard lock(mutex_);
   ended_ = true;
-  failed_ = std::move(error);
+  if (!failed_) failed_ = std::move(error);
   changed_.notify_all();
 }
 
-// Nothing: the stream is over and was whole.
-Result<std::optional<VmdkGrain>> VmdkStreamSource::next_grain(std::stop_token stop) {
+// In the queue's order, so that the reader's next is never the one that waits.
+void VmdkStreamSource::inflate_queued(const std::stop_token& stop) {
+  GrainInflater inflater;
+  const std::size_t most = std::max<std::size_t>(kInflaters, kInflatedBytes / header_.grain_bytes);
   std::unique_lock lock(mutex_);
-  if (!changed_.wait(lock, std::move(stop), [&] { return !queue_.empty() || ended_; })) {
+  const auto has_work = [&] { return taken_ < queue_.size() && taken_ < most; };
+  while (changed_.wait(lock, stop, has_work) && !stop.stop_requested()) {
+    Slot& slot = queue_[taken_++];  // stays where it is: only what is ready leaves the queue
+    const std::uint64_t offset = slot.grain.offset;
+    slot.range = {offset, std::min(header_.grain_bytes, size_bytes() - offset)};
+    const bool is_wanted = slot.range.end() > wanted_from_;
+    lock.unlock();
+    if (is_wanted) inflate(slot, inflater);
+    lock.lock();
+    queued_bytes_ -= slot.grain.compressed.size();
+    slot.grain.compressed = {};
+    slot.ready = true;
+    changed_.notify_all();
+  }
+}
+
+void VmdkStreamSource::inflate(Slot& slot, GrainInflater& inflater) const {
+  slot.bytes = std::make_unique_for_overwrite<std::byte[]>(slot.range.length);
+  Result<void> done = inflater.inflate(slot.grain.compressed, header_.grain_bytes,
+                                       {slot.bytes.get(), slot.range.length});
+  if (!done) slot.failed = std::move(done).error();
+}
+
+// Nothing: the stream is over and was whole.
+Result<std::optional<VmdkStreamSource::Slot>> VmdkStreamSource::next_slot(std::stop_token stop) {
+  std::unique_lock lock(mutex_);
+  const auto is_ready = [&] { return !queue_.empty() && queue_.front().ready; };
+  if (!changed_.wait(lock, std::move(stop),
+                     [&] { return is_ready() || (ended_ && (queue_.empty() || failed_)); })) {
     return canceled();
   }
-  if (queue_.empty()) {
+  if (!is_ready()) {
     if (failed_) return *failed_;
-    return std::optional<VmdkGrain>();
+    return std::optional<Slot>();
   }
-  VmdkGrain grain = std::move(queue_.front());
+  std::optional<Slot> slot(std::move(queue_.front()));
   queue_.pop_front();
-  queued_bytes_ -= grain.compressed.size();
+  --taken_;
   changed_.notify_all();
-  return std::optional<VmdkGrain>(std::move(grain));
+  lock.unlock();
+  if (slot->range.offset < grains_end_) {
+    return coded_error(ErrorKind::DataLoss, code::kDiskUnsupported,
+                       "the VMDK stream's grains are out of order at offset {}",
+                       slot->range.offset);
+  }
+  grains_end_ = slot->range.end();
+  return slot;
 }
 
 Result<std::vector<Extent>> VmdkStreamSource::extents(ByteRange range, std::stop_token) {
@@ -172,32 +221,38 @@ Result<void> VmdkStreamSource::read(std::uint64_t offset, std::span<std::byte> i
     return make_error(ErrorKind::InvalidArgument, "a VMDK stream cannot be read backwards");
   }
   if (stop.stop_requested()) return canceled();
+  if (into.empty()) return {};
   position_ = range.end();
-  std::memset(into.data(), 0, into.size());  // grains that do not come are zero
-  const auto copy_overlap = [&] {
-    const std::uint64_t from = std::max(grain_at_, range.offset);
-    const std::uint64_t to = std::min(grain_at_ + inflated_.size(), range.end());
-    if (from >= to) return;
-    std::memcpy(into.data() + (from - range.offset), inflated_.data() + (from - grain_at_),
-                to - from);
-  };
-  copy_overlap();
-  while (true) {
-    if (!ahead_) ahead_ = TRY(next_grain(stop));
-    if (!ahead_ || ahead_->offset >= range.end()) return {};
-    const VmdkGrain grain = *std::exchange(ahead_, std::nullopt);
-    if (!inflated_.empty() && grain.offset < grain_at_ + inflated_.size()) {
-      return coded_error(ErrorKind::DataLoss, code::kDiskUnsupported,
-                         "the VMDK stream's grains are out of order at offset {}", grain.offset);
-    }
-    inflated_.resize(std::min(header_.grain_bytes, size_bytes() - grain.offset));
-    grain_at_ = grain.offset;
-    Result<void> done = inflater_.inflate(grain.compressed, header_.grain_bytes, inflated_);
-    if (!done) {
-      return std::move(done).error().with_context(fmt::format("offset {}", grain.offset));
-    }
-    copy_overlap();
+  {
+    const std::lock_guard lock(mutex_);
+    wanted_from_ = range.offset;
   }
+  // Up to the grain behind the range, or the stream's end: only that tells that none is missing.
+  std::uint64_t filled = range.offset;
+  const auto fill_zeros = [&](std::uint64_t to) {  // of grains that do not come
+    std::memset(into.data() + (filled - range.offset), 0, to - filled);
+    filled = to;
+  };
+  while (true) {
+    if (!current_) current_ = TRY(next_slot(stop));
+    if (!current_ || current_->range.offset >= range.end()) break;
+    const ByteRange grain = current_->range;
+    const std::uint64_t from = std::max(grain.offset, filled);
+    const std::uint64_t to = std::min(grain.end(), range.end());
+    if (from < to) {
+      if (current_->failed) {
+        return Error(*current_->failed).with_context(fmt::format("offset {}", grain.offset));
+      }
+      fill_zeros(from);
+      std::memcpy(into.data() + (from - range.offset),
+                  current_->bytes.get() + (from - grain.offset), to - from);
+      filled = to;
+    }
+    if (grain.end() > range.end()) break;
+    current_.reset();
+  }
+  fill_zeros(range.end());
+  return {};
 }
 
 }  // namespace vmferry

@@ -19,8 +19,9 @@
 namespace vmferry {
 
 // A streamOptimized VMDK over HTTP(S), as an export lease gives it: one stream, in order, not
-// resumable. A thread receives and cuts it into grains; read() inflates them. When the reader is
-// slow the queue fills up and TCP makes the server wait. What breaks the stream ends the copy.
+// resumable. A thread receives it and cuts it into grains, others inflate these ahead of read(),
+// which takes them in the stream's order. When the reader is slow the queue fills up and TCP makes
+// the server wait. What breaks the stream ends the copy.
 class VmdkStreamSource final : public DiskSource {
  public:
   struct Options {
@@ -44,11 +45,23 @@ class VmdkStreamSource final : public DiskSource {
   SourceTroubles troubles() const override { return stats_.troubles(); }
 
  private:
+  // A grain on its way from the receiver to the reader.
+  struct Slot {
+    VmdkGrain grain;
+    ByteRange range;                     // of the disk
+    std::unique_ptr<std::byte[]> bytes;  // none: before all that will be read, not inflated
+    std::optional<Error> failed;
+    bool ready = false;
+  };
+
   VmdkStreamSource(const DiskEndpoint& endpoint, std::unique_ptr<HttpClient> client);
   void receive(const DiskEndpoint& endpoint, const Options& options, std::stop_token stop);
+  Result<void> start_inflaters();
   bool put(VmdkGrain grain, const std::stop_token& stop);
   void end(std::optional<Error> error);
-  Result<std::optional<VmdkGrain>> next_grain(std::stop_token stop);
+  void inflate_queued(const std::stop_token& stop);
+  void inflate(Slot& slot, GrainInflater& inflater) const;
+  Result<std::optional<Slot>> next_slot(std::stop_token stop);
 
   SourceStats stats_;
   const std::vector<std::pair<std::string, std::string>> identity_;
@@ -57,20 +70,22 @@ class VmdkStreamSource final : public DiskSource {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::optional<VmdkStreamHeader> arrived_header_;
-  std::deque<VmdkGrain> queue_;
-  std::size_t queued_bytes_ = 0;
+  std::deque<Slot> queue_;
+  std::size_t taken_ = 0;          // of its front: inflated, or being so
+  std::size_t queued_bytes_ = 0;   // of those that are not ready, compressed
+  std::uint64_t wanted_from_ = 0;  // what lies before will not be read any more
   bool ended_ = false;
   std::optional<Error> failed_;
 
   std::mutex reading_;  // one read at a time; guards what follows
   VmdkStreamHeader header_;
   std::uint64_t position_ = 0;
-  std::uint64_t grain_at_ = 0;       // of inflated_
-  std::vector<std::byte> inflated_;  // the grain that the last read ended in
-  std::optional<VmdkGrain> ahead_;   // begins beyond the last read
-  GrainInflater inflater_;
+  std::uint64_t grains_end_ = 0;  // of those that came
+  std::optional<Slot> current_;   // not read to its end yet
 
-  std::jthread receiver_;  // last: stops before the rest goes
+  // Last: they stop before the rest goes.
+  std::vector<std::jthread> inflaters_;
+  std::jthread receiver_;
 };
 
 }  // namespace vmferry

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "common/catalogue.h"
@@ -241,6 +242,25 @@ TEST(VmdkStreamSourceTest, ServersThatNeverEndDoNotHoldTheCopyUp) {
       EXPECT_TRUE(*read == disk);
     } else {
       EXPECT_EQ(read.error().kind(), ErrorKind::DataLoss) << to_string(read.error());
+    }
+  }
+}
+
+// A copy that goes on has no use for them. A damaged one tells that they are not inflated.
+TEST(VmdkStreamSourceTest, GrainsBeforeTheFirstReadAreOfNoInterest) {
+  const Bytes disk = patterned(4u << 20);
+  const testing::EndlessServer server(testing::make_vmdk_stream(disk, {.break_deflate = true}), {});
+  DiskEndpoint endpoint;
+  endpoint.kind = SourceKind::VmdkStream;
+  endpoint.url = server.url();
+  for (const std::size_t from : {std::size_t{0}, (std::size_t{1} << 20) + 512}) {
+    const auto source = VmdkStreamSource::open(endpoint, {}, Logger(), {});
+    ASSERT_TRUE(source.ok()) << to_string(source.error());
+    Bytes rest(disk.size() - from);
+    const Result<void> read = (*source)->read(from, rest, {});
+    EXPECT_EQ(read.ok(), from != 0);
+    if (read) {
+      EXPECT_TRUE(std::ranges::equal(rest, std::span(disk).subspan(from)));
     }
   }
 }
