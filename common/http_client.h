@@ -42,8 +42,9 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 0;
-  std::map<std::string, std::string> headers;  // names in lower case; of repeated ones the last
-  std::vector<std::string> set_cookies;        // every Set-Cookie value as sent
+  // Names in lower case. Different values of one name are joined by ", ".
+  std::map<std::string, std::string> headers;
+  std::vector<std::string> set_cookies;  // every Set-Cookie value as sent
   std::string body;
 
   const std::string* header(const std::string& lower_case_name) const;

@@ -105,7 +105,9 @@ bool HttpExchange::add_header(std::string_view line) {
   const std::string name = lower(trimmed(line.substr(0, colon)));
   const std::string_view value = trimmed(line.substr(colon + 1));
   if (name == "set-cookie") response.set_cookies.emplace_back(value);
-  response.headers[name] = value;
+  // One value twice is one. Two are a list (RFC 9110 5.2): whoever needs one finds that it is none.
+  const auto [known, added] = response.headers.try_emplace(name, value);
+  if (!added && known->second != value) known->second.append(", ").append(value);
   return true;
 }
 

@@ -49,11 +49,11 @@ Result<std::unique_ptr<DiskSource>> open_kind(const DiskEndpoint& endpoint,
 }
 
 // An NBD server tells the size of its disk and nothing about its content, whatever it is called.
-// A block device and a web server may tell no time of change either.
+// Other sources have a provider who knows their state, or must tell a time of change: a web server
+// and a block device may not, a ticket, a lease and VDDK never do.
 bool tells_no_content(const DiskEndpoint& endpoint, const DiskSource& source) {
   if (endpoint.kind == SourceKind::Nbd) return true;
-  const bool plain = endpoint.kind == SourceKind::File || endpoint.kind == SourceKind::HttpRange;
-  if (!plain || !endpoint.identity.empty()) return false;
+  if (!endpoint.identity.empty()) return false;
   return std::ranges::none_of(source.identity(), [](const auto& pair) {
     return pair.first.find("modified") != std::string::npos || pair.first.starts_with("etag");
   });
@@ -73,7 +73,8 @@ Result<std::unique_ptr<DiskSource>> open_source(const DiskEndpoint& endpoint,
   if (!tells_no_content(endpoint, *source)) return source;
   // Samples cannot be read ahead of a stream.
   if (source->hints().sequential) return never_the_same(std::move(source));
-  const Doubt doubt = endpoint.kind == SourceKind::Nbd ? Doubt::Reconnects : Doubt::AnyTrouble;
+  const bool over_nbd = endpoint.kind == SourceKind::Nbd || endpoint.kind == SourceKind::NbdkitVddk;
+  const Doubt doubt = over_nbd ? Doubt::Reconnects : Doubt::AnyTrouble;
   if (environment.fingerprint) return with_fingerprint(std::move(source), doubt, std::move(stop));
   return with_recheck(std::move(source), doubt);
 }

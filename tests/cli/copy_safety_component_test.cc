@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <random>
+#include <span>
 #include <thread>
 
 #include "common/fd.h"
@@ -35,6 +37,20 @@ class CopySafetyComponentTest : public ::testing::Test {
     if (!testing::has_copy_program()) GTEST_SKIP() << "needs the program vmferry";
     if (!testing::has_program("nbdkit")) GTEST_SKIP() << "needs nbdkit";
     disk_path_ = workspace_.write("disk.img", disk_);
+  }
+
+  void wait_until_target_begins_with(std::span<const std::byte> beginning) {
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    const auto has_begun = [&] {
+      Bytes bytes(beginning.size());
+      const UniqueFd fd(::open(target_.c_str(), O_RDONLY | O_CLOEXEC));
+      return fd.get() >= 0 && read_fully(fd.get(), 0, bytes).ok() &&
+             std::ranges::equal(bytes, beginning);
+    };
+    while (!has_begun()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "nothing is copied";
+      std::this_thread::sleep_for(20ms);
+    }
   }
 
   Workspace workspace_;
@@ -206,25 +222,45 @@ TEST_F(CopySafetyComponentTest, Ns28ASourceThatChangedIsRefusedAndItsIdentityNam
   const std::string journal = workspace_.path("copy.journal");
   const std::string image = workspace_.write("served.img", first);
   Nbdkit server(workspace_, {"file", image});
-  const std::vector<std::pair<const char*, std::vector<std::string>>> sources = {
-      {"NBD export", {server.uri()}},
-      {"command", {"[", "nbdkit", "file", image, "]"}},
-      {"file", {image}},
+  const TestPki pki(workspace_);
+  const testing::TlsFileServer web(workspace_, pki, image);
+  const std::vector<std::string> slow{"--limit", "10M"};
+  struct Case {
+    const char* name;
+    std::vector<std::string> source;
+    std::vector<std::string> first_time;  // what makes it last
+    std::vector<std::string> later;       // empty: the same source
   };
-  for (const auto& [name, source] : sources) {
-    SCOPED_TRACE(name);
+  const Case cases[] = {
+      {"NBD export", {server.uri()}, slow, {}},
+      {"command", {"[", "nbdkit", "file", image, "]"}, slow, {}},
+      {"file", {image}, slow, {}},
+      {"HTTPS file without ETag and date",
+       {web.url("reread+anonymous+hanghalf"), "--cacert", pki.ca()},
+       {},
+       {}},
+      {"another imageio ticket",
+       {"--imageio", web.image_url("reread+hanghalf"), "--cacert", pki.ca()},
+       {},
+       {"--imageio", web.image_url("reread"), "--cacert", pki.ca()}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
     std::filesystem::remove(journal);
     std::filesystem::remove(target_);
     workspace_.write("served.img", first);
-    std::vector<std::string> words = source;
+    std::vector<std::string> words = c.source;
     words.insert(words.end(), {target_, "--journal", journal, "--json"});
-    std::vector<std::string> slow = words;
-    slow.insert(slow.end(), {"--limit", "10M"});
-    CopyProgram program(workspace_, slow);
-    std::this_thread::sleep_for(1200ms);
+    words.insert(words.end(), c.first_time.begin(), c.first_time.end());
+    workspace_.write("served.img.hang", std::string("from the middle on"));
+    CopyProgram program(workspace_, words);
+    wait_until_target_begins_with(std::span(first).first(1u << 20));
     program.signal(SIGINT);
     EXPECT_EQ(program.wait().exit_code, 130);
+    std::filesystem::remove(workspace_.path("served.img.hang"));
 
+    words = c.later.empty() ? c.source : c.later;
+    words.insert(words.end(), {target_, "--journal", journal, "--json"});
     const Bytes before = testing::read_whole(target_, first.size());
     workspace_.write("served.img", second);
     const CopyOutcome refused = run_copy(workspace_, words);

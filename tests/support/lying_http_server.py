@@ -35,6 +35,7 @@ def first_time(key, times=1):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     data = b""
+    path_of_data = ""
     directory = ""
 
     def log_message(self, *_):
@@ -61,9 +62,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         headers = dict(headers or {})
         headers.setdefault("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            if value is not None:
-                self.send_header(name, value)
+        for name, values in headers.items():
+            for value in values if isinstance(values, list) else [values]:
+                if value is not None:
+                    self.send_header(name, value)
         self.end_headers()
         if not head:
             self.wfile.write(body)
@@ -98,6 +100,9 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) < 2 or parts[0] not in ("files", "images"):
             return self.answer(404, b"no such path\n")
         modes = parts[1].split("+")
+        if "reread" in modes:  # the file as it is by now
+            with open(self.path_of_data, "rb") as stream:
+                self.data = stream.read()
         if parts[0] == "images":
             return self.image(method, modes, parts[2:], query)
         return self.file(method, modes, parts[-1])
@@ -166,6 +171,11 @@ class Handler(BaseHTTPRequestHandler):
         if "shorter" in modes and len(body) > 1:
             body = body[:-1]
             headers["Content-Range"] = f"bytes {first}-{last - 1}/{total}"
+        if "tworanges" in modes:
+            headers["Content-Range"] = [f"bytes {first + 512}-{last + 512}/{total}",
+                                        f"bytes {first}-{last}/{total}"]
+        if "twolengths" in modes:
+            headers["Content-Length"] = [str(len(body) + 1), str(len(body))]
         if "grown" in modes and first > 0:
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data) + 512}"
         if "nocontentrange" in modes:
@@ -184,6 +194,13 @@ class Handler(BaseHTTPRequestHandler):
             return self.chunked(206, body + b"x" * 4096, headers)
         if "truncate" in modes and len(body) > 65536 and first_time(key):
             return self.truncated(206, body, headers, len(body) // 2)
+        if "cut100k" in modes and len(body) > 100_000:
+            return self.truncated(206, body, headers, 100_000)
+        if "endlessbyte" in modes and len(body) == 1:
+            return self.endless(206, headers)
+        if ("hanghalf" in modes and len(body) > 65536 and first >= len(data) // 2
+                and os.path.exists(self.path_of_data + ".hang")):
+            return time.sleep(60)
         if "alwaystruncate" in modes and len(body) > 1:
             return self.truncated(206, body, headers, 1)
         if "hang" in modes and len(body) > 1:
@@ -213,6 +230,8 @@ class Handler(BaseHTTPRequestHandler):
             data = data + b"x" * 512
         if "gzip" in modes:
             common = {**common, "Content-Encoding": "gzip"}
+        if "otheragain" in modes and not first_time((key, "other")):
+            data = bytes([data[0] ^ 1]) + data[1:]
         if "alwaystruncate" in modes or ("truncate" in modes and first_time(key)):
             return self.truncated(200, data, common, 0 if "alwaystruncate" in modes else len(data) // 2)
         return self.answer(200, data, common)
@@ -224,6 +243,19 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.write(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+
+    def endless(self, status, headers):
+        """Bytes without an end, until the client has had enough."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(bytes(4096))
+        except OSError:
+            pass
 
     def until_closed(self, status, body, headers):
         """Without a Content-Length: the body ends where the connection does, which TLS is not told."""
@@ -278,6 +310,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.extents(modes)
         if rest == ["checksum"] and "hangchecksum" in modes:
             return time.sleep(60)
+        if rest == ["checksum"] and "losechecksum" in modes and first_time((tuple(modes), "checksum"), 4):
+            return self.hang_up()
         if rest == ["checksum"]:
             return (self.answer(500, b"no such algorithm\n") if "nochecksum" in modes
                     else self.checksum(query, "wrongchecksum" in modes))
@@ -333,6 +367,7 @@ def main():
     parser.add_argument("--tls", nargs=2)
     arguments = parser.parse_args()
     if arguments.file:
+        Handler.path_of_data = arguments.file
         with open(arguments.file, "rb") as stream:
             Handler.data = stream.read()
     Handler.directory = arguments.directory

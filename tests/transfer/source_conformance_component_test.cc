@@ -255,6 +255,7 @@ TEST_P(SourceConformanceTest, AStoppedReadIsCanceled) {
 
 TEST_P(SourceConformanceTest, IdentityIsNamedOnceEachAndTheSameTheNextTime) {
   const Bytes disk = testing::patterned(kSize, 7, 5);
+  environment_.fingerprint = true;
   const auto source = open(disk);
   ASSERT_NE(source, nullptr);
   const auto identity = source->identity();
@@ -264,9 +265,7 @@ TEST_P(SourceConformanceTest, IdentityIsNamedOnceEachAndTheSameTheNextTime) {
     EXPECT_TRUE(names.insert(name).second) << name;
     EXPECT_FALSE(value.empty()) << name;
   }
-  if (!is_imageio() && GetParam().kind != Kind::VmdkStream) {
-    EXPECT_FALSE(identity.empty());  // those two have what their provider knows, and here is none
-  }
+  EXPECT_FALSE(identity.empty());
 }
 
 TEST_P(SourceConformanceTest, ACopyOfItIsEqualAndItsDigestRight) {
@@ -345,6 +344,41 @@ TEST(FingerprintComponentTest, AnExportWithOtherContentHasAnotherIdentity) {
   EXPECT_NE(identity_of(true), first);
 }
 
+// A ticket is always new and a datastore path stays: neither tells what disk it leads to.
+TEST(FingerprintComponentTest, WhatNoProviderIdentifiesIsKnownByItsContent) {
+  if (!testing::has_program("python3")) GTEST_SKIP() << "needs python3";
+  if (!testing::has_program("nbdkit")) GTEST_SKIP() << "needs nbdkit";
+  for (const SourceKind kind : {SourceKind::Imageio, SourceKind::NbdkitVddk}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    const Workspace workspace;
+    const Bytes first = testing::patterned(3u << 20, 3);
+    Bytes second = first;
+    second[1000] ^= std::byte{1};
+    const auto identity_of = [&](const Bytes& disk, const char* ticket,
+                                 std::vector<std::pair<std::string, std::string>> known) {
+      const Workspace peer;
+      const testing::LyingServer server(peer, disk);
+      workspace.write("disk.img", disk);
+      DiskEndpoint endpoint;
+      endpoint.kind = kind;
+      if (kind == SourceKind::Imageio) endpoint.url = server.image_url(ticket);
+      endpoint.vddk.file = "[store] disk.img";
+      endpoint.identity = std::move(known);
+      SourceEnvironment environment;
+      environment.fingerprint = true;
+      environment.scratch_directory = workspace.path("");
+      environment.vddk_stand_in = {"file", workspace.path("{path}")};
+      const auto source = open_source(endpoint, environment, {});
+      EXPECT_TRUE(source.ok()) << to_string(source.error());
+      return source ? (*source)->identity() : std::vector<std::pair<std::string, std::string>>{};
+    };
+    EXPECT_EQ(identity_of(first, "one", {}), identity_of(first, "two", {}));
+    EXPECT_NE(identity_of(first, "one", {}), identity_of(second, "two", {}));
+    const std::vector<std::pair<std::string, std::string>> known{{"change version", "7"}};
+    EXPECT_EQ(identity_of(first, "one", known), known) << "its provider knows better";
+  }
+}
+
 // A stream cannot be sampled: one that nothing identifies is another one each time.
 TEST(FingerprintComponentTest, AStreamThatNothingIdentifiesIsNeverTheSame) {
   if (!testing::has_program("python3")) GTEST_SKIP() << "needs python3";
@@ -363,6 +397,19 @@ TEST(FingerprintComponentTest, AStreamThatNothingIdentifiesIsNeverTheSame) {
   EXPECT_NE(identity_of("ignorerange+anonymous"), identity_of("ignorerange+anonymous"));
   EXPECT_EQ(identity_of("ignorerange"), identity_of("ignorerange"));
   EXPECT_EQ(identity_of("anonymous"), identity_of("anonymous"));  // by samples
+
+  const Workspace lease;
+  const testing::LyingServer exporting(lease,
+                                       testing::make_vmdk_stream(testing::patterned(1u << 20, 3)));
+  const auto identity_of_export = [&] {
+    DiskEndpoint endpoint;
+    endpoint.kind = SourceKind::VmdkStream;
+    endpoint.url = exporting.file_url("ok");
+    const auto source = open_source(endpoint, {}, {});
+    EXPECT_TRUE(source.ok()) << to_string(source.error());
+    return source ? (*source)->identity() : std::vector<std::pair<std::string, std::string>>{};
+  };
+  EXPECT_NE(identity_of_export(), identity_of_export());
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ Result<void> HttpSource::open_raw_file(std::stop_token stop) {
 Result<void> HttpSource::open_flat_vmdk(std::stop_token stop) {
   HttpFile text;
   text.url = [](const DiskEndpoint& endpoint) { return endpoint.url; };
-  HttpSession::Question question{.path_suffix = {}, .headers = {}, .accepted = {}};
+  HttpSession::Question question{.path_suffix = {}, .accepted = {}};
   question.max_bytes = kMaxVmdkDescriptorBytes;
   const HttpResponse response = TRY(session_.ask(text, question, stop));
   const VmdkDescriptor descriptor = TRY(parse_vmdk_descriptor(response.body));

@@ -33,14 +33,17 @@ Result<HttpPool::Lease> HttpPool::lend() {
     idle_.pop_back();
   }
   ++lent_;
-  return Lease(this, std::move(client));
+  return Lease(this, std::move(client), trust_number_);
 }
 
-void HttpPool::give_back(std::unique_ptr<HttpClient> client) {
+void HttpPool::give_back(std::unique_ptr<HttpClient> client, std::uint64_t trust_number) {
   {
     const std::lock_guard lock(mutex_);
     --lent_;
-    if (client && static_cast<int>(idle_.size()) < limit_) idle_.push_back(std::move(client));
+    const bool trusts_the_same = trust_number == trust_number_;
+    if (client && trusts_the_same && static_cast<int>(idle_.size()) < limit_) {
+      idle_.push_back(std::move(client));
+    }
   }
   returned_.notify_one();
 }
@@ -58,6 +61,7 @@ void HttpPool::set_trust(const TlsTrust& trust) {
   const std::lock_guard lock(mutex_);
   if (trust == options_.trust) return;
   options_.trust = trust;
+  ++trust_number_;
   idle_.clear();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,13 +20,15 @@ class HttpPool {
   // A connection on loan; goes back when destroyed.
   class Lease {
    public:
-    Lease(HttpPool* pool, std::unique_ptr<HttpClient> client)
-        : pool_(pool), client_(std::move(client)) {}
+    Lease(HttpPool* pool, std::unique_ptr<HttpClient> client, std::uint64_t trust_number)
+        : pool_(pool), client_(std::move(client)), trust_number_(trust_number) {}
     Lease(Lease&& other) noexcept
-        : pool_(std::exchange(other.pool_, nullptr)), client_(std::move(other.client_)) {}
+        : pool_(std::exchange(other.pool_, nullptr)),
+          client_(std::move(other.client_)),
+          trust_number_(other.trust_number_) {}
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
-      if (pool_ != nullptr) pool_->give_back(std::move(client_));
+      if (pool_ != nullptr) pool_->give_back(std::move(client_), trust_number_);
     }
     HttpClient& operator*() const { return *client_; }
     HttpClient* operator->() const { return client_.get(); }
@@ -35,6 +38,7 @@ class HttpPool {
    private:
     HttpPool* pool_;
     std::unique_ptr<HttpClient> client_;
+    std::uint64_t trust_number_;  // that the connection was made with
   };
 
   HttpPool(HttpClient::Options options, int limit);
@@ -48,13 +52,14 @@ class HttpPool {
 
  private:
   Result<Lease> lend();  // under mutex_
-  void give_back(std::unique_ptr<HttpClient> client);
+  void give_back(std::unique_ptr<HttpClient> client, std::uint64_t trust_number);
 
   mutable std::mutex mutex_;
   std::condition_variable_any returned_;
   HttpClient::Options options_;
   int limit_;
   int lent_ = 0;
+  std::uint64_t trust_number_ = 0;  // how often the trust has changed
   std::vector<std::unique_ptr<HttpClient>> idle_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <utility>
 
 #include "common/catalogue.h"
 
@@ -10,6 +11,7 @@ namespace vmferry {
 namespace {
 
 constexpr std::size_t kMostQueuedBytes = 16u << 20;
+constexpr std::size_t kBlockBytes = 1u << 20;  // libcurl hands out 16 KiB at a time
 
 }  // namespace
 
@@ -38,10 +40,15 @@ void HttpSequence::start() {
 bool HttpSequence::put(std::span<const std::byte> bytes, const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   if (!changed_.wait(lock, stop, [this] { return queued_bytes_ < kMostQueuedBytes; })) return false;
-  queue_.emplace_back(bytes.begin(), bytes.end());
+  const bool was_empty = queue_.empty();
+  if (was_empty || queue_.back().size() + bytes.size() > kBlockBytes) {
+    queue_.push_back(std::exchange(spare_, {}));
+    queue_.back().reserve(kBlockBytes);
+  }
+  queue_.back().insert(queue_.back().end(), bytes.begin(), bytes.end());
   queued_bytes_ += bytes.size();
   lock.unlock();
-  changed_.notify_all();
+  if (was_empty) changed_.notify_all();
   return true;
 }
 
@@ -58,12 +65,14 @@ Result<void> HttpSequence::take(std::uint64_t length, std::byte* into,
         if (failed_) return *failed_;
         return coded_error(ErrorKind::DataLoss, code::kSourceRead, "the stream ended early");
       }
-      current_ = std::move(queue_.front());
+      const bool was_full = queued_bytes_ >= kMostQueuedBytes;
+      current_.clear();
+      spare_ = std::exchange(current_, std::move(queue_.front()));
       used_ = 0;
       queue_.pop_front();
       queued_bytes_ -= current_.size();
       lock.unlock();
-      changed_.notify_all();
+      if (was_full) changed_.notify_all();
     }
     const std::size_t step = std::min<std::uint64_t>(length, current_.size() - used_);
     if (into != nullptr) {

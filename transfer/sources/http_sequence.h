@@ -39,14 +39,15 @@ class HttpSequence {
 
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::deque<std::vector<std::byte>> queue_;
+  std::deque<std::vector<std::byte>> queue_;  // blocks of up to 1 MiB; the last one grows
+  std::vector<std::byte> spare_;              // a block's memory, to be used again
   std::size_t queued_bytes_ = 0;
   bool ended_ = false;
   std::optional<Error> failed_;
 
   std::mutex reading_;  // one read at a time; guards what follows
   std::uint64_t position_ = 0;
-  std::vector<std::byte> current_;  // the piece being handed out
+  std::vector<std::byte> current_;  // the block being handed out
   std::size_t used_ = 0;            // of it
 
   std::jthread receiver_;  // last: stops before the rest goes

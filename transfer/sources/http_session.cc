@@ -15,7 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kErrorBodyBytes = 512;
-constexpr std::uint64_t kProgressBytes = 1u << 20;  // received by an attempt: it was not in vain
 
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
 
@@ -26,6 +25,13 @@ std::int64_t steady_ms() {
 }
 
 bool is_refusal(int status) { return status == 401 || status == 403; }
+
+// Another try may get a better answer than this one. imageio: a short read of the backend
+// (source-ovirt.md 4.5).
+bool may_pass(int status, std::string_view body) {
+  return status == 408 || status == 429 || status >= 500 ||
+         (status == 400 && body.starts_with("Requested"));
+}
 
 // The ticket at the end of an imageio URL's path.
 std::string last_segment(const std::string& url) {
@@ -42,6 +48,11 @@ std::string one_line(std::string_view body) {
 }
 
 }  // namespace
+
+bool is_progress(std::uint64_t received, std::uint64_t asked) {
+  constexpr std::uint64_t kWorthAnother = 64u << 10;
+  return received > 0 && received >= std::min(kWorthAnother, asked / 16);
+}
 
 // One range on its way; what has arrived is never asked for again.
 struct HttpSession::RangeState {
@@ -105,7 +116,7 @@ Error HttpSession::status_error(int status, std::string_view body, std::string_v
         ErrorKind::DataLoss, code::kSourceChanged,
         "the server has no such range (HTTP 416): its file is shorter than the disk");
   }
-  if (status == 408 || status == 429 || status >= 500) {
+  if (may_pass(status, body)) {
     return coded_error(ErrorKind::Unavailable, code::kSourceRead,
                        "the server answered {} with HTTP {}{}", method, status, detail);
   }
@@ -137,12 +148,13 @@ Result<HttpResponse> HttpSession::ask_once(const HttpFile& file, const Question&
   HttpRequest request = make_request(endpoint, file);
   request.method = question.method;
   request.url += question.path_suffix;
-  request.headers = question.headers;
   request.total_timeout = question.total_timeout;
   request.stall_timeout = question.stall_timeout;
   request.max_response_bytes = question.max_bytes;
   stats_.add_request();
-  Result<HttpResponse> response = client->send(request, std::move(stop));
+  Result<HttpResponse> response = question.first_byte
+                                      ? ask_first_byte(client, std::move(request), std::move(stop))
+                                      : client->send(request, std::move(stop));
   if (!response) {
     client.discard();
     return response;
@@ -173,7 +185,9 @@ Result<HttpResponse> HttpSession::ask(const HttpFile& file, const Question& ques
       continue;
     }
     if (!is_retryable(error.kind())) return error;
-    if (attempt > question.retries) {
+    const bool lost = status == 0 && error.kind() == ErrorKind::Unavailable;
+    if (attempt >
+        (lost ? question.retries_when_lost.value_or(question.retries) : question.retries)) {
       return error.code().empty() ? Error(error.kind(), code::kSourceUnreachable, error.message())
                                   : error;
     }
@@ -198,7 +212,7 @@ Result<void> HttpSession::read(const HttpFile& file, std::uint64_t offset,
       continue;
     }
     if (!state.passing) return error;
-    if (before - state.missing.size() >= kProgressBytes) attempt = 1;
+    if (is_progress(before - state.missing.size(), before)) attempt = 1;
     if (attempt > options_.patience.retries) {
       const bool lies = error.kind() == ErrorKind::DataLoss;
       return coded_error(lies ? ErrorKind::DataLoss : ErrorKind::Unavailable,
@@ -273,9 +287,7 @@ std::optional<Error> HttpSession::read_once(const HttpFile& file, RangeState& st
   if (status != 0 && status != 206) {
     if (!response) client->discard();
     state.refused = is_refusal(status);
-    // imageio: the backend's short read, which may pass (source-ovirt.md 4.5).
-    state.passing = status == 408 || status == 429 || status >= 500 ||
-                    (status == 400 && error_body.starts_with("Requested"));
+    state.passing = may_pass(status, error_body);
     return status_error(status, error_body, "GET");
   }
   if (!response) {
@@ -290,42 +302,6 @@ std::optional<Error> HttpSession::read_once(const HttpFile& file, RangeState& st
                       state.missing.size());
   }
   return std::nullopt;
-}
-
-Result<void> HttpSession::stat(HttpFile& file, bool try_head, std::stop_token stop) {
-  Question question{.path_suffix = {}, .headers = {}, .accepted = {}};
-  if (try_head) {
-    question.method = "HEAD";
-    question.accepted = {400, 403, 405, 501};
-    const HttpResponse head = TRY(ask(file, question, stop));
-    const std::string* length = head.header("content-length");
-    const std::optional<std::uint64_t> size =
-        length == nullptr ? std::nullopt : parse_decimal(*length);
-    if (head.status == 200 && size) {
-      file.size_bytes = *size;
-      file.version = version_of(head);
-      return {};
-    }
-  }
-  question.method = "GET";
-  question.headers = {{"Range", "bytes=0-0"}};
-  question.accepted = {416};
-  question.max_bytes = 4096;
-  const HttpResponse first = TRY(ask(file, question, stop));
-  const std::string* header = first.header("content-range");
-  if ((first.status != 206 && first.status != 416) || header == nullptr) {
-    return coded_error(ErrorKind::DataLoss, code::kSourceProtocol,
-                       "the server answered a ranged GET with HTTP {}: it has no ranges",
-                       first.status);
-  }
-  Result<ContentRange> range = parse_content_range(*header);
-  if (!range || !range->total) {
-    return coded_error(ErrorKind::DataLoss, code::kSourceProtocol,
-                       "the server does not tell the size of the file");
-  }
-  file.size_bytes = *range->total;
-  file.version = version_of(first);
-  return {};
 }
 
 bool HttpSession::ping(const HttpFile& file, const std::string& method, std::stop_token stop) {

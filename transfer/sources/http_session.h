@@ -25,11 +25,16 @@ namespace vmferry {
 
 // How patient a session is. Defaults: source-ovirt.md 6, nbd-and-sinks.md 7.
 struct HttpPatience {
-  int retries = 5;  // of one range, without progress
+  int retries = 5;  // of one range, one after the other that brought next to nothing
   Backoff backoff{.first = std::chrono::milliseconds(500), .cap = std::chrono::seconds(16)};
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::seconds stall_timeout{90};
 };
+
+// Whether a try that brought `received` of `asked` bytes was not in vain: 64 KiB or a sixteenth. A
+// proxy may cut every answer short and each still brings its part, but one that brings a few bytes
+// each time would be asked for ever.
+bool is_progress(std::uint64_t received, std::uint64_t asked);
 
 // The file that a request is about. Its URL follows the endpoint, which may be renewed.
 struct HttpFile {
@@ -66,8 +71,12 @@ class HttpSession {
     std::chrono::seconds stall_timeout{30};
     std::size_t max_bytes = 1u << 20;
     int retries = 3;
-    HttpHeaders headers;
+    // Of a connection that was lost, or that cannot be made; nothing: as `retries`.
+    std::optional<int> retries_when_lost = std::nullopt;
     std::vector<int> accepted;  // statuses outside of 2xx that are an answer
+    // Asks for the file's first byte to learn from the headers: a whole file (200), and a body that
+    // does not end behind the byte, are not waited for.
+    bool first_byte = false;
   };
   Result<HttpResponse> ask(const HttpFile& file, const Question& question, std::stop_token stop);
 
@@ -79,13 +88,15 @@ class HttpSession {
   Result<void> read(const HttpFile& file, std::uint64_t offset, std::span<std::byte> into,
                     std::stop_token stop);
 
-  // Size and version by HEAD, or by a GET of one byte where HEAD is not offered.
+  // Size and version by HEAD, or by a GET of one byte where HEAD is not offered; of a server
+  // without ranges as well. DataLoss with VMF-SRC-PROTOCOL when it does not tell the size.
   Result<void> stat(HttpFile& file, bool try_head, std::stop_token stop);
 
   // False when the server answers a range with the whole file (HTTP 200).
   Result<bool> has_ranges(const HttpFile& file, std::stop_token stop);
   // The whole file in order by plain GETs; a broken one is repeated, and `take` gets only what it
-  // has not had. Ends with Canceled when `take` answers false. Errors as read().
+  // has not had. Ends with Canceled when `take` answers false. Errors as read(); VMF-SRC-CHANGED as
+  // well when a repeated one begins with other bytes than those that were taken.
   Result<void> read_whole(const HttpFile& file,
                           const std::function<bool(std::span<const std::byte>)>& take,
                           std::stop_token stop);
@@ -107,6 +118,9 @@ class HttpSession {
   HttpRequest make_request(const DiskEndpoint& endpoint, const HttpFile& file) const;
   Result<HttpResponse> ask_once(const HttpFile& file, const Question& question,
                                 const DiskEndpoint& endpoint, std::stop_token stop);
+  static Result<HttpResponse> ask_first_byte(HttpPool::Lease& client, HttpRequest request,
+                                             std::stop_token stop);
+  Result<bool> stat_by_head(HttpFile& file, std::stop_token stop);
   std::optional<Error> read_once(const HttpFile& file, RangeState& state,
                                  const EndpointKeeper::Current& current, std::stop_token stop);
   Error status_error(int status, std::string_view body, std::string_view method) const;

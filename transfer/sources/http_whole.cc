@@ -1,10 +1,11 @@
-// The parts of HttpSession for servers without ranges.
+// The part of HttpSession for servers without ranges.
 #include <optional>
 #include <utility>
 
 #include "common/catalogue.h"
 #include "transfer/sources/content_range.h"
 #include "transfer/sources/http_session.h"
+#include "transfer/sources/stream_prefix.h"
 
 namespace vmferry {
 namespace {
@@ -31,44 +32,20 @@ std::optional<Error> check_whole(const HttpResponse& response, const HttpFile& f
 
 }  // namespace
 
-Result<bool> HttpSession::has_ranges(const HttpFile& file, std::stop_token stop) {
-  for (int attempt = 1;; ++attempt) {
-    const EndpointKeeper::Current current = keeper_.current();
-    HttpPool::Lease client = TRY(pool_.acquire(stop));
-    HttpRequest request = make_request(*current.endpoint, file);
-    request.headers.emplace_back("Range", "bytes=0-0");
-    int status = 0;
-    HttpSink sink;
-    sink.on_headers = [&](const HttpResponse& response) {
-      status = response.status;
-      return status == 206;  // a whole file is not worth waiting for
-    };
-    sink.on_body = [](std::span<const std::byte>) { return true; };
-    stats_.add_request();
-    const Result<HttpResponse> response = client->stream(request, sink, stop);
-    if (!response) client.discard();
-    if (status != 0) touch();
-    if (status == 200) return false;
-    // Any other trouble is the business of the first read, which knows how to deal with it.
-    if (status != 0 || attempt > 1) return true;
-    if (stop.stop_requested()) return Error(ErrorKind::Canceled, "opening was canceled");
-  }
-}
-
 Result<void> HttpSession::read_whole(const HttpFile& file,
                                      const std::function<bool(std::span<const std::byte>)>& take,
                                      std::stop_token stop) {
-  std::uint64_t taken = 0;  // of the file; a repeated stream is read over up to here
+  StreamPrefix prefix;
   bool renewed = false;
   for (int attempt = 1;;) {
-    const std::uint64_t before = taken;
+    const std::uint64_t before = prefix.taken();
+    prefix.begin();
     const EndpointKeeper::Current current = keeper_.current();
     pool_.set_trust(current.endpoint->trust);
     HttpPool::Lease client = TRY(pool_.acquire(stop));
     HttpRequest request = make_request(*current.endpoint, file);
     std::optional<Error> refused;
     std::string error_body;
-    std::uint64_t at = 0;
     int status = 0;
     HttpSink sink;
     sink.on_headers = [&](const HttpResponse& response) {
@@ -83,30 +60,30 @@ Result<void> HttpSession::read_whole(const HttpFile& file,
         return error_body.size() < kErrorBodyBytes;
       }
       stats_.add_wire_bytes(bytes.size());
-      if (bytes.size() > file.size_bytes - at) {
+      if (bytes.size() > file.size_bytes - prefix.received()) {
         refused = coded_error(ErrorKind::DataLoss, code::kSourceProtocol,
                               "the server sent more bytes than the file has");
         return false;
       }
-      const std::uint64_t known =
-          std::min<std::uint64_t>(bytes.size(), taken - std::min(taken, at));
-      at += bytes.size();
-      if (known == bytes.size()) return true;
-      taken = at;
-      return take(bytes.subspan(known));
+      Result<std::span<const std::byte>> fresh = prefix.add(bytes);
+      if (!fresh) {
+        refused = std::move(fresh).error();
+        return false;
+      }
+      return fresh->empty() || take(*fresh);
     };
     stats_.add_request();
     Result<HttpResponse> response = client->stream(request, sink, stop);
     if (!response || status != 200) client.discard();
     if (stop.stop_requested()) return Error(ErrorKind::Canceled, "reading was canceled");
     if (refused) return *std::move(refused);
-    if (status == 200 && response && at == file.size_bytes) return {};
+    if (status == 200 && response && prefix.received() == file.size_bytes) return {};
     if (status != 0) touch();
 
     Error error = status != 0 && status != 200 ? status_error(status, error_body, "GET")
                   : !response                  ? std::move(response).error()
                               : make_error(ErrorKind::Unavailable, "the body ended {} bytes early",
-                                           file.size_bytes - at);
+                                           file.size_bytes - prefix.received());
     error = masked(std::move(error), file);
     if ((status == 401 || status == 403) && !renewed) {
       renewed = true;
@@ -115,10 +92,10 @@ Result<void> HttpSession::read_whole(const HttpFile& file,
       continue;
     }
     if (!is_retryable(error.kind())) return error;
-    if (taken > before) attempt = 1;
+    if (is_progress(prefix.taken() - before, file.size_bytes - before)) attempt = 1;
     if (attempt > options_.patience.retries) {
       return coded_error(ErrorKind::Unavailable, code::kSourceRead,
-                         "reading at offset {} failed {} times: {}", taken, attempt,
+                         "reading at offset {} failed {} times: {}", prefix.taken(), attempt,
                          error.message());
     }
     TRY(wait_retry(attempt++, error, stop));

@@ -21,7 +21,7 @@ constexpr std::size_t kExtentsPerAnswer = 4096;
 constexpr std::string_view kDigestQuery = "/checksum?algorithm=sha256&block_size=1048576";
 
 HttpSession::Question question(std::string method, std::string suffix) {
-  HttpSession::Question result{.path_suffix = {}, .headers = {}, .accepted = {}};
+  HttpSession::Question result{.path_suffix = {}, .accepted = {}};
   result.method = std::move(method);
   result.path_suffix = std::move(suffix);
   return result;
@@ -71,16 +71,11 @@ Result<std::unique_ptr<ImageioSource>> ImageioSource::open(const DiskEndpoint& e
   TRY(source->ask_options(stop));
   source->connections_ =
       std::max(1, std::min(endpoint.max_connections, source->server_.max_readers));
-  if (source->server_.extents) TRY(source->ask_extents(endpoint.size_bytes, stop));
-
-  if (!source->extents_.empty()) {
-    source->image_.size_bytes = source->extents_.back().range.end();
-  } else if (endpoint.size_bytes != 0) {
-    source->image_.size_bytes = endpoint.size_bytes;  // each Content-Range must agree
-  } else {
-    TRY(source->session_.stat(source->image_, false, stop));
-  }
+  // Each Content-Range must agree. The extents are no judge of it: they are checked against it.
+  source->image_.size_bytes = endpoint.size_bytes;
+  if (endpoint.size_bytes == 0) TRY(source->session_.stat(source->image_, false, stop));
   source->image_.version = {};  // imageio has none; a proxy's says nothing about the disk
+  if (source->server_.extents && source->size_bytes() != 0) TRY(source->ask_extents(stop));
   // Connections open when the first reads come: idle ones would expire during a slow /extents.
   source->session_.set_connections(source->connections_);
   // Should it fail: connections that idle expire, and the next read opens others.
@@ -129,7 +124,7 @@ Result<void> ImageioSource::ask_options(std::stop_token stop) {
   return {};
 }
 
-Result<void> ImageioSource::ask_extents(std::uint64_t size_bytes, std::stop_token stop) {
+Result<void> ImageioSource::ask_extents(std::stop_token stop) {
   HttpSession::Question extents = question("GET", "/extents?context=zero");
   extents.total_timeout = 30min;  // the server collects all of them before the first byte
   extents.stall_timeout = 0s;
@@ -145,7 +140,7 @@ Result<void> ImageioSource::ask_extents(std::uint64_t size_bytes, std::stop_toke
     log_.warn("the image's extents are not known: all is read", response.error());
     return {};
   }
-  Result<std::vector<Extent>> parsed = parse_imageio_extents(response->body, size_bytes);
+  Result<std::vector<Extent>> parsed = parse_imageio_extents(response->body, size_bytes());
   if (!parsed) {
     log_.warn("the image's extents are not believed: all is read", parsed.error());
     return {};
@@ -205,6 +200,7 @@ Result<std::optional<SourceDigest>> ImageioSource::server_digest(std::string_vie
       std::chrono::minutes(10) + std::chrono::seconds(size_bytes() / kSlowestBytesPerSecond);
   checksum.stall_timeout = 0s;
   checksum.retries = 1;
+  checksum.retries_when_lost = session_.patience().retries;  // the copy is done: as its reads
   const Result<HttpResponse> response = session_.ask(image_, checksum, std::move(stop));
   if (!response) {
     // Daemons offer what some of their backends cannot do. The copy was read back already.

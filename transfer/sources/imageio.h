@@ -44,7 +44,7 @@ class ImageioSource final : public DiskSource {
                 const Logger& log);
   Result<HttpResponse> ask_host_or_proxy(std::stop_token stop);
   Result<void> ask_options(std::stop_token stop);
-  Result<void> ask_extents(std::uint64_t size_bytes, std::stop_token stop);
+  Result<void> ask_extents(std::stop_token stop);
   void keep_alive(std::stop_token stop);
 
   const Logger log_;

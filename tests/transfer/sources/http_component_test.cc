@@ -11,6 +11,7 @@
 #include "common/catalogue.h"
 #include "common/fd.h"
 #include "tests/support/places.h"
+#include "tests/transfer/support/deadline.h"
 #include "tests/transfer/support/source_peers.h"
 #include "transfer/sources/http.h"
 
@@ -56,7 +57,7 @@ class HttpSourceComponentTest : public ::testing::Test {
 TEST_F(HttpSourceComponentTest, HealsWhatPassesAndGivesTheSameBytes) {
   const LyingServer server(workspace_, disk_);
   for (const char* mode : {"ok", "head405", "truncate", "shiftedonce", "s500twice", "s503twice",
-                           "s400twice", "idleclose", "truncate+s503twice"}) {
+                           "s400twice", "idleclose", "cut100k", "truncate+s503twice"}) {
     SCOPED_TRACE(mode);  // truncate is row 32
     auto source = open(endpoint_of(server.file_url(mode)));
     ASSERT_TRUE(source.ok()) << source.error().message();
@@ -83,6 +84,8 @@ TEST_F(HttpSourceComponentTest, Ns31LiesAreErrorsAndNeverData) {
       {"gzip", ErrorKind::DataLoss, code::kSourceProtocol},
       {"wronglength", ErrorKind::DataLoss, code::kSourceProtocol},
       {"toolong", ErrorKind::DataLoss, code::kSourceProtocol},
+      {"tworanges", ErrorKind::DataLoss, code::kSourceProtocol},
+      {"twolengths", ErrorKind::DataLoss, code::kSourceProtocol},
       {"chunkedlong", ErrorKind::DataLoss, code::kSourceProtocol},
       {"etag", ErrorKind::DataLoss, code::kSourceChanged},
       {"etag+weaketag", ErrorKind::DataLoss, code::kSourceChanged},
@@ -107,7 +110,10 @@ TEST_F(HttpSourceComponentTest, Ns31LiesAreErrorsAndNeverData) {
 
 TEST_F(HttpSourceComponentTest, Vsrc31ServerWithoutRangesIsReadAsOneStream) {
   const LyingServer server(workspace_, disk_);
-  for (const char* mode : {"ignorerange", "ignorerange+truncate", "ignorerange+s503twice"}) {
+  for (const auto& [mode, heals] :
+       {std::pair{"ignorerange", false}, std::pair{"ignorerange+head405", false},
+        std::pair{"ignorerange+truncate", true}, std::pair{"ignorerange+anonymous+truncate", true},
+        std::pair{"ignorerange+s503twice", true}}) {
     SCOPED_TRACE(mode);
     auto source = open(endpoint_of(server.file_url(mode)));
     ASSERT_TRUE(source.ok()) << source.error().message();
@@ -117,7 +123,6 @@ TEST_F(HttpSourceComponentTest, Vsrc31ServerWithoutRangesIsReadAsOneStream) {
     ASSERT_TRUE(read.ok()) << read.error().message();
     EXPECT_TRUE(*read == disk_);
     const auto after = nlohmann::json::parse(server.stats())["requests"].size();
-    const bool heals = std::string(mode) != "ignorerange";
     EXPECT_EQ((*source)->counters().retries > 0, heals);
     EXPECT_LE(after - before, heals ? 3u : 1u) << "not a request per range";
     Bytes first(512);
@@ -151,6 +156,36 @@ TEST_F(HttpSourceComponentTest, Vsrc31AStreamIsSkippedForwardAndCancelledAtOnce)
   EXPECT_EQ((*hanging)->read(0, piece, stop.get_token()).error().kind(), ErrorKind::Canceled);
   hanging->reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+}
+
+// Nothing in its headers tells that the stream that was begun again is another file's.
+TEST_F(HttpSourceComponentTest, Vsrc31AStreamThatGoesOnWithAnotherFileIsNoticed) {
+  const LyingServer server(workspace_, disk_);
+  const auto source =
+      open(endpoint_of(server.file_url("ignorerange+anonymous+truncate+otheragain")));
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  const std::size_t broken_at = disk_.size() / 2;
+  Bytes before(broken_at);
+  ASSERT_TRUE((*source)->read(0, before, {}).ok());
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), disk_.begin()));
+  Bytes next(512);
+  const Result<void> read = (*source)->read(broken_at, next, {});
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().kind(), ErrorKind::DataLoss);
+  EXPECT_EQ(read.error().code(), code::kSourceChanged) << read.error().message();
+}
+
+TEST_F(HttpSourceComponentTest, AFirstByteWithoutAnEndIsNotWaitedFor) {
+  const LyingServer server(workspace_, disk_);
+  for (const char* mode : {"endlessbyte", "endlessbyte+head405"}) {
+    SCOPED_TRACE(mode);
+    const testing::Deadline deadline(std::chrono::seconds(60), mode);
+    auto source = open(endpoint_of(server.file_url(mode)));
+    ASSERT_TRUE(source.ok()) << source.error().message();
+    EXPECT_FALSE((*source)->hints().sequential);
+    EXPECT_LT((*source)->counters().wire_bytes, 1u << 20);
+    EXPECT_TRUE(*read_all(**source) == disk_);
+  }
 }
 
 TEST_F(HttpSourceComponentTest, MissingFileIsToldWhenOpened) {
@@ -269,9 +304,9 @@ TEST_F(HttpSourceComponentTest, Nr11AShortBodyWithoutALengthIsNoticedAndReadOn) 
     SCOPED_TRACE(mode);
     auto source = open(endpoint_of(server.file_url(mode)));
     ASSERT_TRUE(source.ok()) << source.error().message();
-    Bytes piece(16);  // half, and half of what is left, are fewer than the tries
+    Bytes piece(1u << 20);  // each time half of what is left
     ASSERT_TRUE((*source)->read(1'000'000, piece, {}).ok());
-    EXPECT_TRUE(std::ranges::equal(piece, std::span(disk_).subspan(1'000'000, 16)));
+    EXPECT_TRUE(std::ranges::equal(piece, std::span(disk_).subspan(1'000'000, piece.size())));
     EXPECT_EQ((*source)->counters().retries > 0, std::string(mode) == "closeshort");
   }
 }

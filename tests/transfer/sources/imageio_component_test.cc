@@ -113,12 +113,25 @@ TEST_F(ImageioSourceComponentTest, NeverMoreConnectionsThanReaders_Src14) {
 TEST_F(ImageioSourceComponentTest, WrongExtentsAreIgnoredAndAllIsRead_Src15) {
   const LyingServer server(workspace_, disk_);
   for (const char* mode : {"gap", "overlap", "shortend"}) {
-    SCOPED_TRACE(mode);
-    auto source = open(endpoint_of(server.image_url(mode), disk_.size()));
-    ASSERT_TRUE(source.ok()) << source.error().message();
-    EXPECT_FALSE((*source)->hints().has_extents);
-    EXPECT_TRUE(*read_all(**source) == disk_);
+    for (const std::uint64_t told : {std::uint64_t{0}, std::uint64_t{disk_.size()}}) {
+      SCOPED_TRACE(fmt::format("{}, size {}", mode, told));
+      auto source = open(endpoint_of(server.image_url(mode), told));
+      ASSERT_TRUE(source.ok()) << source.error().message();
+      EXPECT_FALSE((*source)->hints().has_extents);
+      EXPECT_EQ((*source)->size_bytes(), disk_.size());
+      const auto read = read_all(**source);
+      ASSERT_TRUE(read.ok()) << read.error().message();
+      EXPECT_TRUE(*read == disk_);
+    }
   }
+}
+
+// Nobody told the size, and there is not one byte of data whose Content-Range would.
+TEST_F(ImageioSourceComponentTest, AListThatEndsEarlyDoesNotShortenAnAllZeroDisk_Src15And28) {
+  const LyingServer server(workspace_, Bytes(3u << 20));
+  auto source = open(endpoint_of(server.image_url("shortend")));
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  EXPECT_EQ((*source)->size_bytes(), 3u << 20);
 }
 
 TEST_F(ImageioSourceComponentTest, ServersThatStumbleAreHealed) {
@@ -162,7 +175,7 @@ TEST_F(ImageioSourceComponentTest, WholeImageAndUnknownRangeEndTheCopy) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    auto source = open(endpoint_of(server.image_url(c.mode)));
+    auto source = open(endpoint_of(server.image_url(c.mode), disk_.size()));
     ASSERT_TRUE(source.ok()) << source.error().message();
     auto read = read_all(**source, 1);
     ASSERT_FALSE(read.ok());
@@ -186,7 +199,7 @@ TEST_F(ImageioSourceComponentTest, ExpiredTicketIsRenewedAndTheUrlFollows_Src23)
 TEST_F(ImageioSourceComponentTest, CancelledTicketStopsAllWorkersAndKeepsItsSecret_Src24) {
   const LyingServer server(workspace_, disk_);
   std::atomic<int> renewals{0};
-  auto source = open(endpoint_of(server.image_url("s403")),
+  auto source = open(endpoint_of(server.image_url("s403"), disk_.size()),
                      [&](const Error&, std::stop_token) -> Result<DiskEndpoint> {
                        ++renewals;
                        return make_error(ErrorKind::NotFound, "the transfer is gone");
@@ -317,6 +330,17 @@ TEST_F(ImageioSourceComponentTest, ServerDigestIsTheLeafRootOfTheDisk_Src39) {
   ASSERT_TRUE(digest->has_value());
   EXPECT_EQ((*digest)->hex, leaf_root(disk_));
   EXPECT_FALSE((*source)->server_digest("xxh3-128", {})->has_value());
+}
+
+TEST_F(ImageioSourceComponentTest, AConnectionLostWhileTheServerDigestsIsNoReasonToFail) {
+  const LyingServer server(workspace_, disk_);
+  auto source = open(endpoint_of(server.image_url("losechecksum")));
+  ASSERT_TRUE(source.ok()) << source.error().message();
+  const auto digest = (*source)->server_digest("sha256", {});
+  ASSERT_TRUE(digest.ok()) << digest.error().message();
+  ASSERT_TRUE(digest->has_value());
+  EXPECT_EQ((*digest)->hex, leaf_root(disk_));
+  EXPECT_GE((*source)->counters().retries, 2u);
 }
 
 TEST_F(ImageioSourceComponentTest, IdleSourceKeepsItsTicketAlive) {
