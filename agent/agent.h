@@ -12,6 +12,7 @@
 
 #include "agent/health.h"
 #include "agent/job.h"
+#include "agent/job_failure.h"
 #include "agent/job_store.h"
 #include "agent/journal_outbox.h"
 #include "agent/lease.h"
@@ -64,8 +65,6 @@ class Agent {
   Result<void> run(std::stop_token stop);
 
  private:
-  enum class StopReason { None, Cancelled, Superseded, LeaseLost, AgentStops };
-
   struct NextAttempt {
     protocol::Assign assign;
     std::vector<std::string> journal;
@@ -112,6 +111,7 @@ class Agent {
   void on(JobEnded event);
 
   void start_task(protocol::Assign assign, std::vector<std::string> journal);
+  void fail_task(Task& task, const JobId& job, const Error& error);
   void stop_task(Task& task, StopReason reason);
   void remove_files(const JobId& job);
   void forget_parts(const JobId& job, protocol::Attempt attempt);

@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "agent/agent.h"
-#include "common/catalogue.h"
 
 // The life of the agent's jobs: started, heard of, stopped, ended.
 namespace vmferry {
@@ -29,10 +28,7 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   task.status.attempt = assign.attempt;
   Result<std::string> journal_path = store_.prepare(job);
   if (!journal_path) {
-    task.log.error("cannot keep a journal", journal_path.error());
-    task.status.phase = protocol::JobPhase::Failed;
-    task.outcome = protocol::Failed{job, assign.attempt, task.status,
-                                    protocol::WireError::from(journal_path.error())};
+    fail_task(task, job, as_journal_error(std::move(journal_path).error()));
     return report(task);
   }
   Job::Environment environment;
@@ -49,7 +45,18 @@ void Agent::start_task(protocol::Assign assign, std::vector<std::string> journal
   environment.clock = &clock_;
   environment.log = task.log;
   task.log.info("job started", {{"target", assign.target.name}});
-  task.job = std::make_unique<Job>(std::move(assign), std::move(journal), std::move(environment));
+  try {
+    task.job = std::make_unique<Job>(std::move(assign), std::move(journal), std::move(environment));
+  } catch (...) {  // no thread or no memory to be had: the jobs that run go on
+    fail_task(task, job, caught_error("cannot start the job"));
+    report(task);
+  }
+}
+
+void Agent::fail_task(Task& task, const JobId& job, const Error& error) {
+  task.log.warn("job failed", error);
+  task.status.phase = protocol::JobPhase::Failed;
+  task.outcome = protocol::Failed{job, task.attempt, task.status, protocol::WireError::from(error)};
 }
 
 void Agent::stop_task(Task& task, StopReason reason) {
@@ -121,17 +128,7 @@ void Agent::on(JobEnded event) {
     task->log.info("job done", {{"bytes", task->status.moved_bytes}, {"seconds", result.seconds}});
     task->outcome = std::move(done);
   } else {
-    Error error = std::move(event.result).error();
-    if (task->reason == StopReason::LeaseLost) {
-      error = Error(ErrorKind::Unavailable, code::kAgentLost,
-                    "the agent lost the coordinator and stopped writing");
-    } else if (task->reason == StopReason::AgentStops) {
-      error = Error(ErrorKind::Unavailable, code::kAgentLost, "agent stops");
-    }
-    task->log.warn("job failed", error);
-    task->status.phase = protocol::JobPhase::Failed;
-    task->outcome =
-        protocol::Failed{event.job, event.attempt, task->status, protocol::WireError::from(error)};
+    fail_task(*task, event.job, failure_to_tell(task->reason, std::move(event.result).error()));
   }
   report(*task);
 }

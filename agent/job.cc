@@ -155,7 +155,7 @@ Result<CopyResult> Job::transfer(std::stop_token stop) {
       [&events, job, attempt](const std::vector<DurableChunk>& chunks) {
         events.put(JobDurable{job, attempt, chunks});
       },
-      {ChangedSource::StartOver, /*will_verify=*/assign_.verify}, &tell_all_));
+      {ChangedSource::StartOver, /*will_verify=*/assign_.verify}, &tell_all_, stop));
   if (target.started_over) {
     environment_.log.warn("target is started over", {{"reason", target.reason}});
   }

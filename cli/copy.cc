@@ -92,7 +92,7 @@ Result<void> note_container(Context& context, DiskSource& source, std::stop_toke
 }
 
 Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFlags& flags,
-                            const DiskSource& source) {
+                            const DiskSource& source, std::stop_token stop) {
   if (ends.null_target) {
     TargetOpen target;
     target.sink = make_null_sink(source.size_bytes());
@@ -112,16 +112,24 @@ Result<TargetOpen> open_end(Context& context, const CopyEnds& ends, const CopyFl
                            .hash = flags.hash,
                            .source = source.identity(),
                            .target = {}};
-  TargetOpen target =
-      TRY(open_target(options, std::move(identity), flags.journal, std::nullopt, {},
-                      {flags.start_over ? ChangedSource::StartOver : ChangedSource::Refuse,
-                       /*will_verify=*/flags.verify}));
-  if (target.started_over) context.err << "note: starting over: " << target.reason << '\n';
+  Result<TargetOpen> target =
+      open_target(options, std::move(identity), flags.journal, std::nullopt, {},
+                  {flags.start_over ? ChangedSource::StartOver : ChangedSource::Refuse,
+                   /*will_verify=*/flags.verify},
+                  /*tell_all=*/nullptr, std::move(stop));
+  if (!target && target.error().code() == code::kSourceChanged) {
+    return std::move(target).error().with_context(fmt::format(
+        "journal '{}' (--start-over drops what was copied, and begins anew)", flags.journal));
+  }
+  if (target && target->started_over) {
+    context.err << "note: starting over: " << target->reason << '\n';
+  }
   return target;
 }
 
 Result<CopyResult> copy_from(Context& context, const DiskEndpoint& endpoint, const CopyEnds& ends,
-                             const CopyFlags& flags, std::uint64_t limit, std::stop_token stop) {
+                             const CopyFlags& flags, std::uint64_t limit, CopyMonitor& monitor,
+                             std::stop_token stop) {
   const auto scratch = TRY(PrivateDirectory::make(""));
   SourceEnvironment environment;
   environment.scratch_directory = scratch->path();
@@ -129,7 +137,7 @@ Result<CopyResult> copy_from(Context& context, const DiskEndpoint& endpoint, con
   environment.fingerprint = !flags.journal.empty();
   const auto source = TRY(open_source(endpoint, environment, stop));
   TRY(note_container(context, *source, stop));
-  TargetOpen target = TRY(open_end(context, ends, flags, *source));
+  TargetOpen target = TRY(open_end(context, ends, flags, *source, stop));
 
   CopyOptions options;
   options.workers = flags.workers;
@@ -141,7 +149,6 @@ Result<CopyResult> copy_from(Context& context, const DiskEndpoint& endpoint, con
   Throttle throttle(context.clock, limit);
   std::optional<LimitFile> limit_file;
   if (!flags.limit_file.empty()) limit_file.emplace(context, flags.limit_file, throttle);
-  CopyMonitor monitor;
   std::jthread reporter;
   if (flags.progress.value_or(::isatty(STDERR_FILENO) == 1)) {
     reporter =
@@ -151,7 +158,8 @@ Result<CopyResult> copy_from(Context& context, const DiskEndpoint& endpoint, con
                    context.clock, context.log, stop);
 }
 
-Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags) {
+Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags& flags,
+                        CopyMonitor& monitor) {
   // All that was typed is looked at before the target is opened, which drops what it held.
   const std::uint64_t limit = flags.limit_file.empty()
                                   ? TRY(parse_size(flags.limit))
@@ -159,7 +167,7 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   DiskEndpoint endpoint = ends.source;
   endpoint.trust = TRY(trust_of(flags));
   if (ends.command.empty()) {
-    return copy_from(context, endpoint, ends, flags, limit, context.stop);
+    return copy_from(context, endpoint, ends, flags, limit, monitor, context.stop);
   }
   const std::unique_ptr<ServerChild> server = TRY(ServerChild::start(ends.command, context.stop));
   endpoint.url = server->url();
@@ -167,8 +175,8 @@ Result<CopyResult> copy(Context& context, const CopyEnds& ends, const CopyFlags&
   std::string words;
   for (const std::string& word : ends.command) words += (words.empty() ? "" : " ") + word;
   endpoint.identity = {{"command", words}};
-  Result<CopyResult> result =
-      copy_from(context, endpoint, ends, flags, limit, server->stop_when_gone(context.stop));
+  Result<CopyResult> result = copy_from(context, endpoint, ends, flags, limit, monitor,
+                                        server->stop_when_gone(context.stop));
   if (!result && !context.stop.stop_requested()) {
     if (std::optional<Error> gone = server->gone()) return *std::move(gone);
   }
@@ -193,17 +201,12 @@ Result<int> run_copy(Context& context, CopyFlags flags) {
     }
     flags.hash = "sha256";  // the one that it computes
   }
-  auto result = copy(context, ends, flags);  // the child has ended: its CPU time is known
+  CopyMonitor monitor;
+  auto result = copy(context, ends, flags, monitor);  // the child has ended: its CPU time is known
   if (!result && flags.json) context.out << copy_error_json(result.error());
   if (!result && result.error().kind() == ErrorKind::Canceled) {
-    context.err << (flags.journal.empty()
-                        ? "stopped; without --journal the next run starts from nothing\n"
-                        : "stopped; the journal is saved: run the same command again to go on\n");
+    context.err << copy_stopped_text(!flags.journal.empty(), monitor.snapshot());
     return kInterrupted;
-  }
-  if (!result && result.error().code() == code::kSourceChanged && !flags.journal.empty()) {
-    return std::move(result).error().with_context(fmt::format(
-        "journal '{}' (--start-over drops what was copied, and begins anew)", flags.journal));
   }
   if (!result) return std::move(result).error();
   context.out << (flags.json ? copy_json(*result, cpu_seconds())

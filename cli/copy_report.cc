@@ -61,6 +61,20 @@ std::string copy_json(const CopyResult& result, double cpu_seconds) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+std::string copy_stopped_text(bool has_journal, const CopyProgress& last) {
+  if (!has_journal) return "stopped; without --journal the next run starts from nothing\n";
+  if (last.journal_saved) {
+    return "stopped; the journal is saved: run the same command again to go on\n";
+  }
+  if (last.phase == CopyPhase::Starting) {
+    return "stopped before anything was copied; the journal is as it was\n";
+  }
+  return fmt::format(
+      "stopped; the journal could not be saved: the next run goes on from the {} that were safe "
+      "before\n",
+      human_bytes(last.durable_bytes));
+}
+
 std::string copy_error_json(const Error& error) {
   const nlohmann::ordered_json json{
       {"error",

@@ -50,6 +50,7 @@ inline constexpr std::string_view kSourceRead = "VMF-XFER-SOURCE-READ";
 inline constexpr std::string_view kStalled = "VMF-XFER-STALLED";
 inline constexpr std::string_view kVerifyFailed = "VMF-XFER-VERIFY-FAILED";
 inline constexpr std::string_view kJournalInvalid = "VMF-XFER-JOURNAL-INVALID";
+inline constexpr std::string_view kJournalIo = "VMF-XFER-JOURNAL-IO";
 inline constexpr std::string_view kAgentLost = "VMF-XFER-AGENT-LOST";
 inline constexpr std::string_view kAgentRefused = "VMF-FLEET-AGENT-REFUSED";
 inline constexpr std::string_view kNoAgent = "VMF-FLEET-NO-AGENT";

@@ -3,6 +3,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <exception>
+#include <new>
+#include <system_error>
 #include <utility>
 
 #include "common/catalogue.h"
@@ -112,6 +115,20 @@ Error errno_error(int error_number, std::string_view what) {
   if (error_number == ENOSPC || error_number == EDQUOT) code = code::kTargetFull;
   return Error(kind_of_errno(error_number), code,
                fmt::format("{}: {}", what, std::strerror(error_number)));
+}
+
+Error caught_error(std::string_view what) {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorKind::Unavailable, "{}: no memory", what);
+  } catch (const std::system_error& error) {
+    return make_error(ErrorKind::Unavailable, "{}: {}", what, error.what());
+  } catch (const std::exception& error) {
+    return make_error(ErrorKind::Internal, "{}: {}", what, error.what());
+  } catch (...) {
+    return make_error(ErrorKind::Internal, "{}: an unknown exception", what);
+  }
 }
 
 }  // namespace vmferry

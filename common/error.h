@@ -75,4 +75,8 @@ Error coded_error(ErrorKind kind, std::string_view code, fmt::format_string<Args
 // EIO DataLoss, the rest Internal. `what` says which call on which object.
 Error errno_error(int error_number, std::string_view what);
 
+// In a `catch (...)`: what a library threw, as an Error. No memory and no thread to be had is
+// Unavailable, for that passes; the rest Internal. `what` says which work broke off.
+Error caught_error(std::string_view what);
+
 }  // namespace vmferry

@@ -16,6 +16,11 @@ constexpr std::uint64_t kLeastBytes = 32u << 20;       // less is not worth two 
 constexpr int kTimesLonger = 4;  // the copy goes on undisturbed for that times a checkpoint
 constexpr std::chrono::milliseconds kTick{10};
 
+Result<void> of_journal(Result<void> result) {
+  if (result) return result;
+  return as_journal_error(std::move(result).error()).with_context("journal");
+}
+
 }  // namespace
 
 Result<void> flush_target(CopyState& state) {
@@ -43,9 +48,7 @@ Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& f
       chunks.push_back({fresh[i], {leaf.begin(), leaf.end()}});
       if (!state.durable.test(fresh[i])) bytes += chunk_range(fresh[i], state.size_bytes).length;
     }
-    if (Result<void> recorded = state.journal->record(chunks); !recorded) {
-      return std::move(recorded).error().with_context("journal");
-    }
+    TRY(of_journal(state.journal->record(chunks)));
     for (const DurableChunk& chunk : chunks) state.durable.set(chunk.index);
     state.counters.durable += bytes;
   }
@@ -59,10 +62,18 @@ Result<void> forget_chunks(CopyState& state, const std::vector<std::uint64_t>& c
     state.durable.clear(index);
     state.counters.durable -= chunk_range(index, state.size_bytes).length;
   }
-  if (Result<void> forgotten = state.journal->forget(chunks); !forgotten) {
-    return std::move(forgotten).error().with_context("journal");
-  }
-  return {};
+  return of_journal(state.journal->forget(chunks));
+}
+
+Result<void> invalidate_journal(CopyState& state) {
+  if (state.journal == nullptr) return {};
+  state.counters.durable = 0;
+  return of_journal(state.journal->invalidate());
+}
+
+Result<void> complete_journal(CopyState& state) {
+  if (state.journal == nullptr) return {};
+  return of_journal(state.journal->mark_complete());
 }
 
 Result<void> save_checkpoint(CopyState& state) {

@@ -18,6 +18,12 @@ Result<void> record_chunks(CopyState& state, const std::vector<std::uint64_t>& c
 // `chunks` hold something else than was recorded: the journal forgets them.
 Result<void> forget_chunks(CopyState& state, const std::vector<std::uint64_t>& chunks);
 
+// The source has changed: no later attempt believes anything that was recorded.
+Result<void> invalidate_journal(CopyState& state);
+
+// The whole disk is copied and verified.
+Result<void> complete_journal(CopyState& state);
+
 // Makes what is done durable and records it: snapshot of done chunks, sink flush, journal. The
 // journal advances only behind a successful flush, so a crash between any two steps costs nothing
 // but work. One thread at a time.

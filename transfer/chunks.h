@@ -15,6 +15,9 @@ constexpr std::uint64_t chunk_count_of(std::uint64_t size_bytes) {
   return size_bytes / kChunkBytes + (size_bytes % kChunkBytes != 0 ? 1 : 0);
 }
 
+// 1 PiB. Whoever claims a larger disk is wrong, and memory that follows the size would be gone.
+inline constexpr std::uint64_t kMostChunks = 1ull << 30;
+
 // The bytes of chunk `index` of a disk: 1 MiB, the last one what is left.
 constexpr ByteRange chunk_range(std::uint64_t index, std::uint64_t size_bytes) {
   const std::uint64_t offset = index * kChunkBytes;

@@ -1,7 +1,6 @@
 #include "transfer/copy.h"
 
 #include <algorithm>
-#include <exception>
 #include <memory>
 #include <thread>
 
@@ -26,8 +25,8 @@ std::jthread start(CopyState& state, Body body) {
   return std::jthread([&state, body = std::move(body)](std::stop_token stop) {
     try {
       if (Result<void> result = body(stop); !result) state.failure.set(std::move(result).error());
-    } catch (const std::exception& error) {
-      state.failure.set(make_error(ErrorKind::Internal, "transfer thread: {}", error.what()));
+    } catch (...) {
+      state.failure.set(caught_error("transfer thread"));
     }
   });
 }
@@ -67,7 +66,7 @@ Result<void> prepare(CopyState& state) {
   const std::uint64_t each = request / kChunkBytes * kChunkBytes;
   state.memory.emplace(static_cast<std::uint64_t>(workers) * each);
   if (!*state.memory) {
-    return Error(ErrorKind::ResourceExhausted, "no memory for the workers' buffers");
+    return Error(ErrorKind::Unavailable, "no memory for the workers' buffers");
   }
   for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(workers); ++i) {
     state.buffers.push_back(state.memory->span().subspan(i * each, each));
@@ -77,7 +76,8 @@ Result<void> prepare(CopyState& state) {
 }
 
 // Copies, flushes and records. After an error or a stop what is done is still made durable and
-// recorded, so that the next attempt starts from there; the first error is what is returned.
+// recorded, so that the next attempt starts from there; the first error is what is returned. Of a
+// source that has changed nothing is worth recording: see copy_disk().
 Result<void> copy_stage(CopyState& state) {
   state.counters.phase = CopyPhase::Copying;
   {
@@ -92,7 +92,9 @@ Result<void> copy_stage(CopyState& state) {
   }
   state.counters.phase = CopyPhase::Flushing;
   const std::optional<Error> failed = state.failure.get();
+  if (failed && failed->code() == code::kSourceChanged) return *failed;
   Result<void> saved = save_checkpoint(state);
+  state.counters.saved = state.journal != nullptr && saved.ok();
   if (failed) {
     if (!saved) state.log.warn("cannot save the journal after a failure", saved.error());
     return *failed;
@@ -169,11 +171,22 @@ Result<CopyResult> run(CopyState& state, CopyMonitor& monitor, std::stop_token s
     TRY(verify_stage(state, std::move(behind), result));
   }
   TRY(state.sink.finish());
-  if (state.journal != nullptr) TRY(state.journal->mark_complete());
+  TRY(complete_journal(state));
   state.counters.phase = CopyPhase::Done;
   result.progress = progress_of(state);
   result.seconds = Seconds(state.clock.steady() - begin).count();
   return result;
+}
+
+// What was copied before is of one state of the source, what came later of another, and nobody
+// knows where the one ends.
+Error source_changed(CopyState& state, Error error) {
+  state.counters.saved = false;
+  const Result<void> invalidated = invalidate_journal(state);
+  if (invalidated) return error;
+  state.log.error("cannot invalidate the journal of a source that has changed",
+                  invalidated.error());
+  return std::move(error).with_context("the journal cannot be invalidated, remove it");
 }
 
 }  // namespace
@@ -185,12 +198,23 @@ Result<CopyResult> copy_disk(DiskSource& source, DiskSink& sink, Journal* journa
     return make_error(ErrorKind::InvalidArgument, "the source has {} bytes, the target {}",
                       source.size_bytes(), sink.size_bytes());
   }
+  if (chunk_count_of(source.size_bytes()) > kMostChunks) {
+    return make_error(ErrorKind::InvalidArgument,
+                      "the source claims {} bytes; a disk has at most 1 PiB", source.size_bytes());
+  }
   CopyOptions effective = options;
   if (options.compare_source_digest) effective.hash = HashAlgorithm::Sha256;
-  CopyState state(source, sink, journal, throttle, effective, clock, log);
-  Result<CopyResult> result = run(state, monitor, stop);
-  monitor.publish(progress_of(state));
-  return result;
+  try {
+    CopyState state(source, sink, journal, throttle, effective, clock, log);
+    Result<CopyResult> result = run(state, monitor, stop);
+    if (!result && result.error().code() == code::kSourceChanged) {
+      result = source_changed(state, std::move(result).error());
+    }
+    monitor.publish(progress_of(state));
+    return result;
+  } catch (...) {  // no memory or no thread
+    return caught_error("copy");
+  }
 }
 
 }  // namespace vmferry

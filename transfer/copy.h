@@ -45,6 +45,7 @@ struct CopyProgress {
   std::uint64_t zero_bytes = 0;     // virtual bytes known zero without reading, or found zero
   std::uint64_t verified_bytes = 0;  // read back and equal
   std::uint64_t durable_bytes = 0;   // virtual bytes covered by the journal
+  bool journal_saved = false;        // the copying is over, and all that it did is recorded
   SourceCounters source;
 };
 
@@ -86,9 +87,14 @@ class CopyMonitor {
 
 // Makes the target equal to the source: plan from extents, copy with blocking workers (first error
 // wins), flush, journal, read back and compare. Returns when all of it is done or failed; after
-// `stop` within two seconds, with the journal saved. `journal` may be null (no resume);
-// `throttle` may be null. Errors: as DiskSource::read and DiskSink::write; DataLoss with
-// VMF-XFER-VERIFY-FAILED and the offset when the read-back differs; Canceled.
+// `stop` within two seconds, with the journal saved (CopyProgress::journal_saved tells whether it
+// could be). `journal` may be null (no resume); `throttle` may be null. Nothing is thrown, also by
+// sources and sinks that throw.
+// Errors: as DiskSource::read and DiskSink::write; DataLoss with VMF-SRC-CHANGED, whatever else
+// went wrong before, and the journal is invalid then; DataLoss with VMF-XFER-VERIFY-FAILED and the
+// offset when the read-back differs; Unavailable with VMF-XFER-JOURNAL-IO when the journal cannot
+// be written, and without memory or threads; InvalidArgument for ends of different size, or larger
+// than 1 PiB; Canceled.
 Result<CopyResult> copy_disk(DiskSource& source, DiskSink& sink, Journal* journal,
                              Throttle* throttle, const CopyOptions& options, CopyMonitor& monitor,
                              const Clock& clock, const Logger& log, std::stop_token stop);

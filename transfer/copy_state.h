@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <vector>
 
+#include "common/catalogue.h"
 #include "transfer/aligned_buffer.h"
 #include "transfer/chunks.h"
 #include "transfer/copy.h"
@@ -20,13 +21,15 @@ namespace vmferry {
 
 // What the threads of one transfer share. Everything here is a reference, constant or atomic.
 
-// The first error of any thread; it stops the others.
+// The first error of any thread; it stops the others. That the source has changed is told whatever
+// else came first: nothing that was copied is to be believed then.
 class FirstError {
  public:
   void set(Error error) {
     {
       const std::lock_guard lock(mutex_);
-      if (error_) return;
+      const bool changed = error.code() == code::kSourceChanged;
+      if (error_ && !(changed && error_->code() != code::kSourceChanged)) return;
       error_ = std::move(error);
     }
     stop_.request_stop();
@@ -54,6 +57,7 @@ struct CopyCounters {
   std::atomic<std::uint64_t> verified{0};
   std::atomic<std::uint64_t> durable{0};
   std::atomic<std::uint64_t> completed{0};  // bytes of done chunks: what a checkpoint would save
+  std::atomic<bool> saved{false};           // when the copying ended
   std::atomic<int> in_source{0};            // threads inside a call of the source: may stall
 };
 

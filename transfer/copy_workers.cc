@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <exception>
 #include <thread>
 
 #include "common/catalogue.h"
@@ -43,8 +42,8 @@ class Worker {
         stop_(state.failure.token()) {}
 
   Result<void> run() {
-    const std::uint64_t copy_chunks = buffer_.size() / kChunkBytes;
-    while (const std::optional<ChunkRun> work = queue_.pop(copy_chunks, kZeroTaskChunks, stop_)) {
+    while (const std::optional<ChunkRun> work =
+               queue_.pop(chunks_at_once(), kZeroTaskChunks, stop_)) {
       switch (work->action) {
         case ChunkAction::Copy:
           TRY(copy(*work));
@@ -61,6 +60,16 @@ class Worker {
   }
 
  private:
+  // What was granted comes as fast as the source can, so under a limit all workers together ask for
+  // no more than a quarter of a second's worth at once, or a chunk each.
+  std::uint64_t chunks_at_once() const {
+    const std::uint64_t most = buffer_.size() / kChunkBytes;
+    const std::uint64_t limit = state_.throttle != nullptr ? state_.throttle->limit() : 0;
+    if (limit == 0) return most;
+    const std::uint64_t share = limit / 4 / state_.buffers.size();
+    return std::clamp<std::uint64_t>(share / kChunkBytes, 1, most);
+  }
+
   Result<void> zero(const ChunkRun& run) {
     const ByteRange range{run.first * kChunkBytes, bytes_of(run, state_.size_bytes)};
     TRY(state_.sink.zero(range, stop_));
@@ -240,8 +249,8 @@ std::jthread start(CopyState& state, Body body) {
   return std::jthread([&state, body = std::move(body)]() mutable {
     try {
       if (Result<void> result = body(); !result) state.failure.set(std::move(result).error());
-    } catch (const std::exception& error) {
-      state.failure.set(make_error(ErrorKind::Internal, "copy thread: {}", error.what()));
+    } catch (...) {
+      state.failure.set(caught_error("copy thread"));
     }
   });
 }
@@ -263,8 +272,8 @@ void copy_all_chunks(CopyState& state) {
         return worker.run();
       }));
     }
-  } catch (const std::exception& error) {  // no thread to be had: end those that run
-    state.failure.set(make_error(ErrorKind::ResourceExhausted, "copy threads: {}", error.what()));
+  } catch (...) {  // no thread to be had: end those that run
+    state.failure.set(caught_error("copy threads"));
   }
 }
 
@@ -272,6 +281,7 @@ Result<void> copy_chunk_again(CopyState& state, std::uint64_t index, LeafHasher&
                               const AlignedBuffer& buffer, std::stop_token stop) {
   const ByteRange range = chunk_range(index, state.size_bytes);
   const std::span<std::byte> chunk = buffer.span().first(range.length);
+  if (state.throttle != nullptr) TRY(state.throttle->acquire(range.length, stop));
   {
     const InSource inside(state.counters);
     TRY(state.source.read(range.offset, chunk, stop));

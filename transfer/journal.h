@@ -52,12 +52,21 @@ class Journal {
   virtual Result<void> record(const std::vector<DurableChunk>& chunks) = 0;
   // These were durable and have turned out to hold something else: no later attempt believes them.
   virtual Result<void> forget(const std::vector<std::uint64_t>& chunks) = 0;
+  // What is recorded may be of two states of the source: no later attempt believes any of it,
+  // whoever else remembers it.
+  virtual Result<void> invalidate() = 0;
   // The whole disk is copied and verified.
   virtual Result<void> mark_complete() = 0;
   // Called now and then from beginning to end: while there is nothing to record (a target is being
   // verified, a source is silent) whoever asks what is durable is answered all the same.
   virtual void catch_up() {}
 };
+
+// An error of the journal's own storage, as copy_disk() and open_target() return it: Unavailable
+// with VMF-XFER-JOURNAL-IO, whatever that disk says. It is seldom the target's, and another try, or
+// another agent, may do. A journal that is in use or does not fit, a wrong path and a stop stay
+// what they are.
+Error as_journal_error(Error error);
 
 // Chunks as a compact byte string for the wire and for storage elsewhere: runs of consecutive
 // indices with their digests, checksummed. decode: DataLoss when torn or corrupt, InvalidArgument

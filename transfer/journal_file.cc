@@ -2,9 +2,12 @@
 //
 //   0         header     "VMFJ0001" · u32 crc of the rest · u32 length · identity text (JSON)
 //   16 KiB    header, a copy: one of them may be torn
-//   32 KiB    slot A     u64 sequence · u32 state (1: complete) · u32 crc · u64 chunks · bitmap
+//   32 KiB    slot A     u64 sequence · u32 state · u32 crc · u64 chunks · bitmap
 //   +S        slot B     the same; S: a whole number of pages
 //   +S        leaves     per chunk: digest (16 or 32 bytes) · u32 crc of index and digest
+//
+// State is a set of bits, 1: complete, 2: invalid (nothing of this epoch is to be believed; the
+// bitmap is empty then, so that versions that do not know the bit believe nothing either).
 //
 // A checkpoint writes leaves, then the older slot with the next sequence number, then syncs. A torn
 // slot fails its checksum and the other one counts; a torn leaf fails its own, and its chunk is
@@ -39,7 +42,6 @@ constexpr std::uint64_t kSlotsAt = 2 * kHeaderBytes;
 constexpr std::uint64_t kSlotHead = 24;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMostLeavesAtOnce = 16384;
-constexpr std::uint64_t kMostChunks = 1ull << 30;  // 1 PiB: beyond it the size is a mistake
 
 template <typename T>
 void put(std::vector<std::byte>& bytes, std::size_t at, T value) {
@@ -90,7 +92,9 @@ Result<std::unique_ptr<JournalFile>> JournalFile::open(const std::string& path) 
                        "journal '{}' is used by another process", path);
   }
   std::unique_ptr<JournalFile> file(new JournalFile(std::move(fd), path));
-  TRY(file->load());
+  if (Result<void> loaded = file->load(); !loaded) {
+    return std::move(loaded).error().with_context(fmt::format("journal '{}'", path));
+  }
   return file;
 }
 
@@ -195,7 +199,20 @@ Result<void> JournalFile::write_slot(unsigned at) {
   put(bytes, 16, chunk_count_);
   std::memcpy(bytes.data() + kSlotHead, bitmap_.data(), bitmap_.size());
   put(bytes, 12, slot_crc(header_crc_, bytes));
-  return write_fully(fd_.get(), kSlotsAt + at * slot_bytes(), bytes);
+  return write(kSlotsAt + at * slot_bytes(), bytes);
+}
+
+// So that a torn slot brings back no older word of the other.
+Result<void> JournalFile::write_both_slots() {
+  TRY(next_slot());
+  return next_slot();
+}
+
+Result<void> JournalFile::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (Result<void> written = write_fully(fd_.get(), offset, bytes); !written) {
+    return std::move(written).error().with_context(fmt::format("cannot write '{}'", path_));
+  }
+  return {};
 }
 
 Result<void> JournalFile::sync() const {
@@ -272,8 +289,8 @@ Result<void> JournalFile::create(const JournalIdentity& identity) {
   state_ = 0;
   newest_slot_ = 0;
   // Headers first: from its first byte on the file can be told for a journal.
-  TRY(write_fully(fd_.get(), 0, header));
-  TRY(write_fully(fd_.get(), kHeaderBytes, header));
+  TRY(write(0, header));
+  TRY(write(kHeaderBytes, header));
   TRY(write_slot(0));
   TRY(write_slot(1));
   if (::fsync(fd_.get()) != 0) return errno_error(errno, fmt::format("cannot sync '{}'", path_));
@@ -306,7 +323,7 @@ Result<void> JournalFile::write_leaves(const std::vector<DurableChunk>& chunks) 
       ++end;
     } while (end < chunks.size() && chunks[end].index == chunks[end - 1].index + 1 &&
              end - begin < kMostLeavesAtOnce);
-    TRY(write_fully(fd_.get(), leaf_offset(chunks[begin].index), run));
+    TRY(write(leaf_offset(chunks[begin].index), run));
     begin = end;
   }
   return {};
@@ -338,14 +355,21 @@ Result<void> JournalFile::forget(const std::vector<std::uint64_t>& chunks) {
     std::uint8_t& bits = bitmap_[index / 8];
     bits = static_cast<std::uint8_t>(bits & ~(1u << (index % 8)));
   }
-  state_ = 0;  // what lacks a chunk is not complete
-  // Into both slots: a torn one must not bring back the other's older word.
-  TRY(next_slot());
-  return next_slot();
+  state_ &= ~kComplete;  // what lacks a chunk is not complete
+  return write_both_slots();
+}
+
+Result<void> JournalFile::invalidate() {
+  std::ranges::fill(bitmap_, std::uint8_t{0});
+  state_ = kInvalid;
+  Result<void> written = write_both_slots();
+  // An empty journal is believed as little, if not as loudly, and takes no space.
+  if (!written && discard()) return {};
+  return written;
 }
 
 Result<void> JournalFile::mark_complete() {
-  state_ = kComplete;
+  state_ |= kComplete;
   return next_slot();
 }
 

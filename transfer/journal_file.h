@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ class JournalFile {
   const std::string& damage() const { return damage_; }  // of Corrupt: what is wrong
   const JournalIdentity& identity() const { return identity_; }
   bool complete() const { return state_ == kComplete; }
+  // Nothing of its epoch is to be believed, whoever remembers it: Journal::invalidate().
+  bool invalid() const { return (state_ & kInvalid) != 0; }
   // Whether any chunk's bit is set.
   bool has_chunks() const;
   // Calls `each` with the chunks whose bit is set and whose leaf is whole, sorted by index.
@@ -43,10 +46,12 @@ class JournalFile {
   // As Journal; only for Valid content.
   Result<void> record(const std::vector<DurableChunk>& chunks);
   Result<void> forget(const std::vector<std::uint64_t>& chunks);
+  Result<void> invalidate();
   Result<void> mark_complete();
 
  private:
   static constexpr std::uint32_t kComplete = 1;
+  static constexpr std::uint32_t kInvalid = 2;
   struct Slot {
     std::uint64_t sequence = 0;
     std::uint32_t state = 0;
@@ -59,7 +64,9 @@ class JournalFile {
   Result<std::optional<Slot>> load_slot(unsigned at, std::uint64_t file_bytes) const;
   void corrupt(std::string damage);
   Result<void> adopt(const JournalIdentity& identity);
+  Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes);
   Result<void> write_slot(unsigned at);
+  Result<void> write_both_slots();
   Result<void> next_slot();
   Result<void> write_leaves(const std::vector<DurableChunk>& chunks);
   Result<void> sync() const;

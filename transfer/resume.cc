@@ -105,6 +105,9 @@ Result<bool> merge(const JournalFile* local, std::vector<DurableChunk> remote,
   return agree;
 }
 
+constexpr std::string_view kInvalid =
+    "the source changed while an earlier attempt copied it, so what that one wrote fits no moment";
+
 // The decision. `now` is the complete identity of source and target as they are.
 Result<Trust> decide(const JournalIdentity& now, const std::optional<LocalState>& local,
                      ResumeState remote) {
@@ -114,6 +117,7 @@ Result<Trust> decide(const JournalIdentity& now, const std::optional<LocalState>
     if (!local) return distrust("the target has no journal");
     std::string difference = identity_difference(local->identity, now);
     if (!difference.empty()) return distrust(std::move(difference));
+    if (local->file.invalid()) return distrust(std::string(kInvalid));
     trust.epoch = local->epoch;
     trust.local_continues = true;
     remote.chunks.clear();
@@ -121,6 +125,9 @@ Result<Trust> decide(const JournalIdentity& now, const std::optional<LocalState>
     if (remote.identity != identity_text(now))
       return distrust(why_text_differs(remote.identity, now));
     if (!are_sound(remote.chunks, now)) return distrust("the coordinator's journal is damaged");
+    if (local && local->file.invalid() && local->epoch == remote.epoch) {
+      return distrust(std::string(kInvalid));
+    }
     trust.epoch = remote.epoch;
     trust.local_continues = local && local->epoch == remote.epoch && local->identity == now;
     // A journal for the very same ends and another epoch: one of the two was started over, and
@@ -175,6 +182,14 @@ class TeeJournal final : public Journal {
     const std::lock_guard lock(mutex_);
     if (file_ == nullptr) return {};
     return file_->forget(chunks);
+  }
+
+  // The coordinator goes on believing it as well, until the mark in the file meets its epoch.
+  Result<void> invalidate() override {
+    const std::lock_guard lock(mutex_);
+    on_durable_ = {};
+    if (file_ == nullptr) return {};
+    return file_->invalidate();
   }
 
   Result<void> mark_complete() override {
@@ -234,6 +249,12 @@ Result<JournalIdentity> completed(JournalIdentity identity, const DiskSink& sink
   return as_written(identity);
 }
 
+template <typename T>
+Result<T> of_journal(Result<T> result) {
+  if (result) return result;
+  return as_journal_error(std::move(result).error());
+}
+
 Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
   JournalIdentity was = before;  // as far as it is about the source
   was.job = now.job;
@@ -251,7 +272,8 @@ Result<void> check_same_source(const JournalIdentity& before, const JournalIdent
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                std::optional<ResumeState> from_coordinator, OnDurable on_durable,
-                               ResumeRules rules, std::atomic<bool>* tell_all) {
+                               ResumeRules rules, std::atomic<bool>* tell_all,
+                               std::stop_token stop) {
   identity.size_bytes = options.size_bytes;
   identity = TRY(as_written(identity));
   ResumeState remote = std::move(from_coordinator).value_or(ResumeState{});
@@ -259,7 +281,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
   std::optional<LocalState> local;
   std::string damage;
   if (!journal_path.empty()) {
-    file = TRY(JournalFile::open(journal_path));
+    file = TRY(of_journal(JournalFile::open(journal_path)));
     if (file->content() == JournalFile::Content::Valid) local.emplace(local_state_of(*file));
     if (file->content() == JournalFile::Content::Corrupt) {
       damage = "the journal is corrupt: " + file->damage();
@@ -280,7 +302,7 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
       if (trust.resume) {
         const HashAlgorithm hash = TRY(hash_algorithm_from_string(identity.hash));
         if (!TRY(holds_what_is_recorded(*open.sink, trust.samples, hash, identity.size_bytes,
-                                        rules.will_verify ? 1 : 0))) {
+                                        rules.will_verify ? 1 : 0, stop))) {
           trust = distrust("the target does not hold what the journal says it holds");
         }
       }
@@ -297,9 +319,10 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
     TRY(check_same_source(local->identity, identity));
   }
   if (!trust.resume) {
-    // The journal goes first: a crash in between must not leave one that describes lost content.
+    // The journal goes first: a crash in between must not leave one that describes lost content. An
+    // invalid one describes none, and its mark must last until the target is started over.
     open.sink.reset();
-    if (file != nullptr) TRY(file->discard());
+    if (file != nullptr && !file->invalid()) TRY(of_journal(file->discard()));
     how.resume = false;
     open.sink = TRY(open_sink(how));
     open.started_over = !trust.reason.empty();
@@ -313,9 +336,9 @@ Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity ident
   if (file != nullptr && !trust.local_continues) {
     JournalIdentity stored = now;
     stored.job = job_with_epoch(now.job, trust.epoch);
-    TRY(file->create(stored));
+    TRY(of_journal(file->create(stored)));
   }
-  if (file != nullptr) TRY(file->record(trust.adopted));
+  if (file != nullptr) TRY(of_journal(file->record(trust.adopted)));
   open.journal = std::make_unique<TeeJournal>(std::move(file), std::move(trust),
                                               std::move(on_durable), tell_all);
   return open;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,13 +68,19 @@ struct ResumeRules {
 // to true by anybody: all that are durable are told again, within the second also while nothing new
 // becomes durable (catch_up()), and it is reset. One call of on_durable at a time.
 //
-// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use; DataLoss
-// with VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse.
+// A local journal that an earlier attempt made invalid, because the source changed under it, takes
+// the coordinator's chunks of its epoch with it.
+//
+// Errors: as open_sink; Unavailable with VMF-DST-BUSY when journal or target are in use;
+// Unavailable with VMF-XFER-JOURNAL-IO when the journal's disk is full or fails; DataLoss with
+// VMF-SRC-CHANGED and what changed, for ChangedSource::Refuse; Canceled, with journal and target as
+// they were.
 Result<TargetOpen> open_target(const SinkOptions& options, JournalIdentity identity,
                                const std::string& journal_path,
                                std::optional<ResumeState> from_coordinator,
                                std::function<void(const std::vector<DurableChunk>&)> on_durable,
-                               ResumeRules rules = {}, std::atomic<bool>* tell_all = nullptr);
+                               ResumeRules rules = {}, std::atomic<bool>* tell_all = nullptr,
+                               std::stop_token stop = {});
 
 // An identity as JSON text with fixed key order: equal identities have equal texts.
 std::string identity_text(const JournalIdentity& identity);

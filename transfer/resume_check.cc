@@ -41,13 +41,16 @@ std::vector<DurableChunk> ChunkSamples::chunks() const {
 
 Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& samples,
                                     HashAlgorithm hash, std::uint64_t size_bytes,
-                                    std::size_t tolerated) {
+                                    std::size_t tolerated, std::stop_token stop) {
   const AlignedBuffer buffer(kChunkBytes);
-  if (!buffer) return Error(ErrorKind::ResourceExhausted, "no memory for reading the target back");
+  if (!buffer) return Error(ErrorKind::Unavailable, "no memory for reading the target back");
   LeafHasher hasher = TRY(LeafHasher::make(hash));
   LeafDigest leaf(leaf_bytes(hash));
   std::size_t different = 0;
   for (const DurableChunk& chunk : samples) {
+    if (stop.stop_requested()) {
+      return Error(ErrorKind::Canceled, "stopped while the target was read back");
+    }
     const ByteRange range = chunk_range(chunk.index, size_bytes);
     const std::span<std::byte> bytes = buffer.span().first(range.length);
     const bool read = sink.read_back(range.offset, bytes).ok();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "transfer/digest.h"
@@ -32,9 +33,9 @@ class ChunkSamples {
 // read back. A block device has no mark that another device could not have, and a file keeps its
 // own when something else writes over it. Two disks of one template are equal in many places, so
 // at most `tolerated` may differ: none, or one that rotted where all is read back later.
-// Internal when the crypto library fails, ResourceExhausted without memory.
+// Internal when the crypto library fails, Unavailable without memory, Canceled.
 Result<bool> holds_what_is_recorded(DiskSink& sink, const std::vector<DurableChunk>& samples,
                                     HashAlgorithm hash, std::uint64_t size_bytes,
-                                    std::size_t tolerated);
+                                    std::size_t tolerated, std::stop_token stop);
 
 }  // namespace vmferry

@@ -56,9 +56,11 @@ void Throttle::serve_next() {
   while (abandoned_.erase(serving_) != 0) ++serving_;
 }
 
-bool Throttle::is_unlimited() const {
-  if (rate() != 0) return false;
-  return parent_ == nullptr || parent_->is_unlimited();
+std::uint64_t Throttle::limit() const {
+  const std::uint64_t own = rate();
+  const std::uint64_t above = parent_ == nullptr ? 0 : parent_->limit();
+  if (own == 0 || above == 0) return std::max(own, above);
+  return std::min(own, above);
 }
 
 Result<void> Throttle::acquire(std::uint64_t bytes, std::stop_token stop) {
@@ -74,7 +76,7 @@ Result<void> Throttle::acquire(std::uint64_t bytes, std::stop_token stop) {
 
 Result<void> Throttle::acquire_piece(std::uint64_t bytes, const std::stop_token& stop) {
   if (parent_ == nullptr) return acquire_here(bytes, stop);
-  if (is_unlimited()) return {};
+  if (limit() == 0) return {};
   // One of a disk's workers at a time queues at the parent: shares are by disk, not by worker. The
   // others wait here without a stop token, which is safe: the one inside stops with them.
   const std::lock_guard turn(turn_);

@@ -36,9 +36,10 @@ class Throttle {
   Result<void> acquire(std::uint64_t bytes, std::stop_token stop);
   void set_rate(std::uint64_t bytes_per_second);
   std::uint64_t rate() const;
+  // The lowest of its own rate and those above it; 0: none is set.
+  std::uint64_t limit() const;
 
  private:
-  bool is_unlimited() const;
   Result<void> acquire_piece(std::uint64_t bytes, const std::stop_token& stop);
   Result<void> acquire_here(std::uint64_t bytes, const std::stop_token& stop);
   void serve_next();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <exception>
 #include <utility>
 
 #include "common/catalogue.h"
@@ -74,7 +73,7 @@ Result<std::unique_ptr<Verification>> Verification::start(CopyState& state) {
   const std::uint64_t reads = (state.done.count() + kReadChunks - 1) / kReadChunks;
   for (std::uint64_t i = 0; i < std::clamp<std::uint64_t>(reads, 1, kReaders); ++i) {
     if (!verification->buffers_.emplace_back(kReadChunks * kChunkBytes)) {
-      return Error(ErrorKind::ResourceExhausted, "no memory for reading the target back");
+      return Error(ErrorKind::Unavailable, "no memory for reading the target back");
     }
   }
   TRY(verification->start_threads());
@@ -90,8 +89,8 @@ Result<void> Verification::start_threads() {
     if (state_.options.verify == VerifyMode::ReadBack) {
       follower_ = start_thread([this](std::stop_token copied) { return follow(copied); });
     }
-  } catch (const std::exception& error) {  // no thread to be had
-    return make_error(ErrorKind::ResourceExhausted, "verify threads: {}", error.what());
+  } catch (...) {  // no thread to be had
+    return caught_error("verify threads");
   }
   return {};
 }
@@ -102,8 +101,8 @@ std::jthread Verification::start_thread(Body body) {
   return std::jthread([this, body = std::move(body)](std::stop_token stop) {
     try {
       if (Result<void> result = body(stop); !result) state_.failure.set(std::move(result).error());
-    } catch (const std::exception& error) {
-      state_.failure.set(make_error(ErrorKind::Internal, "verify thread: {}", error.what()));
+    } catch (...) {
+      state_.failure.set(caught_error("verify thread"));
     }
   });
 }
@@ -240,12 +239,7 @@ Result<std::vector<std::uint64_t>> Verification::finish(std::stop_token stop) {
   std::ranges::sort(differing_);
   // Before anything else: when it stays so, no later attempt may take them for copied.
   TRY(forget_chunks(state_, differing_));
-  auto repaired = repair(differing_, std::move(stop));
-  if (!repaired && repaired.error().code() == code::kSourceChanged) {
-    // Nobody knows which of the others are of which state either.
-    forget_everything();
-  }
-  return repaired;
+  return repair(differing_, std::move(stop));
 }
 
 void Verification::abandon() {
@@ -264,15 +258,6 @@ void Verification::forget_differing() {
   if (const Result<void> forgotten = forget_chunks(state_, differing_); !forgotten) {
     state_.log.warn("cannot take chunks that differ out of the journal", forgotten.error());
   }
-}
-
-void Verification::forget_everything() {
-  differing_.clear();
-  const std::uint64_t count = state_.durable.count();
-  for (std::uint64_t at = 0; (at = state_.durable.find(true, at, count)) < count; ++at) {
-    differing_.push_back(at);
-  }
-  forget_differing();
 }
 
 Result<std::vector<std::uint64_t>> Verification::repair(const std::vector<std::uint64_t>& chunks,

@@ -24,7 +24,7 @@ namespace vmferry {
 class Verification {
  public:
   // Starts the readers, and the follower if state.options.verify says behind the copy.
-  // ResourceExhausted without memory or threads.
+  // Unavailable without memory or threads.
   static Result<std::unique_ptr<Verification>> start(CopyState& state);
   // Stops what runs and waits for it.
   ~Verification();
@@ -34,8 +34,8 @@ class Verification {
   // After the copy and its last flush. Compares what is left; zero chunks need no reading where the
   // sink knows them to be zero. Chunks that differ are copied once more and compared again; their
   // first wrong bytes are the answer. Errors: DataLoss with VMF-XFER-VERIFY-FAILED and the offsets,
-  // or with VMF-SRC-CHANGED when the source has other bytes there by now (the journal is emptied);
-  // those of the sink and of the source; Canceled.
+  // or with VMF-SRC-CHANGED when the source has other bytes there by now; those of the sink and of
+  // the source; Canceled.
   Result<std::vector<std::uint64_t>> finish(std::stop_token stop);
 
   // Instead of finish(), when the copy has failed: ends the reading. What was found to differ is
@@ -56,7 +56,6 @@ class Verification {
   Result<void> compare_queued(const AlignedBuffer& buffer);
   Result<void> report(std::uint64_t index);
   void forget_differing();
-  void forget_everything();
   Result<std::vector<std::uint64_t>> repair(const std::vector<std::uint64_t>& chunks,
                                             std::stop_token stop);
 

@@ -21,6 +21,7 @@ CopyProgress progress_of(const CopyState& state) {
   progress.zero_bytes = counters.zero;
   progress.verified_bytes = counters.verified;
   progress.durable_bytes = counters.durable;
+  progress.journal_saved = counters.saved;
   progress.source = state.source.counters();
   return progress;
 }

@@ -286,8 +286,9 @@ void JobTable::on(Agent& agent, const protocol::Failed& message, SteadyTime now,
   if (entry != nullptr) {
     take_status(agent, *entry, message.status);
     const Error error = message.error.to_error();
-    // The agent itself gave up, not the transfer: that says nothing against the disk.
-    const bool agents_fault = error.code() == code::kAgentLost;
+    // The agent itself gave up, or its own disk, not the transfer: that says nothing against the
+    // import's disk.
+    const bool agents_fault = error.code() == code::kAgentLost || error.code() == code::kJournalIo;
     remember(*entry, agent.id.value + ": " + error.message() + " after " + percent(entry->status));
     const bool stale = error.code() == code::kVerifyFailed && entry->status.resumed_bytes > 0;
     if (stale) {

@@ -9,11 +9,13 @@
 #include <thread>
 #include <vector>
 
+#include "agent/job_failure.h"
 #include "agent/job_store.h"
 #include "agent/journal_outbox.h"
 #include "agent/lease.h"
 #include "agent/rate_meter.h"
 #include "agent/renewal.h"
+#include "common/catalogue.h"
 #include "common/file_name.h"
 
 namespace vmferry {
@@ -61,6 +63,25 @@ TEST(RateMeterTest, ACounterThatFallsStartsAnew) {
   meter.update(1000, kStart);
   meter.update(2000, kStart + 1s);
   EXPECT_EQ(meter.update(0, kStart + 2s), 0);
+}
+
+TEST(JobFailureTest, WhatAStopEndedSaysNothingOfTheDiskAndWhatWasFoundOutStays) {
+  const Error stopped(ErrorKind::Canceled, "copy stopped");
+  const Error fenced(ErrorKind::Unavailable, code::kAgentLost, "the lease is over");
+  const Error lost(ErrorKind::Unavailable, code::kSourceUnreachable, "no route to host");
+  const Error changed(ErrorKind::DataLoss, code::kSourceChanged, "other content");
+  const Error full(ErrorKind::ResourceExhausted, code::kTargetFull, "no space left");
+  for (const StopReason reason : {StopReason::LeaseLost, StopReason::AgentStops}) {
+    for (const Error& error : {stopped, fenced, lost}) {
+      const Error told = failure_to_tell(reason, error);
+      EXPECT_EQ(told.kind(), ErrorKind::Unavailable) << to_string(error);
+      EXPECT_EQ(told.code(), code::kAgentLost) << to_string(error);
+    }
+    for (const Error& error : {changed, full}) EXPECT_EQ(failure_to_tell(reason, error), error);
+  }
+  for (const Error& error : {stopped, fenced, lost, changed, full}) {
+    EXPECT_EQ(failure_to_tell(StopReason::None, error), error);
+  }
 }
 
 std::vector<DurableChunk> chunks(std::size_t count) {

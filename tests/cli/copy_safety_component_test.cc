@@ -91,8 +91,9 @@ TEST_F(CopySafetyComponentTest, NothingThatIsReadIsEverDestroyed) {
   }
 }
 
-// The journal knows what the target should hold: a later run reads all of it back.
-TEST_F(CopySafetyComponentTest, AFlippedBitAnywhereOnTheTargetIsFoundAndItsOffsetTold) {
+// The journal knows what the target should hold: a later run reads all of its data back, and makes
+// zero again what is a hole of the source before anybody could tell that it was none.
+TEST_F(CopySafetyComponentTest, AFlippedBitIsToldWithItsOffsetAmongDataAndMendedUntoldAmongHoles) {
   const std::string image = workspace_.path("sparse.img");
   ASSERT_EQ(testing::run({"truncate", "-s", "24M", image}), 0);
   {

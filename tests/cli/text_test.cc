@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/copy_arguments.h"
+#include "cli/copy_report.h"
 #include "cli/describe_text.h"
 #include "cli/duration.h"
 #include "cli/import_report.h"
@@ -43,6 +44,18 @@ TEST(DurationTest, ParsesWhatPeopleType) {
   for (const char* bad : {"", "m", "10x", "30m1h", "-5s", "1h1h", "99999999d"}) {
     EXPECT_FALSE(parse_duration(bad)) << bad;
   }
+}
+
+TEST(CopyReportTest, AStopTellsOfTheJournalWhatIsTrue) {
+  CopyProgress last;
+  EXPECT_THAT(copy_stopped_text(false, last), HasSubstr("starts from nothing"));
+  EXPECT_THAT(copy_stopped_text(true, last), HasSubstr("the journal is as it was"));
+  last.phase = CopyPhase::Flushing;
+  last.durable_bytes = 3 * kMiB;
+  EXPECT_THAT(copy_stopped_text(true, last), HasSubstr("could not be saved"));
+  EXPECT_THAT(copy_stopped_text(true, last), HasSubstr("3.0 MiB"));
+  last.journal_saved = true;
+  EXPECT_THAT(copy_stopped_text(true, last), HasSubstr("the journal is saved"));
 }
 
 TEST(TableTest, AlignsByCharactersAndFillsEmptyCells) {

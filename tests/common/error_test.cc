@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <new>
+#include <stdexcept>
+#include <system_error>
 
 #include "common/catalogue.h"
 #include "common/result.h"
@@ -55,6 +58,21 @@ TEST(ErrorTest, KindsSurviveTheirNames) {
 TEST(ErrorTest, FullDisksCarryTheirCode) {
   EXPECT_EQ(errno_error(ENOSPC, "write").code(), code::kTargetFull);
   EXPECT_EQ(errno_error(EIO, "write").kind(), ErrorKind::DataLoss);
+}
+
+TEST(ErrorTest, WhatLibrariesThrowIsCaughtByKind) {
+  const auto caught = [](const auto& exception) {
+    try {
+      throw exception;
+    } catch (...) {
+      return caught_error("copy");
+    }
+  };
+  const auto no_thread = std::make_error_code(std::errc::resource_unavailable_try_again);
+  EXPECT_EQ(caught(std::bad_alloc()).kind(), ErrorKind::Unavailable);
+  EXPECT_EQ(caught(std::system_error(no_thread)).kind(), ErrorKind::Unavailable);
+  EXPECT_EQ(caught(std::logic_error("wrong")), Error(ErrorKind::Internal, "copy: wrong"));
+  EXPECT_EQ(caught(1).kind(), ErrorKind::Internal);
 }
 
 TEST(CatalogueTest, EveryEntryTellsCauseAndRemedyOnce) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <new>
 #include <thread>
 
 #include "tests/transfer/support/copy_run.h"
@@ -50,6 +51,34 @@ TEST(CopyTest, MakesTheTargetEqualAndTellsTheDigest) {
     EXPECT_EQ(result->progress.moved_bytes, content.size());
     EXPECT_EQ(result->progress.verified_bytes, content.size());
   }
+}
+
+// What a server says of its size is a claim.
+TEST(CopyTest, ASizeThatNoDiskHasIsRefusedBeforeMemoryIsTaken) {
+  const std::uint64_t size = 1ull << 62;
+  MemorySource source(size, [](std::uint64_t, std::span<std::byte>) { FAIL() << "was read"; });
+  const auto sink = make_null_sink(size);
+  const Result<CopyResult> result = Copy().run(source, *sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::InvalidArgument);
+  EXPECT_THAT(result.error().message(), HasSubstr("1 PiB"));
+}
+
+TEST(CopyTest, NothingThrows) {
+  class Throwing final : public DiskSource {
+   public:
+    std::uint64_t size_bytes() const override { return kChunkBytes; }
+    SourceHints hints() const override { throw std::bad_alloc(); }
+    std::vector<std::pair<std::string, std::string>> identity() const override { return {}; }
+    Result<std::vector<Extent>> extents(ByteRange, std::stop_token) override {
+      return std::vector<Extent>{};
+    }
+    Result<void> read(std::uint64_t, std::span<std::byte>, std::stop_token) override { return {}; }
+  } source;
+  MemorySink sink(kChunkBytes);
+  const Result<CopyResult> result = Copy().run(source, sink);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable) << "memory may be there the next time";
 }
 
 TEST(CopyTest, AnEmptyDiskSucceeds) {
@@ -276,6 +305,25 @@ TEST(CopyTest, Ns24AFullTargetEndsCleanlyWithTheJournalAtWhatIsDurable) {
   }
 }
 
+TEST(CopyTest, TroubleWithTheJournalIsNotTheTargets) {
+  for (const Error& trouble : {Error(ErrorKind::ResourceExhausted, "VMF-DST-FULL", "no space left"),
+                               Error(ErrorKind::DataLoss, "I/O error")}) {
+    SCOPED_TRACE(to_string(trouble));
+    MemorySource source(random_bytes(4 * kChunkBytes, 7));
+    MemorySink sink(source.size_bytes());
+    RememberingJournal journal;
+    journal.failure = trouble;
+    Copy copy;
+    copy.journal = &journal;
+    const Result<CopyResult> result = copy.run(source, sink);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable);
+    EXPECT_EQ(result.error().code(), "VMF-XFER-JOURNAL-IO");
+    EXPECT_THAT(result.error().message(), HasSubstr(trouble.message()));
+    EXPECT_FALSE(copy.monitor.snapshot().journal_saved);
+  }
+}
+
 TEST(CopyTest, Ns40ProgressIsMonotonicAndEndsAtAllBytes) {
   const Bytes content = random_bytes(200 * kChunkBytes, 8);
   MemorySource source(content);
@@ -329,6 +377,29 @@ TEST(CopyTest, CancelReturnsWithinTwoSecondsWithTheJournalSaved) {
   EXPECT_EQ(result.error().kind(), ErrorKind::Canceled);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
   EXPECT_EQ(journal.chunks.size(), 4u);
+  EXPECT_TRUE(copy.monitor.snapshot().journal_saved);
+}
+
+TEST(CopyTest, AStopWhoseJournalCannotBeSavedIsNotToldAsSaved) {
+  MemorySource source(random_bytes(4 * kChunkBytes, 9));
+  RememberingJournal journal;
+  journal.failure = Error(ErrorKind::ResourceExhausted, "no space left");
+  std::stop_source stop;
+  source.on_read = [&](ByteRange range, std::stop_token token) -> Result<void> {
+    if (range.offset < 3 * kChunkBytes) return {};
+    stop.request_stop();
+    return never(range, token);
+  };
+  MemorySink sink(source.size_bytes());
+  Copy copy;
+  copy.journal = &journal;
+  copy.options.workers = 1;
+  copy.options.checkpoint_every = std::chrono::hours(1);
+  const Result<CopyResult> result = copy.run(source, sink, stop.get_token());
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind(), ErrorKind::Canceled);
+  EXPECT_EQ(journal.records, 1);
+  EXPECT_FALSE(copy.monitor.snapshot().journal_saved);
 }
 
 // A device that zeroes slowly, a step at a time, as the ladder of every sink does.
@@ -466,6 +537,36 @@ TEST(CopyTest, LongRequestsAreSplitIntoChunks) {
   EXPECT_EQ(source.read_calls(), 5u);
   EXPECT_EQ(sink.content(), content);
   EXPECT_EQ(result->digest, testing::reference_digest(content, HashAlgorithm::Xxh3_128));
+}
+
+// What is asked for at once comes at the line's rate, whatever the limit.
+TEST(CopyTest, UnderALimitRequestsAreAQuarterOfASecondAtMost) {
+  struct Case {
+    std::uint64_t rate;
+    std::uint64_t longest;
+  };
+  for (const Case& c : {Case{kChunkBytes, kChunkBytes}, Case{64 * kChunkBytes, 4 * kChunkBytes},
+                        Case{1000 * kChunkBytes, 8 * kChunkBytes}}) {
+    SCOPED_TRACE(c.rate);
+    MemorySource source(random_bytes(64 * kChunkBytes, 15));
+    source.hints_given.request_bytes = 8 * kChunkBytes;
+    std::atomic<std::uint64_t> longest{0};
+    source.on_read = [&](ByteRange range, std::stop_token) -> Result<void> {
+      std::uint64_t seen = longest;
+      while (range.length > seen && !longest.compare_exchange_weak(seen, range.length)) {
+      }
+      return {};
+    };
+    MemorySink sink(source.size_bytes());
+    const FakeClock time;
+    Throttle agent(time, c.rate);
+    Throttle throttle(time, 0, &agent);
+    Copy copy;
+    copy.throttle = &throttle;
+    copy.options.workers = 4;
+    ASSERT_TRUE(copy.run(source, sink).ok());
+    EXPECT_EQ(longest, c.longest);
+  }
 }
 
 TEST(CopyTest, ASequentialSourceIsReadInOrderByOneWorker) {

@@ -169,6 +169,7 @@ TEST_F(BrokenDiskComponentTest, Ns25AFailedFsyncIsFatalAndNothingIsRecorded) {
       return {};
     }
     Result<void> forget(const std::vector<std::uint64_t>&) override { return {}; }
+    Result<void> invalidate() override { return {}; }
     Result<void> mark_complete() override {
       ++recorded;
       return {};

@@ -14,6 +14,7 @@
 #include "common/catalogue.h"
 #include "tests/transfer/support/fault_fixture.h"
 #include "transfer/open_source.h"
+#include "transfer/resume.h"
 #include "transfer/sources/nbd.h"
 #include "transfer/sources/nbd_handle.h"
 
@@ -171,6 +172,58 @@ TEST_F(HealingComponentTest, AServerThatComesBackWithAnotherDiskEndsTheCopy) {
     EXPECT_EQ((*source)->troubles().reconnects, (*source)->counters().reconnects);
     EXPECT_EQ((*source)->troubles().retries, (*source)->counters().retries);
   }
+}
+
+// The other state differs where the content sample does not look, but where the copy has read.
+TEST_F(HealingComponentTest, TheNextRunBelievesNothingThatWasCopiedBeforeItsServerChanged) {
+  const Deadline deadline(2 * kDeadline);
+  disk_ = testing::patterned(disk_.size(), 7);
+  workspace_.write("served.img", disk_);
+  Bytes other = disk_;
+  other[3 * kChunkBytes] ^= std::byte{1};
+  const std::string path = workspace_.path("target.img");
+  DiskEndpoint endpoint;
+  endpoint.kind = SourceKind::Nbd;
+  endpoint.url = "nbd+unix:///?socket=" + socket_;
+  SourceEnvironment environment;
+  environment.scratch_directory = std::filesystem::path(socket_).parent_path();
+  environment.fingerprint = true;
+  const SystemClock clock;
+  Throttle throttle(clock, 8 * kChunkBytes);
+  const auto run = [&](CopyMonitor& monitor, bool& started_over) -> Result<CopyResult> {
+    const auto source = TRY(open_source(endpoint, environment, {}));
+    const TargetOpen target = TRY(
+        open_target({.path = path, .size_bytes = disk_.size()},
+                    {.job = "job", .hash = "xxh3-128", .source = source->identity(), .target = {}},
+                    workspace_.path("journal"), std::nullopt, {}));
+    started_over = target.started_over;
+    CopyOptions options;
+    options.checkpoint_every = 50ms;
+    return copy_disk(*source, *target.sink, target.journal.get(), &throttle, options, monitor,
+                     clock, Logger(), {});
+  };
+  auto server = start();
+  bool started_over = false;
+  {
+    CopyMonitor monitor;
+    const std::jthread troublemaker([&](std::stop_token stop) {
+      while (monitor.snapshot().durable_bytes < 6 * kChunkBytes && !stop.stop_requested()) {
+        std::this_thread::sleep_for(10ms);
+      }
+      server.reset();
+      workspace_.write("served.img", other);
+      server = start();
+    });
+    const Result<CopyResult> result = run(monitor, started_over);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), code::kSourceChanged) << to_string(result.error());
+  }
+  CopyMonitor monitor;
+  const Result<CopyResult> result = run(monitor, started_over);
+  ASSERT_TRUE(result.ok()) << to_string(result.error());
+  EXPECT_TRUE(started_over);
+  EXPECT_EQ(result->progress.resumed_bytes, 0u);
+  EXPECT_TRUE(testing::read_whole(path, disk_.size()) == other);
 }
 
 // The server counts dead connections among its clients and lets the next one wait.

@@ -103,6 +103,27 @@ TEST_F(JournalTest, WhatItForgetsIsNotDurableAndNothingIsComplete) {
   }
 }
 
+TEST_F(JournalTest, InvalidItStaysThroughATornSlotUntilItIsCreatedAnew) {
+  {
+    const auto journal = open();
+    ASSERT_TRUE(journal->record({chunk(0), chunk(1)}).ok());
+    EXPECT_FALSE(journal->invalid());
+    ASSERT_TRUE(journal->invalidate().ok());
+    ASSERT_TRUE(journal->record({chunk(2)}).ok()) << "a checkpoint on its way";
+  }
+  for (const std::uint64_t slot : {kSlotA, kSlotB}) {
+    flip(slot + 30);
+    const auto journal = open();
+    EXPECT_EQ(found, Content::Valid);
+    EXPECT_TRUE(journal->invalid());
+    EXPECT_FALSE(journal->complete());
+    flip(slot + 30);
+  }
+  const auto journal = open();
+  ASSERT_TRUE(journal->create(identity()).ok());
+  EXPECT_FALSE(journal->invalid());
+}
+
 TEST_F(JournalTest, ASecondOpenerIsRefused) {
   const auto journal = open();
   const auto second = JournalFile::open(path);

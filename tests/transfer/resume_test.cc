@@ -14,6 +14,8 @@
 #include "tests/transfer/support/disks.h"
 #include "transfer/digest.h"
 #include "transfer/resume_check.h"
+#include "transfer/sinks/memory.h"
+#include "transfer/sources/memory.h"
 
 namespace vmferry {
 namespace {
@@ -318,6 +320,67 @@ TEST_F(ResumeTest, OneChunkThatRottedIsLeftToTheVerificationTwoAreAnotherDisk) {
       ASSERT_TRUE(target.ok()) << to_string(target.error());
       EXPECT_EQ(target->started_over, rotted > (will_verify ? 1 : 0));
     }
+  }
+}
+
+TEST_F(ResumeTest, AStopWhileTheTargetIsReadBackLeavesEverythingAsItWas) {
+  const ResumeState first = first_attempt();
+  std::stop_source stopped;
+  stopped.request_stop();
+  const Result<TargetOpen> target =
+      open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                  directory.path("journal"), first, {}, {}, nullptr, stopped.get_token());
+  ASSERT_FALSE(target.ok());
+  EXPECT_EQ(target.error().kind(), ErrorKind::Canceled);
+  EXPECT_EQ(durable_of(*open(first)->journal), (std::vector{chunk(1), chunk(2)}));
+}
+
+// A slow target: a megabyte a second.
+TEST(HoldsWhatIsRecordedTest, AStopEndsItAfterTheSampleThatIsRead) {
+  MemorySink sink(kSize);
+  fill(sink);
+  std::vector<DurableChunk> samples;
+  for (std::uint64_t index = 0; index < 8; ++index) samples.push_back(chunk(index));
+  std::stop_source stop;
+  int read = 0;
+  sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
+    if (++read == 3) stop.request_stop();
+    return {};
+  };
+  const auto holds = [&] {
+    return holds_what_is_recorded(sink, samples, HashAlgorithm::Xxh3_128, kSize, 0,
+                                  stop.get_token());
+  };
+  const Result<bool> stopped = holds();
+  ASSERT_FALSE(stopped.ok());
+  EXPECT_EQ(stopped.error().kind(), ErrorKind::Canceled);
+  EXPECT_EQ(read, 3);
+  stop = std::stop_source();
+  EXPECT_TRUE(*holds());
+}
+
+// The journal's disk is full, and the target's is not: 32 KiB of headers, two slots of 4 KiB, then
+// the leaves.
+TEST_F(ResumeTest, AFullDiskOfTheJournalIsNotTheTargets) {
+  for (const std::uint64_t room : {16u << 10, 40u << 10}) {
+    SCOPED_TRACE(room);
+    const auto small = testing::SmallTmpfs::create(room);
+    if (small == nullptr) GTEST_SKIP() << "needs to mount a tmpfs (root)";
+    const std::string journal = small->path() + "/journal";
+    const Result<CopyResult> result = [&]() -> Result<CopyResult> {
+      const TargetOpen target =
+          TRY(open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                          journal, std::nullopt, {}));
+      EXPECT_EQ(room, 40u << 10) << "there is no room for a header";
+      MemorySource source(testing::random_bytes(kSize, 5));
+      testing::Copy copy;
+      copy.journal = target.journal.get();
+      return copy.run(source, *target.sink);
+    }();
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind(), ErrorKind::Unavailable) << to_string(result.error());
+    EXPECT_EQ(result.error().code(), "VMF-XFER-JOURNAL-IO");
+    EXPECT_THAT(result.error().message(), HasSubstr(journal));
   }
 }
 

@@ -52,6 +52,21 @@ TEST(ThrottleTest, TakesTheSlowerOfItselfAndItsParent) {
   EXPECT_NEAR(elapsed(clock, start), 10.0, 0.5);
 }
 
+TEST(ThrottleTest, ItsLimitIsTheLowestAboveIt) {
+  const FakeClock clock;
+  Throttle parent(clock);
+  Throttle child(clock, 0, &parent);
+  EXPECT_EQ(child.limit(), 0u);
+  parent.set_rate(5);
+  EXPECT_EQ(child.limit(), 5u);
+  child.set_rate(7);
+  EXPECT_EQ(child.limit(), 5u);
+  child.set_rate(3);
+  EXPECT_EQ(child.limit(), 3u);
+  parent.set_rate(0);
+  EXPECT_EQ(child.limit(), 3u);
+}
+
 TEST(ThrottleTest, AChangeTakesEffectWithinASecondWhileSomebodyWaits) {
   const SystemClock clock;
   Throttle throttle(clock, 1000);  // a MiB would take 17 minutes

@@ -113,9 +113,10 @@ class OneJobCoordinator {
 
 class AgentProcess {
  public:
-  // Its files are in `directory`; `more` are further arguments, --server-key among them.
+  // Its files are in `directory`; `more` are further arguments, --server-key among them. `prepare`
+  // runs in the child before the program; false: it is not started, and ends with 127.
   AgentProcess(const std::string& coordinator, const std::string& directory,
-               const std::vector<std::string>& more) {
+               const std::vector<std::string>& more, const std::function<bool()>& prepare = {}) {
     std::vector<std::string> words = {build_dir() + "/vmferry-agent",
                                       "--coordinator",
                                       coordinator,
@@ -131,7 +132,7 @@ class AgentProcess {
     argv.push_back(nullptr);
     pid_ = ::fork();
     if (pid_ == 0) {
-      ::execv(argv[0], argv.data());
+      if (!prepare || prepare()) ::execv(argv[0], argv.data());
       ::_exit(127);
     }
   }
@@ -153,6 +154,7 @@ class AgentProcess {
     ASSERT_TRUE(stands_still());
   }
   void thaw() const { ::kill(pid_, SIGCONT); }
+  pid_t pid() const { return pid_; }
   void ask_to_end() const { ::kill(pid_, SIGTERM); }
   // Its exit code once it has ended; nothing while it runs. -1: a signal ended it.
   std::optional<int> ended() {

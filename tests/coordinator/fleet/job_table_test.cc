@@ -223,6 +223,16 @@ TEST_F(JobTableTest, ATerminalErrorEndsTheJobAtOnce) {
   EXPECT_EQ(say("a", failed(1, ErrorKind::ResourceExhausted)), "save forget") << "said twice";
 }
 
+TEST_F(JobTableTest, AnAgentsOwnDiskSaysNothingAgainstTheJob) {
+  run_on_a();
+  for (protocol::Attempt attempt = 1; attempt < 12; ++attempt) {
+    say("a", failed(attempt, ErrorKind::Unavailable, code::kJournalIo));
+    ASSERT_EQ(view().state, TransferState::Queued) << attempt;
+    pass_time(10);  // its only agent is asked again
+    ASSERT_EQ(tick(), "save assign" + std::to_string(attempt + 1) + ">a-peer");
+  }
+}
+
 TEST_F(JobTableTest, AResumedTargetThatDoesNotVerifyIsStartedOver) {
   run_on_a();
   protocol::Failed message = failed(1, ErrorKind::DataLoss, code::kVerifyFailed);

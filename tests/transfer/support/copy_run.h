@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -18,6 +19,8 @@ class RememberingJournal final : public Journal {
   std::vector<DurableChunk> chunks;
   bool continues = false;
   bool complete = false;
+  bool invalid = false;
+  std::optional<Error> failure;  // of everything that writes
   int records = 0;
   std::atomic<int> catch_ups{0};
 
@@ -28,16 +31,25 @@ class RememberingJournal final : public Journal {
   bool resumed() const override { return continues; }
   Result<void> record(const std::vector<DurableChunk>& added) override {
     ++records;
+    if (failure) return *failure;
     chunks.insert(chunks.end(), added.begin(), added.end());
     return {};
   }
   Result<void> forget(const std::vector<std::uint64_t>& indices) override {
+    if (failure) return *failure;
     std::erase_if(chunks, [&](const DurableChunk& chunk) {
       return std::ranges::find(indices, chunk.index) != indices.end();
     });
     return {};
   }
+  Result<void> invalidate() override {
+    if (failure) return *failure;
+    chunks.clear();
+    invalid = true;
+    return {};
+  }
   Result<void> mark_complete() override {
+    if (failure) return *failure;
     complete = true;
     return {};
   }
