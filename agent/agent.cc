@@ -85,7 +85,7 @@ Result<void> Agent::run(std::stop_token stop) {
         TRY(channel_->receive(timeout(), leaving_ ? leaving : always));
     for (const protocol::Message& message : messages) handle(message);
     for (JobEvent& event : events_.take_all()) {
-      std::visit([this](auto&& e) { on(std::move(e)); }, std::move(event));
+      std::visit([this](auto&& e) { on(std::forward<decltype(e)>(e)); }, std::move(event));
     }
     if (channel_->garbage_count() != garbage_seen_) {
       garbage_seen_ = channel_->garbage_count();
