@@ -343,8 +343,11 @@ class Handler(BaseHTTPRequestHandler):
             extents[-1]["length"] -= 512
         if "overlap" in modes:
             extents[-1]["start"] -= 512
-        if "shortend" in modes:
-            extents[-1]["length"] -= 512
+        if "shortend" in modes:  # an extent of no length would be another lie
+            if extents[-1]["length"] > 512:
+                extents[-1]["length"] -= 512
+            else:
+                extents.pop()
         self.answer(200, json.dumps(extents).encode(), {"Content-Type": "application/json"})
 
     def checksum(self, query, wrong):
