@@ -70,6 +70,13 @@ class JobTableTest : public ::testing::Test {
     message.jobs = std::move(jobs);
     return say(agent, message);
   }
+  // Agent a is there all the time.
+  void pass_time(int half_seconds) {
+    for (int i = 0; i < half_seconds; ++i) {
+      now += std::chrono::milliseconds(500);
+      beat("a");
+    }
+  }
   std::string beat(const std::string& agent, std::vector<protocol::JobStatus> jobs = {}) {
     return say(agent, protocol::Heartbeat{AgentId{agent}, "1", 4, 0, 0, std::move(jobs), 1});
   }

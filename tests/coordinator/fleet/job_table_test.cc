@@ -196,12 +196,6 @@ TEST_F(JobTableTest, ASourceThatOthersHoldIsWaitedForAnHourBeforeItCounts) {
 TEST_F(JobTableTest, ASourceThatWasToBeHadInBetweenIsWaitedForAnew) {
   run_on_a();
   say("a", failed(1, ErrorKind::Unavailable, code::kDiskLocked));
-  const auto pass_time = [this](int half_seconds) {
-    for (int i = 0; i < half_seconds; ++i) {
-      now += 500ms;
-      beat("a");
-    }
-  };
   pass_time(70);
   ASSERT_EQ(tick(), "save assign2>a-peer");
   say("a", protocol::Accepted{kJob, 2});
