@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMostChunksPerRecord = 16384;  // bounds memory: found zeros come fast
 constexpr std::uint64_t kLeastBytes = 32u << 20;       // less is not worth two flushes
+constexpr int kFirstSteps = 5;   // the first interval is that part of the usual one, then they grow
 constexpr int kTimesLonger = 4;  // the copy goes on undisturbed for that times a checkpoint
 constexpr std::chrono::milliseconds kTick{10};
 
@@ -99,6 +100,7 @@ Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
   SteadyTime saved_at = state.clock.steady();
   SteadyTime not_before = saved_at;
   std::uint64_t saved_bytes = 0;
+  int step = 1;
   while (!stop.stop_requested()) {
     {
       std::unique_lock lock(mutex);
@@ -107,11 +109,12 @@ Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
     if (stop.stop_requested()) break;  // the last checkpoint is the caller's
     const std::uint64_t completed = state.counters.completed;
     const SteadyTime begin = state.clock.steady();
-    const bool due = begin - saved_at >= state.options.checkpoint_every ||
+    const bool due = begin - saved_at >= state.options.checkpoint_every * step / kFirstSteps ||
                      (completed - saved_bytes >= worth && begin >= not_before);
     if (!due || completed == saved_bytes) continue;
     TRY(save_checkpoint(state));
     saved_at = state.clock.steady();
+    step = std::min(step + 1, kFirstSteps);
     not_before = saved_at + (saved_at - begin) * kTimesLonger;
     saved_bytes = completed;
   }

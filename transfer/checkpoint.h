@@ -29,8 +29,9 @@ Result<void> complete_journal(CopyState& state);
 // but work. One thread at a time.
 Result<void> save_checkpoint(CopyState& state);
 
-// Saves a checkpoint every options.checkpoint_every or options.checkpoint_bytes until stopped; the
-// body of the checkpoint thread. Without a journal there is nothing to save.
+// Saves a checkpoint every options.checkpoint_every or options.checkpoint_bytes until stopped, the
+// first ones sooner, so that a copy that has only begun can be gone on with as well; the body of
+// the checkpoint thread. Without a journal there is nothing to save.
 Result<void> run_checkpoints(CopyState& state, std::stop_token stop);
 
 }  // namespace vmferry

@@ -55,8 +55,8 @@ struct CopyOptions {
   VerifyMode verify = VerifyMode::ReadBack;
   std::uint64_t verify_flush_bytes = 128ull << 20;  // behind the copy: flushed, then read back
   bool compare_source_digest = false;  // ask the server for sha256 and compare (sets hash Sha256)
-  std::chrono::milliseconds checkpoint_every{5000};
-  std::uint64_t checkpoint_bytes = 4ull << 30;  // at most; sooner on a small disk
+  std::chrono::milliseconds checkpoint_every{5000};  // the first after a fifth of it
+  std::uint64_t checkpoint_bytes = 4ull << 30;       // at most; sooner on a small disk
   // No byte for that long: Unavailable, VMF-XFER-STALLED. The last resort: longer than sources take
   // to give up a silent server (120 s), reconnect (10 min) and go on.
   std::chrono::seconds stall_limit{900};

@@ -281,6 +281,35 @@ TEST(CopyTest, Nr10TheCopyGoesOnWhileAFlushTakesItsTime) {
   EXPECT_EQ(sink.durable_content(), content);
 }
 
+TEST(CopyTest, TheFirstCheckpointsOfASlowCopyComeSooner) {
+  const Bytes content = random_bytes(4 * kChunkBytes, 23);
+  MemorySource source(content);
+  MemorySink sink(content.size());
+  std::atomic<bool> has_flushed{false};
+  std::atomic<bool> flushed_in_time{false};
+  sink.faults.on_flush = [&]() -> Result<void> {
+    has_flushed = true;
+    return {};
+  };
+  source.on_read = [&](ByteRange range, std::stop_token) -> Result<void> {
+    if (range.offset != 3 * kChunkBytes) return {};
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!has_flushed && std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    flushed_in_time = has_flushed.load();
+    return {};
+  };
+  RememberingJournal journal;
+  Copy copy;
+  copy.journal = &journal;
+  copy.options.workers = 1;
+  copy.options.verify = VerifyMode::None;
+  copy.options.checkpoint_every = std::chrono::seconds(40);
+  ASSERT_TRUE(copy.run(source, sink).ok());
+  EXPECT_TRUE(flushed_in_time) << "after a fifth of the interval";
+}
+
 TEST(CopyTest, Ns24AFullTargetEndsCleanlyWithTheJournalAtWhatIsDurable) {
   const Bytes content = random_bytes(16 * kChunkBytes, 7);
   MemorySource source(content);
