@@ -12,9 +12,9 @@ namespace vmferry {
 namespace {
 
 constexpr std::uint64_t kMostChunksPerRecord = 16384;  // bounds memory: found zeros come fast
-constexpr std::uint64_t kLeastBytes = 32u << 20;       // less is not worth two flushes
+constexpr std::uint64_t kLeastBytes = 16u << 20;       // less is not worth two flushes
 constexpr int kFirstSteps = 5;   // the first interval is that part of the usual one, then they grow
-constexpr int kTimesLonger = 4;  // the copy goes on undisturbed for that times a checkpoint
+constexpr int kTimesLonger = 1;  // the copy goes on undisturbed for that times a checkpoint
 constexpr std::chrono::milliseconds kTick{10};
 
 Result<void> of_journal(Result<void> result) {
@@ -96,7 +96,7 @@ Result<void> run_checkpoints(CopyState& state, std::stop_token stop) {
   const auto tick = std::min(state.options.checkpoint_every, kTick);
   // What a crash costs at most, but for what is in flight: a hundredth of the disk.
   const std::uint64_t worth =
-      std::min(state.options.checkpoint_bytes, std::max(kLeastBytes, state.size_bytes / 128));
+      std::min(state.options.checkpoint_bytes, std::max(kLeastBytes, state.size_bytes / 256));
   SteadyTime saved_at = state.clock.steady();
   SteadyTime not_before = saved_at;
   std::uint64_t saved_bytes = 0;
