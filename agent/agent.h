@@ -105,7 +105,7 @@ class Agent {
   void on(const protocol::Drain& message);
 
   // Events of the jobs.
-  void on(JobDurable event);
+  void on(const JobDurable& event);
   void on(JobOpened event);
   void on(const JobAsks& event);
   void on(JobEnded event);

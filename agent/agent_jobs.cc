@@ -79,7 +79,7 @@ void Agent::on(JobOpened event) {
   report(*task);
 }
 
-void Agent::on(JobDurable event) {
+void Agent::on(const JobDurable& event) {
   Task* task = running(event.job, event.attempt);
   if (task == nullptr) return;
   task->outbox.add(event.chunks);

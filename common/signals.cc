@@ -40,7 +40,7 @@ StopSignals::StopSignals() {
 // second in the middle.
 StopSignals::~StopSignals() {
   thread_.request_stop();
-  ::pthread_kill(thread_.native_handle(), SIGTERM);
+  ::pthread_kill(thread_.native_handle(), SIGINT);
 }
 
 void wait_for_stop(std::stop_token stop) {

@@ -83,7 +83,7 @@ Result<bool> merge(const JournalFile* local, std::vector<DurableChunk> remote,
   auto next = remote.begin();
   const auto adopt = [&] {
     samples.add(next->index, next->digest);
-    trust.adopted.push_back(*std::move(next++));
+    trust.adopted.push_back(std::move(*next++));
   };
   bool agree = true;
   if (local != nullptr) {

@@ -43,7 +43,8 @@ VmdkStreamSource::VmdkStreamSource(const DiskEndpoint& endpoint, std::unique_ptr
 VmdkStreamSource::~VmdkStreamSource() = default;
 
 Result<std::unique_ptr<VmdkStreamSource>> VmdkStreamSource::open(const DiskEndpoint& endpoint,
-                                                                 Options options, const Logger& log,
+                                                                 const Options& options,
+                                                                 const Logger& log,
                                                                  std::stop_token stop) {
   std::unique_ptr<HttpClient> client = TRY(
       HttpClient::make({.trust = endpoint.trust, .unix_socket = {}, .resolve = options.resolve}));

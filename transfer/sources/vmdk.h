@@ -30,7 +30,7 @@ class VmdkStreamSource final : public DiskSource {
   };
   // Returns when the header has come.
   static Result<std::unique_ptr<VmdkStreamSource>> open(const DiskEndpoint& endpoint,
-                                                        Options options, const Logger& log,
+                                                        const Options& options, const Logger& log,
                                                         std::stop_token stop);
   ~VmdkStreamSource() override;
 
