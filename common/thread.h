@@ -1,8 +1,6 @@
 #pragma once
 
-#include <exception>
 #include <stop_token>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -11,7 +9,8 @@
 namespace vmferry {
 
 // A thread that ends what it works for, never the process: what `body(stop_token)` throws is given
-// to `failed(Error)`, on that thread. Unavailable when the system has no further thread to give.
+// to `failed(Error)`, on that thread. Both errors are those of caught_error(): Unavailable when the
+// system has no further thread or memory to give.
 template <typename Body, typename Failed>
 Result<std::jthread> start_thread(Body body, Failed failed) {
   try {
@@ -19,12 +18,12 @@ Result<std::jthread> start_thread(Body body, Failed failed) {
         [body = std::move(body), failed = std::move(failed)](std::stop_token stop) mutable {
           try {
             body(std::move(stop));
-          } catch (const std::exception& error) {
-            failed(make_error(ErrorKind::Internal, "unexpected: {}", error.what()));
+          } catch (...) {
+            failed(caught_error("a thread broke off"));
           }
         });
-  } catch (const std::system_error& error) {
-    return make_error(ErrorKind::Unavailable, "cannot start a thread: {}", error.what());
+  } catch (...) {
+    return caught_error("cannot start a thread");
   }
 }
 

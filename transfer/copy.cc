@@ -8,6 +8,7 @@
 #include "transfer/checkpoint.h"
 #include "transfer/copy_state.h"
 #include "transfer/copy_workers.h"
+#include "transfer/transfer_thread.h"
 #include "transfer/verify.h"
 #include "transfer/watch.h"
 
@@ -18,18 +19,6 @@ constexpr int kMostWorkers = 64;
 // Of one disk's workers together: eight disks of one agent stay within 400 MiB. Four connections
 // still ask for 8 MiB at a time, far more than a round trip's worth.
 constexpr std::uint64_t kMostBufferBytes = 32u << 20;
-
-// A thread that is stopped and joined at the end of a scope; its failure ends the transfer.
-template <typename Body>
-std::jthread start(CopyState& state, Body body) {
-  return std::jthread([&state, body = std::move(body)](std::stop_token stop) {
-    try {
-      if (Result<void> result = body(stop); !result) state.failure.set(std::move(result).error());
-    } catch (...) {
-      state.failure.set(caught_error("transfer thread"));
-    }
-  });
-}
 
 Result<void> prepare(CopyState& state) {
   state.leaves = TRY(LeafTable::make(state.options.hash, state.size_bytes));
@@ -81,8 +70,8 @@ Result<void> prepare(CopyState& state) {
 Result<void> copy_stage(CopyState& state) {
   state.counters.phase = CopyPhase::Copying;
   {
-    const std::jthread checkpoints =
-        start(state, [&state](std::stop_token stop) { return run_checkpoints(state, stop); });
+    const std::jthread checkpoints = start_transfer_thread(
+        state, [&state](std::stop_token stop) { return run_checkpoints(state, stop); });
     copy_all_chunks(state);
     if (!state.failure.get()) {
       if (Result<void> same = state.source.check_unchanged(); !same) {
@@ -124,7 +113,7 @@ Result<void> verify_stage(CopyState& state, std::unique_ptr<Verification> verifi
   {
     std::jthread asking;
     if (state.options.compare_source_digest) {
-      asking = start(state, [&](std::stop_token) -> Result<void> {
+      asking = start_transfer_thread(state, [&](std::stop_token) -> Result<void> {
         theirs = state.source.server_digest("sha256", stop);
         if (!theirs) return theirs.error().with_context("digest of the source");
         return {};
@@ -158,10 +147,11 @@ Result<CopyResult> run(CopyState& state, CopyMonitor& monitor, std::stop_token s
   TRY(prepare(state));
   CopyResult result;
   {
-    const std::jthread watch = start(state, [&](std::stop_token ending) -> Result<void> {
-      run_watch(state, monitor, ending);
-      return {};
-    });
+    const std::jthread watch =
+        start_transfer_thread(state, [&](std::stop_token ending) -> Result<void> {
+          run_watch(state, monitor, ending);
+          return {};
+        });
     std::unique_ptr<Verification> behind;
     if (state.options.verify == VerifyMode::ReadBack) behind = TRY(Verification::start(state));
     if (Result<void> copied = copy_stage(state); !copied) {

@@ -7,6 +7,7 @@
 
 #include "common/catalogue.h"
 #include "transfer/run_queue.h"
+#include "transfer/transfer_thread.h"
 #include "transfer/zero_scan.h"
 
 namespace vmferry {
@@ -243,34 +244,24 @@ Result<void> plan_all(CopyState& state, RunQueue& queue, std::stop_token stop) {
   return {};
 }
 
-// Runs `body` as a thread's whole life: a failure or a library's exception ends the transfer.
-template <typename Body>
-std::jthread start(CopyState& state, Body body) {
-  return std::jthread([&state, body = std::move(body)]() mutable {
-    try {
-      if (Result<void> result = body(); !result) state.failure.set(std::move(result).error());
-    } catch (...) {
-      state.failure.set(caught_error("copy thread"));
-    }
-  });
-}
-
 }  // namespace
 
 void copy_all_chunks(CopyState& state) {
   RunQueue queue;
   std::vector<std::jthread> threads;
   try {
-    threads.push_back(start(state, [&state, &queue]() -> Result<void> {
-      Result<void> planned = plan_all(state, queue, state.failure.token());
-      queue.close();
-      return planned;
-    }));
+    threads.push_back(
+        start_transfer_thread(state, [&state, &queue](std::stop_token) -> Result<void> {
+          Result<void> planned = plan_all(state, queue, state.failure.token());
+          queue.close();
+          return planned;
+        }));
     for (const std::span<std::byte> buffer : state.buffers) {
-      threads.push_back(start(state, [&state, &queue, buffer]() -> Result<void> {
-        Worker worker(state, queue, buffer, TRY(LeafHasher::make(state.options.hash)));
-        return worker.run();
-      }));
+      threads.push_back(
+          start_transfer_thread(state, [&state, &queue, buffer](std::stop_token) -> Result<void> {
+            Worker worker(state, queue, buffer, TRY(LeafHasher::make(state.options.hash)));
+            return worker.run();
+          }));
     }
   } catch (...) {  // no thread to be had: end those that run
     state.failure.set(caught_error("copy threads"));

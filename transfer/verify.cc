@@ -8,6 +8,7 @@
 #include "common/catalogue.h"
 #include "transfer/checkpoint.h"
 #include "transfer/copy_workers.h"
+#include "transfer/transfer_thread.h"
 
 namespace vmferry {
 namespace {
@@ -83,28 +84,17 @@ Result<std::unique_ptr<Verification>> Verification::start(CopyState& state) {
 Result<void> Verification::start_threads() {
   try {
     for (const AlignedBuffer& buffer : buffers_) {
-      readers_.push_back(
-          start_thread([this, &buffer](std::stop_token) { return compare_queued(buffer); }));
+      readers_.push_back(start_transfer_thread(
+          state_, [this, &buffer](std::stop_token) { return compare_queued(buffer); }));
     }
     if (state_.options.verify == VerifyMode::ReadBack) {
-      follower_ = start_thread([this](std::stop_token copied) { return follow(copied); });
+      follower_ =
+          start_transfer_thread(state_, [this](std::stop_token copied) { return follow(copied); });
     }
   } catch (...) {  // no thread to be had
     return caught_error("verify threads");
   }
   return {};
-}
-
-// Runs `body` as a thread's whole life: a failure or a library's exception ends the transfer.
-template <typename Body>
-std::jthread Verification::start_thread(Body body) {
-  return std::jthread([this, body = std::move(body)](std::stop_token stop) {
-    try {
-      if (Result<void> result = body(stop); !result) state_.failure.set(std::move(result).error());
-    } catch (...) {
-      state_.failure.set(caught_error("verify thread"));
-    }
-  });
 }
 
 // Queues what is durable from an earlier attempt, then what the copy has written, flush by flush.

@@ -45,8 +45,6 @@ class Verification {
  private:
   explicit Verification(CopyState& state);
   Result<void> start_threads();
-  template <typename Body>
-  std::jthread start_thread(Body body);
 
   Result<void> follow(std::stop_token copied);
   std::vector<ChunkRun> take_unseen(const ChunkBitmap& written);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -81,9 +82,10 @@ TEST(VerifyTest, AFlippedBitIsFoundAndRepairedOnce) {
   const Bytes content = random_bytes(4 * kChunkBytes, 12);
   MemorySource source(content);
   MemorySink sink(content.size());
-  std::atomic<bool> flipped{false};
+  std::once_flag flipped;
   sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
-    if (!flipped.exchange(true)) sink.flip_bit(2 * kChunkBytes + 12345);
+    std::call_once(flipped,
+                   [&] { sink.flip_bit(2 * kChunkBytes + 12345); });  // before anybody's first look
     return {};
   };
   const Result<CopyResult> result = Copy().run(source, sink);
@@ -122,9 +124,9 @@ TEST(VerifyTest, AnyFlippedBitIsFoundAndItsOffsetTold) {
 TEST(VerifyTest, ARepairHeedsTheLimit) {
   MemorySource source(random_bytes(4 * kChunkBytes, 22));
   MemorySink sink(4 * kChunkBytes);
-  std::atomic<bool> flipped{false};
+  std::once_flag flipped;
   sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
-    if (!flipped.exchange(true)) sink.flip_bit(12345);
+    std::call_once(flipped, [&] { sink.flip_bit(12345); });  // before anybody's first look
     return {};
   };
   const FakeClock time;
@@ -171,9 +173,10 @@ TEST(VerifyTest, ASourceThatGivesOtherBytesForARepairHasChangedAndNothingIsBelie
   RememberingJournal journal;
   Copy copy;
   copy.journal = &journal;
-  std::atomic<bool> flipped{false};
+  std::once_flag flipped;
   sink.faults.on_read_back = [&](ByteRange) -> Result<void> {
-    if (!flipped.exchange(true)) sink.flip_bit(2 * kChunkBytes + 12345);
+    std::call_once(flipped,
+                   [&] { sink.flip_bit(2 * kChunkBytes + 12345); });  // before anybody's first look
     return {};
   };
   Bytes other = content;

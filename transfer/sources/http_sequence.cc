@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
 #include <utility>
 
 #include "common/catalogue.h"
+#include "common/thread.h"
 
 namespace vmferry {
 namespace {
@@ -18,22 +18,23 @@ constexpr std::size_t kBlockBytes = 1u << 20;  // libcurl hands out 16 KiB at a 
 HttpSequence::HttpSequence(HttpSession& session, const HttpFile& file)
     : session_(session), file_(file) {}
 
-void HttpSequence::start() {
-  receiver_ = std::jthread([this](std::stop_token stop) {
-    Result<void> received;
-    try {
-      received = session_.read_whole(
-          file_, [&](std::span<const std::byte> bytes) { return put(bytes, stop); }, stop);
-    } catch (const std::exception& error) {
-      received = make_error(ErrorKind::Internal, "receiving: {}", error.what());
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-      if (!received) failed_ = std::move(received).error();
-    }
-    changed_.notify_all();
-  });
+Result<void> HttpSequence::start() {
+  receiver_ = TRY(start_thread(
+      [this](const std::stop_token& stop) {
+        end(session_.read_whole(
+            file_, [&](std::span<const std::byte> bytes) { return put(bytes, stop); }, stop));
+      },
+      [this](Error error) { end(std::move(error)); }));
+  return {};
+}
+
+void HttpSequence::end(Result<void> received) {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    if (!received) failed_ = std::move(received).error();
+  }
+  changed_.notify_all();
 }
 
 // On the receiver's thread: waits for room.
@@ -94,7 +95,7 @@ Result<void> HttpSequence::read(std::uint64_t offset, std::span<std::byte> into,
     return make_error(ErrorKind::InvalidArgument,
                       "offset {} is read after {}: the server has no ranges", offset, position_);
   }
-  if (!receiver_.joinable()) start();
+  if (!receiver_.joinable()) TRY(start());
   TRY(take(offset - position_, nullptr, stop));
   return take(into.size(), into.data(), stop);
 }

@@ -30,7 +30,8 @@ class HttpSequence {
   Result<void> read(std::uint64_t offset, std::span<std::byte> into, std::stop_token stop);
 
  private:
-  void start();
+  Result<void> start();
+  void end(Result<void> received);
   bool put(std::span<const std::byte> bytes, const std::stop_token& stop);
   Result<void> take(std::uint64_t length, std::byte* into, const std::stop_token& stop);
 
