@@ -163,6 +163,7 @@ TEST_F(ChangedSourceTest, ItIsToldThoughTheCopyWasStoppedBefore) {
   RememberingJournal journal;
   Copy copy;
   copy.journal = &journal;
+  copy.options.checkpoint_every = std::chrono::hours(1);
   std::stop_source stop;
   sink.faults.on_write = [&](ByteRange range) -> Result<void> {
     if (range.offset < 8 * kChunkBytes) return {};
@@ -172,6 +173,7 @@ TEST_F(ChangedSourceTest, ItIsToldThoughTheCopyWasStoppedBefore) {
   const Result<CopyResult> result = copy.run(*from, sink, stop.get_token());
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code(), "VMF-SRC-CHANGED") << to_string(result.error());
+  EXPECT_EQ(journal.records, 0) << "a crash before the mark must not leave them";
   EXPECT_TRUE(journal.invalid);
   EXPECT_TRUE(journal.chunks.empty());
   EXPECT_FALSE(copy.monitor.snapshot().journal_saved);
