@@ -50,10 +50,8 @@ void Job::run(std::stop_token stop) {
   Result<CopyResult> result = Error(ErrorKind::Internal, "the transfer did not run");
   try {
     result = transfer(stop);
-  } catch (const std::exception& exception) {
-    result = make_error(ErrorKind::Internal, "the transfer broke off: {}", exception.what());
   } catch (...) {
-    result = Error(ErrorKind::Internal, "the transfer broke off");
+    result = caught_error("the transfer broke off");
   }
   environment_.events->put(JobEnded{assign_.job, assign_.attempt, std::move(result), owner_});
 }

@@ -120,8 +120,10 @@ constexpr auto kCatalogue = std::to_array<CatalogueEntry>({
      "nothing: another agent takes over from the journal; check the lost one"},
     {code::kJournalInvalid, "the journal does not belong to this source and target",
      "nothing: the copy starts over; keep journal and target together"},
-    {code::kJournalIo, "the disk that holds the journal (not the target's) is full or fails",
-     "free space there, or repair it: the path is in the error; the copy goes on where it stopped"},
+    {code::kJournalIo,
+     "the disk that holds the journal (not the target's) is full, fails or may not be written",
+     "free space there, repair it or grant writing: the path is in the error; the copy goes on "
+     "where it stopped"},
     {code::kSourceRead, "the source failed to deliver bytes after all retries",
      "check the source storage and network; the copy goes on where it stopped when retried"},
     {code::kStalled, "no byte arrived for too long",

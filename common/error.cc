@@ -32,9 +32,6 @@ ErrorKind kind_of_errno(int error_number) {
   switch (error_number) {
     case ENOSPC:
     case EDQUOT:
-    case ENOMEM:
-    case EMFILE:
-    case ENFILE:
       return ErrorKind::ResourceExhausted;
     case ENOENT:
     case ENOTDIR:
@@ -50,6 +47,9 @@ ErrorKind kind_of_errno(int error_number) {
       return ErrorKind::InvalidArgument;
     case ETIMEDOUT:
       return ErrorKind::DeadlineExceeded;
+    case ENOMEM:  // of this machine, and it may pass: as caught_error()
+    case EMFILE:
+    case ENFILE:
     case EINTR:
     case EAGAIN:
     case EBUSY:

@@ -17,11 +17,6 @@ constexpr int kFirstSteps = 5;   // the first interval is that part of the usual
 constexpr int kTimesLonger = 1;  // the copy goes on undisturbed for that times a checkpoint
 constexpr std::chrono::milliseconds kTick{10};
 
-Result<void> of_journal(Result<void> result) {
-  if (result) return result;
-  return as_journal_error(std::move(result).error()).with_context("journal");
-}
-
 }  // namespace
 
 Result<void> flush_target(CopyState& state) {

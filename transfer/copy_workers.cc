@@ -65,10 +65,9 @@ class Worker {
   // no more than a quarter of a second's worth at once, or a chunk each.
   std::uint64_t chunks_at_once() const {
     const std::uint64_t most = buffer_.size() / kChunkBytes;
-    const std::uint64_t limit = state_.throttle != nullptr ? state_.throttle->limit() : 0;
-    if (limit == 0) return most;
-    const std::uint64_t share = limit / 4 / state_.buffers.size();
-    return std::clamp<std::uint64_t>(share / kChunkBytes, 1, most);
+    const std::uint64_t share = state_.throttle != nullptr ? state_.throttle->share() : 0;
+    if (share == 0) return most;
+    return std::clamp<std::uint64_t>(share / 4 / state_.buffers.size() / kChunkBytes, 1, most);
   }
 
   Result<void> zero(const ChunkRun& run) {

@@ -8,8 +8,9 @@ namespace vmferry {
 
 Error as_journal_error(Error error) {
   const bool is_storage =
-      error.kind() != ErrorKind::InvalidArgument && error.kind() != ErrorKind::Canceled &&
-      error.code() != code::kTargetBusy && error.code() != code::kJournalInvalid;
+      error.kind() != ErrorKind::InvalidArgument && error.kind() != ErrorKind::NotFound &&
+      error.kind() != ErrorKind::Canceled && error.code() != code::kTargetBusy &&
+      error.code() != code::kJournalInvalid;
   if (!is_storage) return error;
   return Error(ErrorKind::Unavailable, code::kJournalIo, error.message());
 }

@@ -67,6 +67,11 @@ class Journal {
 // another agent, may do. A journal that is in use or does not fit, a wrong path and a stop stay
 // what they are.
 Error as_journal_error(Error error);
+template <typename T>
+Result<T> of_journal(Result<T> result) {
+  if (result) return result;
+  return as_journal_error(std::move(result).error());
+}
 
 // Chunks as a compact byte string for the wire and for storage elsewhere: runs of consecutive
 // indices with their digests, checksummed. decode: DataLoss when torn or corrupt, InvalidArgument

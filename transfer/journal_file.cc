@@ -363,8 +363,9 @@ Result<void> JournalFile::invalidate() {
   std::ranges::fill(bitmap_, std::uint8_t{0});
   state_ = kInvalid;
   Result<void> written = write_both_slots();
-  // An empty journal is believed as little, if not as loudly, and takes no space.
-  if (!written && discard()) return {};
+  // An empty journal is believed as little, and takes no space; but it does not speak against what
+  // others remember, so the error stays.
+  if (!written) (void)discard();
   return written;
 }
 

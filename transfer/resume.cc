@@ -249,12 +249,6 @@ Result<JournalIdentity> completed(JournalIdentity identity, const DiskSink& sink
   return as_written(identity);
 }
 
-template <typename T>
-Result<T> of_journal(Result<T> result) {
-  if (result) return result;
-  return as_journal_error(std::move(result).error());
-}
-
 Result<void> check_same_source(const JournalIdentity& before, const JournalIdentity& now) {
   JournalIdentity was = before;  // as far as it is about the source
   was.job = now.job;

@@ -31,10 +31,25 @@ void TokenBucket::set_rate(double bytes_per_second, SteadyTime now) {
   tokens = std::min(tokens, rate * burst_seconds);
 }
 
+namespace {
+
+// 0 is none.
+std::uint64_t lower_limit(std::uint64_t one, std::uint64_t other) {
+  if (one == 0 || other == 0) return std::max(one, other);
+  return std::min(one, other);
+}
+
+}  // namespace
+
 Throttle::Throttle(const Clock& clock, std::uint64_t bytes_per_second, Throttle* parent)
     : clock_(clock), parent_(parent) {
   bucket_.updated = clock_.steady();
   bucket_.rate = static_cast<double>(bytes_per_second);
+  if (parent_ != nullptr) ++parent_->children_;
+}
+
+Throttle::~Throttle() {
+  if (parent_ != nullptr) --parent_->children_;
 }
 
 void Throttle::set_rate(std::uint64_t bytes_per_second) {
@@ -57,10 +72,13 @@ void Throttle::serve_next() {
 }
 
 std::uint64_t Throttle::limit() const {
-  const std::uint64_t own = rate();
-  const std::uint64_t above = parent_ == nullptr ? 0 : parent_->limit();
-  if (own == 0 || above == 0) return std::max(own, above);
-  return std::min(own, above);
+  return lower_limit(rate(), parent_ == nullptr ? 0 : parent_->limit());
+}
+
+std::uint64_t Throttle::share() const {
+  const std::uint64_t above = parent_ == nullptr ? 0 : parent_->share();
+  if (above == 0) return rate();
+  return lower_limit(rate(), std::max<std::uint64_t>(1, above / parent_->children_));
 }
 
 Result<void> Throttle::acquire(std::uint64_t bytes, std::stop_token stop) {

@@ -32,12 +32,18 @@ class Throttle {
  public:
   explicit Throttle(const Clock& clock, std::uint64_t bytes_per_second = 0,
                     Throttle* parent = nullptr);
+  ~Throttle();
+  Throttle(const Throttle&) = delete;
+  Throttle& operator=(const Throttle&) = delete;
   // Returns when `bytes` may be moved. Canceled when stopped.
   Result<void> acquire(std::uint64_t bytes, std::stop_token stop);
   void set_rate(std::uint64_t bytes_per_second);
   std::uint64_t rate() const;
   // The lowest of its own rate and those above it; 0: none is set.
   std::uint64_t limit() const;
+  // The same with an equal part for each that shares those above it: what this one may count on
+  // when all want something. At least 1 where a limit is set.
+  std::uint64_t share() const;
 
  private:
   Result<void> acquire_piece(std::uint64_t bytes, const std::stop_token& stop);
@@ -46,6 +52,7 @@ class Throttle {
 
   const Clock& clock_;
   Throttle* parent_;
+  std::atomic<std::uint64_t> children_{0};
   std::mutex turn_;  // of a disk's workers at the parent
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;

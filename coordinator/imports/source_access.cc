@@ -46,10 +46,8 @@ Result<void> read_secret(Pass& pass) {
     if (rights.secret == Right::Denied && !memory.credentials) {
       return make_error(ErrorKind::PermissionDenied,
                         "'{}' may not read the secret with the source's credentials, so the source "
-                        "cannot be told "
-                        "to close disks and to start its VM again; grant it get on that secret, "
-                        "and it is done at "
-                        "once",
+                        "cannot be told to close disks and to start its VM again; grant it get on "
+                        "that secret, and it is done at once",
                         rights.author);
     }
     if (rights.secret == Right::Denied) {

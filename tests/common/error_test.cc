@@ -60,6 +60,12 @@ TEST(ErrorTest, FullDisksCarryTheirCode) {
   EXPECT_EQ(errno_error(EIO, "write").kind(), ErrorKind::DataLoss);
 }
 
+TEST(ErrorTest, AShortageOfThisMachineMayPass) {
+  for (const int shortage : {EMFILE, ENFILE, ENOMEM, EAGAIN}) {
+    EXPECT_EQ(errno_error(shortage, "open").kind(), ErrorKind::Unavailable) << shortage;
+  }
+}
+
 TEST(ErrorTest, WhatLibrariesThrowIsCaughtByKind) {
   const auto caught = [](const auto& exception) {
     try {

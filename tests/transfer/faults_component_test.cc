@@ -10,6 +10,7 @@
 #include "tests/transfer/support/copy_run.h"
 #include "tests/transfer/support/fault_filesystem.h"
 #include "tests/transfer/support/fault_fixture.h"
+#include "transfer/journal_file.h"
 #include "transfer/resume.h"
 
 namespace vmferry {
@@ -122,6 +123,25 @@ class BrokenDiskComponentTest : public FaultsComponentTest {
   const std::optional<Result<CopyResult>> outcome = copy_to_broken(__VA_ARGS__); \
   if (!outcome) GTEST_SKIP() << "needs to mount FUSE (root)";                    \
   const Result<CopyResult>& result = *outcome
+
+// Emptied it is not believed either, but only the mark speaks against what others remember.
+TEST_F(BrokenDiskComponentTest, AJournalThatCannotBeMarkedIsNoInvalidOne) {
+  std::atomic<int> error{0};
+  FaultFilesystem::Faults faults;
+  faults.on_write = [&](std::uint64_t, std::uint32_t&) { return error.load(); };
+  const auto system = FaultFilesystem::create(std::move(faults));
+  if (system == nullptr) GTEST_SKIP() << "needs to mount FUSE (root)";
+  const Deadline deadline(kDeadline);
+  Result<std::unique_ptr<JournalFile>> file = JournalFile::open(system->target());
+  ASSERT_TRUE(file.ok()) << to_string(file.error());
+  ASSERT_TRUE(
+      (*file)
+          ->create({.job = "j", .size_bytes = 1, .hash = "xxh3-128", .source = {}, .target = {}})
+          .ok());
+  error = EIO;
+  EXPECT_FALSE((*file)->invalidate().ok());
+  error = 0;
+}
 
 TEST_F(BrokenDiskComponentTest, ASoundOneTakesTheCopy) {
   COPY_OR_SKIP({});

@@ -99,6 +99,23 @@ TEST_F(HealingComponentTest, AnNbdServerThatComesBackForFewerClientsIsReadOverTh
   EXPECT_GE(result.progress.source.reconnects, 1u);
 }
 
+// It is asked for larger blocks from now on, and holds what it held: no reason to drop the journal.
+TEST_F(HealingComponentTest, AServerThatComesBackForLargerBlocksHasNotChangedItsDisk) {
+  const Deadline deadline(kDeadline);
+  auto server = start();
+  const auto source = open_nbd("nbd+unix:///?socket=" + socket_);
+  ASSERT_TRUE(source.ok());
+  server.reset();
+  command_.insert(std::find(command_.begin(), command_.end(), "--filter=delay"),
+                  "--filter=blocksize-policy");
+  command_.insert(command_.end(), {"blocksize-minimum=4096", "blocksize-preferred=4096"});
+  server = start();
+  Bytes into(kChunkBytes);
+  const Result<void> read = (*source)->read(0, into, {});
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().code(), code::kSourceProtocol) << to_string(read.error());
+}
+
 TEST_F(HealingComponentTest, AServerThatFallsSilentIsGivenUpAndReconnected) {
   auto server = start();
   const CopyResult result = copy_through([&] {

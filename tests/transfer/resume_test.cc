@@ -384,6 +384,14 @@ TEST_F(ResumeTest, AFullDiskOfTheJournalIsNotTheTargets) {
   }
 }
 
+TEST_F(ResumeTest, AJournalWhereThereIsNoDirectoryIsAWrongPathAndNoBrokenDisk) {
+  const Result<TargetOpen> target =
+      open_target({.path = directory.path("disk.img"), .size_bytes = kSize}, identity(),
+                  directory.path("missing/journal"), std::nullopt, {});
+  ASSERT_FALSE(target.ok());
+  EXPECT_EQ(target.error().kind(), ErrorKind::NotFound) << to_string(target.error());
+}
+
 TEST(ChunkSamplesTest, AreSpreadEvenlyAndPreferNeitherEnd) {
   Result<ChunkSamples> samples = ChunkSamples::make(HashAlgorithm::Xxh3_128);
   ASSERT_TRUE(samples.ok());

@@ -67,6 +67,26 @@ TEST(ThrottleTest, ItsLimitIsTheLowestAboveIt) {
   EXPECT_EQ(child.limit(), 3u);
 }
 
+TEST(ThrottleTest, ItsShareIsAnEqualPartOfWhatOthersShareAsWell) {
+  const FakeClock clock;
+  Throttle parent(clock, 12);
+  Throttle child(clock, 0, &parent);
+  EXPECT_EQ(child.share(), 12u);
+  {
+    Throttle second(clock, 2, &parent);
+    Throttle third(clock, 0, &parent);
+    EXPECT_EQ(child.share(), 4u);
+    EXPECT_EQ(second.share(), 2u);
+    parent.set_rate(1);
+    EXPECT_EQ(child.share(), 1u) << "0 would be no limit";
+    parent.set_rate(0);
+    EXPECT_EQ(child.share(), 0u);
+    EXPECT_EQ(second.share(), 2u);
+  }
+  parent.set_rate(12);
+  EXPECT_EQ(child.share(), 12u);
+}
+
 TEST(ThrottleTest, AChangeTakesEffectWithinASecondWhileSomebodyWaits) {
   const SystemClock clock;
   Throttle throttle(clock, 1000);  // a MiB would take 17 minutes

@@ -21,17 +21,6 @@ namespace {
 
 constexpr int kFirstFreeFd = 10;  // above every descriptor that the child is given
 
-bool is_shortage(int error_number) {
-  return error_number == EMFILE || error_number == ENFILE || error_number == ENOMEM ||
-         error_number == EAGAIN;
-}
-
-Error system_error(int error_number, std::string_view what) {
-  Error error = errno_error(error_number, what);
-  // Of this machine, and it may pass.
-  return is_shortage(error_number) ? Error(ErrorKind::Unavailable, error.message()) : error;
-}
-
 struct Pipe {
   UniqueFd read;
   UniqueFd write;
@@ -41,12 +30,12 @@ struct Pipe {
 // keep close-on-exec).
 Result<Pipe> make_pipe() {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return system_error(errno, "make a pipe");
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
   const UniqueFd low_read(ends[0]);
   const UniqueFd low_write(ends[1]);
   Pipe result{UniqueFd(::fcntl(ends[0], F_DUPFD_CLOEXEC, kFirstFreeFd)),
               UniqueFd(::fcntl(ends[1], F_DUPFD_CLOEXEC, kFirstFreeFd))};
-  if (!result.read || !result.write) return system_error(errno, "make a pipe");
+  if (!result.read || !result.write) return errno_error(errno, "make a pipe");
   return result;
 }
 
@@ -168,11 +157,12 @@ Result<ChildProcess::Spawned> ChildProcess::spawn() {
     return make_error(ErrorKind::NotFound, "the program '{}' is not installed",
                       options_.command.front());
   }
-  if (error != 0) return system_error(error, "start '" + options_.command.front() + "'");
+  if (error != 0) return errno_error(error, "start '" + options_.command.front() + "'");
   Spawned result{std::move(errors.read),
                  UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
-  if (!result.child && is_shortage(errno)) {
-    const Error shortage = system_error(errno, "watch '" + options_.command.front() + "'");
+  // A kernel without pidfd is done without; a shortage is not.
+  const Error shortage = errno_error(errno, "watch '" + options_.command.front() + "'");
+  if (!result.child && shortage.kind() == ErrorKind::Unavailable) {
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
     return shortage;

@@ -10,8 +10,6 @@
 namespace vmferry {
 namespace {
 
-constexpr std::size_t kErrorBodyBytes = 512;
-
 HttpSession::Question first_byte_question() {
   HttpSession::Question question{.path_suffix = {}, .accepted = {}};
   question.first_byte = true;

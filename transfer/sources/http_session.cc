@@ -14,8 +14,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t kErrorBodyBytes = 512;
-
 Error canceled() { return make_error(ErrorKind::Canceled, "reading was canceled"); }
 
 std::int64_t steady_ms() {

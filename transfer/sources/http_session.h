@@ -23,6 +23,8 @@
 
 namespace vmferry {
 
+inline constexpr std::size_t kErrorBodyBytes = 512;  // of an answer without data, for its error
+
 // How patient a session is. Defaults: source-ovirt.md 6, nbd-and-sinks.md 7.
 struct HttpPatience {
   int retries = 5;  // of one range, one after the other that brought next to nothing

@@ -10,8 +10,6 @@
 namespace vmferry {
 namespace {
 
-constexpr std::size_t kErrorBodyBytes = 512;
-
 // Nothing when the response is the whole file.
 std::optional<Error> check_whole(const HttpResponse& response, const HttpFile& file) {
   const std::string* encoding = response.header("content-encoding");
@@ -92,7 +90,10 @@ Result<void> HttpSession::read_whole(const HttpFile& file,
       continue;
     }
     if (!is_retryable(error.kind())) return error;
-    if (is_progress(prefix.taken() - before, file.size_bytes - before)) attempt = 1;
+    if (is_progress(prefix.taken() - before, file.size_bytes - before)) {
+      attempt = 1;
+      renewed = false;  // a long stream may outlive several sessions
+    }
     if (attempt > options_.patience.retries) {
       return coded_error(ErrorKind::Unavailable, code::kSourceRead,
                          "reading at offset {} failed {} times: {}", prefix.taken(), attempt,

@@ -146,7 +146,7 @@ Result<NbdLanes::Connection> NbdLanes::dial_once(std::chrono::milliseconds deadl
   }
   if (now.min_block > properties_.min_block) {
     return coded_error(
-        ErrorKind::DataLoss, code::kSourceChanged,
+        ErrorKind::DataLoss, code::kSourceProtocol,  // how it is read, not what it holds
         "the NBD server came back with a minimum block of {} bytes, it had {} before",
         now.min_block, properties_.min_block);
   }

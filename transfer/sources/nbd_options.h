@@ -19,7 +19,7 @@ struct NbdOptions {
   // No answer for that long with requests in flight: the connection is given up.
   std::chrono::milliseconds watchdog{120'000};
   // Told when a connection was given up for its silence, before the next one is dialed: a server
-  // that is our own child is of no use any more. Never by two threads at once for one lane; empty:
+  // that is our own child is of no use any more. Never by two threads at once; empty:
   // nobody is told.
   std::function<void()> on_silence;
   // How long a lost server may stay away.

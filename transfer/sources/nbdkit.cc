@@ -113,7 +113,7 @@ pid_t NbdkitServer::pid() const {
 }
 
 Result<void> NbdkitServer::ensure_running(std::stop_token stop) {
-  const std::lock_guard lock(mutex_);  // one lane dials at a time: nobody else waits here
+  const std::lock_guard lock(mutex_);  // one connection is dialed at a time: nobody else waits here
   if (child_ && child_->running()) return {};
   // A host that hiccups now and then in days is not one that never gives anything.
   if (delivered_.exchange(0) >= kWorthRestarts) starts_ = std::min(starts_, 1);

@@ -68,7 +68,7 @@ class RecheckedSource final : public DiskSource {
 
   Result<void> check(const ReadSample& sample, std::stop_token stop) {
     const AlignedBuffer buffer(kSampleBytes);
-    if (!buffer) return Error(ErrorKind::ResourceExhausted, "no memory for reading samples again");
+    if (!buffer) return Error(ErrorKind::Unavailable, "no memory for reading samples again");
     const std::span<std::byte> bytes = buffer.span().first(sample.length);
     TRY(source_->read(sample.offset, bytes, std::move(stop)));
     if (TRY(digest_of(bytes)) == sample.digest) return {};
